@@ -1,22 +1,29 @@
 """A finding: *this part* shows *this fault*, since when, how sure, on what evidence.
 
 Made by detectors (published retained by the watcher) and by the alert webhook (kept in the coordinator's store).
-The wire form is JSON so that people can read it on the broker.
+The wire form is JSON so that people can read it on the broker (`to_json`, `from_json`): the fields of `Finding` by name,
+ids as they print, times in RFC 3339. Unknown keys of a newer speaker are skipped.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from math import nan
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.health import Severity  # noqa: TC001 (msgspec reads it at run time)
+from sliceward.topology.ids import GangId, SliceId, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-    from sliceward.topology.health import Severity
-    from sliceward.topology.ids import GangId, PartId, SliceId
+    from sliceward.topology.ids import PartId
 
 
 class Kind(StrEnum):
@@ -65,9 +72,9 @@ class Evidence:
 class Finding:
     """One fault of one part.
 
-    ``score`` in 0..1: how sure. ``between_cubes`` is True for a link that crosses cubes. ``instance_id`` and ``boot_id``
-    name the incarnation of the host that showed it ("" for parts that are no host's). ``also`` lists parts that show
-    the same fault because of this one (they were explained away). ``gang`` and ``slice`` are who suffers, where known.
+    ``score`` in 0..1: how sure. Label ``between-cubes`` is "true" for a link that crosses cubes. ``instance_id`` and
+    ``boot_id`` name the incarnation of the host that showed it ("" for parts that are no host's). ``also`` lists parts that
+    show the same fault because of this one (they were explained away). ``gang`` and ``slice`` are who suffers, where known.
     """
 
     kind: Kind
@@ -93,3 +100,126 @@ class Finding:
     def id(self) -> str:
         """The same for the same fault of the same part, however often it comes back: 16 hex digits."""
         return hashlib.sha256(f"{self.kind}|{self.part}|{self.source}".encode()).hexdigest()[:16]
+
+
+class BadFinding(ValueError):
+    """A payload that is no finding: where in it and why."""
+
+    def __init__(self, where: str, why: str) -> None:
+        """``where`` is the path in the JSON (``$.evidence[0].at``), ``$`` for the whole."""
+        super().__init__(f"{where}: {why}")
+        self.where, self.why = where, why
+
+
+MAX_FINDING_BYTES = 1 << 18
+"""No finding is larger; what is larger is not read (the parts in ``also`` of the largest host are 70 ids)."""
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _WireEvidence(msgspec.Struct, frozen=True):
+    metric: str
+    value: float | None
+    limit: float | None
+    unit: str
+    at: _Time
+    entity: str
+    text: str = ""
+
+
+class _WireFinding(msgspec.Struct, frozen=True):
+    id: str
+    kind: Kind
+    part: str
+    state: State
+    severity: Severity
+    since: _Time
+    seen: _Time
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    detector: str
+    version: str
+    text: str
+    evidence: tuple[_WireEvidence, ...] = ()
+    also: tuple[str, ...] = ()
+    gang: str | None = None
+    slice: str | None = None
+    instance_id: str = ""
+    boot_id: str = ""
+    labels: dict[str, str] = {}
+    source: str = "watcher"
+
+
+def to_json(finding: Finding) -> bytes:
+    """Give the wire form. A number that is not finite becomes null."""
+    fields = {name: getattr(finding, name) for name in _SAME}
+    return msgspec.json.encode(
+        _WireFinding(
+            **fields,
+            part=str(finding.part),
+            since=_utc(finding.since),
+            seen=_utc(finding.seen),
+            evidence=tuple(
+                _WireEvidence(e.metric, e.value, e.limit, e.unit, _utc(e.at), e.entity, e.text) for e in finding.evidence
+            ),
+            also=tuple(map(str, finding.also)),
+            gang=None if finding.gang is None else str(finding.gang),
+            slice=None if finding.slice is None else str(finding.slice),
+            labels=dict(finding.labels),
+        )
+    )
+
+
+_SAME = ("id", "kind", "state", "severity", "score", "detector", "version", "text", "instance_id", "boot_id", "source")
+
+
+def from_json(payload: bytes) -> Finding:
+    """Give the finding that was written by `to_json`, here or by another version.
+
+    Raises:
+        BadFinding: not JSON, too large, a field missing or of the wrong type, an id that is no id.
+    """
+    if len(payload) > MAX_FINDING_BYTES:
+        raise BadFinding("$", f"has {len(payload)} bytes, more than {MAX_FINDING_BYTES}")
+    try:
+        wire = msgspec.json.decode(payload, type=_WireFinding)
+    except msgspec.ValidationError as error:
+        why, _, where = str(error).partition(" - at ")
+        raise BadFinding(where.strip("`") or "$", why) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFinding("$", f"is not JSON: {error}") from error
+    same = {name: getattr(wire, name) for name in (*_SAME[1:], "since", "seen", "labels")}
+    return Finding(
+        **same,
+        part=_id("$.part", wire.part),
+        evidence=tuple(
+            Evidence(e.metric, _number(e.value), _number(e.limit), e.unit, e.at, e.entity, e.text) for e in wire.evidence
+        ),
+        also=tuple(_id(f"$.also[{place}]", text) for place, text in enumerate(wire.also)),
+        gang=None if wire.gang is None else _one("$.gang", wire.gang, GangId),
+        slice=None if wire.slice is None else _one("$.slice", wire.slice, SliceId),
+    )
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC)
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value
+
+
+def _id(where: str, text: str) -> PartId:
+    try:
+        return parse(text)
+    except Misconfigured as error:
+        raise BadFinding(where, str(error)) from error
+
+
+_Id = TypeVar("_Id", GangId, SliceId)
+
+
+def _one(where: str, text: str, kind: type[_Id]) -> _Id:
+    part = _id(where, text)
+    if not isinstance(part, kind):
+        raise BadFinding(where, f"{text!r} is not a {kind.__name__}")
+    return part

@@ -1,0 +1,120 @@
+// The page's state and its wiring: read everything once, then follow the event stream and read again what changed.
+
+import {follow, get} from "./api.js";
+import {h, put} from "./dom.js";
+import {number} from "./format.js";
+import {incidentRow, incidentStory} from "./incidents.js";
+import {gangTable, hostTable, problemList, quotaBars} from "./tables.js";
+import {cubeCard, gangClasses, legend} from "./torus.js";
+
+const state = {fleet: null, incidents: [], selected: null, chosen: false, filter: "", last: 0};
+
+function showFleet(fleet) {
+  const colours = gangClasses(fleet);
+  const all = (name) => fleet.clusters.flatMap((cluster) => cluster[name]);
+  put("legend", [...colours], () => legend(fleet, colours));
+  put("clusters", {clusters: fleet.clusters.map(({name, reachable, cubes, links, gangs}) => ({name, reachable, cubes, links, slices: gangs.map((gang) => gang.slices)}))},
+    () => fleet.clusters.map((cluster) => h("div", {},
+      fleet.clusters.length > 1 || !cluster.reachable ? h("h3", {}, cluster.name, cluster.reachable ? "" : " (not reachable: what is shown is old)") : null,
+      h("div", {class: "cubes"}, cluster.cubes.map((cube) => cubeCard(cube, cluster, colours))))));
+  put("gang-table", all("gangs"), gangTable);
+  put("quota", all("quota"), quotaBars);
+  put("problems", all("problems"), problemList);
+  showHosts();
+  const chips = all("cubes").flatMap((cube) => cube.chips);
+  const sick = chips.filter((chip) => chip.health === "unhealthy").length;
+  const unknown = chips.filter((chip) => chip.health === "unknown").length;
+  document.getElementById("totals").textContent =
+    `${number(chips.length)} chips, ${sick} sick, ${unknown} unknown · ${all("cubes").length} cubes, ${all("cubes").filter((cube) => cube.spare).length} spare · ${all("gangs").length} gangs`;
+}
+
+function showHosts() {
+  const hosts = state.fleet.clusters.flatMap((cluster) => cluster.cubes.flatMap((cube) => cube.hosts));
+  put("host-table", [hosts, state.filter], ([rows, filter]) => hostTable(rows, filter));
+}
+
+async function showIncident() {
+  if (!state.selected) return put("incident", null, () => h("p", {class: "soft"}, "No incident yet. When a part breaks, its story stands here."));
+  put("incident", await get(`incidents/${state.selected}`), (incident) => incidentStory(incident, readIncidents));
+}
+
+async function readIncidents() {
+  state.incidents = (await get("incidents?limit=100")).items;
+  const open = state.incidents.filter((incident) => incident.state === "open");
+  if (!state.chosen) state.selected = (open[0] ?? state.incidents[0])?.id ?? null;
+  put("incident-list", [state.incidents, state.selected], ([rows, selected]) => rows.map((row) => incidentRow(row, selected, choose)));
+  await showIncident();
+}
+
+async function choose(id) {
+  state.selected = id;
+  state.chosen = true;
+  await readIncidents();
+}
+
+async function readFleet() {
+  state.fleet = await get("fleet");
+  showFleet(state.fleet);
+}
+
+async function readStatus() {
+  const status = await get("status");
+  const late = [["store", status.store], ["broker", status.broker]].filter(([, part]) => part && !part.ok).map(([name]) => `${name} not reachable`);
+  document.getElementById("status").textContent = [`live`, `mode ${status.mode}`, status.paused ? "PAUSED: harm is stopped, healing goes on" : null, ...late].filter(Boolean).join(" · ");
+}
+
+// At most one read of each kind a second, however many events come.
+function calmly(read) {
+  let timer = null, again = false;
+  return () => {
+    if (timer) {
+      again = true;
+      return;
+    }
+    const round = async () => {
+      again = false;
+      try {
+        await read();
+      } catch (error) {
+        document.getElementById("status").textContent = error.message;
+      }
+      timer = setTimeout(() => {
+        timer = null;
+        if (again) {
+          timer = true;
+          round();
+        }
+      }, 1000);
+    };
+    timer = true;
+    round();
+  };
+}
+
+const fleetChanged = calmly(readFleet), incidentsChanged = calmly(readIncidents), statusChanged = calmly(readStatus);
+
+async function live() {
+  for (let wait = 500; ; wait = Math.min(wait * 2, 10000)) {
+    try {
+      fleetChanged();
+      incidentsChanged();
+      statusChanged();
+      await follow(state.last, (event, data, id) => {
+        wait = 500;
+        if (id) state.last = Number(id);
+        if (event === "entry") incidentsChanged();
+        fleetChanged();
+        statusChanged();
+      });
+    } catch (error) {
+      document.getElementById("status").textContent = `not connected: ${error.message}`;
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random() / 2)));
+  }
+}
+
+document.getElementById("host-filter").addEventListener("input", (event) => {
+  state.filter = event.target.value;
+  if (state.fleet) showHosts();
+});
+live();

@@ -1,0 +1,250 @@
+"""Alerts in: Alertmanager's webhook payload (version 4) read with care, and a YAML map that turns an alert into a finding.
+
+The payload is somebody else's: unknown fields are ignored, what is needed is checked and bounded. The map is ours: unknown
+keys are refused. An alert that no rule maps is kept and shown with the reason, and nothing is ever done about it.
+Payload: Alertmanager ``notify/webhook/webhook.go`` and ``template/template.go``; a firing alert ends at 0001-01-01.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from sliceward.daemons import yaml_text
+from sliceward.daemons.settings import Section
+from sliceward.detectors.finding import Finding, Kind, State
+from sliceward.topology.errors import Misconfigured, Refused
+from sliceward.topology.health import Severity
+from sliceward.topology.ids import GangId, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
+    from pathlib import Path
+
+    from sliceward.topology.ids import PartId
+
+VERSION = "4"
+MOST_ALERTS = 200_000
+MOST_LABELS = 128
+MOST_TEXT = 4096
+_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_FRACTION = re.compile(r"(\.\d{6})\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert as it was sent. ``receiver``: name in the path of our webhook; ``ends``: None while it fires."""
+
+    receiver: str
+    fingerprint: str
+    status: State
+    starts: datetime
+    ends: datetime | None
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    received: datetime
+
+    @property
+    def key(self) -> str:
+        """The same for the same news: Alertmanager sends the whole group again with each change."""
+        ends = self.ends.isoformat() if self.ends else ""
+        return f"{self.receiver}|{self.fingerprint}|{self.starts.isoformat()}|{self.status}|{ends}"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What one post held. ``truncated``: alerts that the sender cut off."""
+
+    alerts: tuple[Alert, ...]
+    truncated: int
+
+
+def read_payload(body: bytes, *, receiver: str, now: datetime) -> Payload:
+    """Give the alerts of a post.
+
+    Raises:
+        Refused: the body is no version 4 payload; says which part is wrong.
+    """
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"the body is no JSON: {error}") from None
+    if not isinstance(data, dict) or str(data.get("version")) != VERSION or not isinstance(data.get("alerts"), list):
+        raise Refused('the body is no Alertmanager payload: "version" must be "4" and "alerts" a list')
+    if len(data["alerts"]) > MOST_ALERTS:
+        raise Refused(f"{len(data['alerts'])} alerts in one post; at most {MOST_ALERTS} are taken")
+    truncated = data.get("truncatedAlerts")
+    return Payload(
+        tuple(_alert(row, place, receiver=receiver, now=now) for place, row in enumerate(data["alerts"])),
+        truncated if isinstance(truncated, int) else 0,
+    )
+
+
+def _alert(row: Any, place: int, *, receiver: str, now: datetime) -> Alert:  # noqa: ANN401 (JSON of others)
+    where = f"alerts[{place}]"
+    if not isinstance(row, dict):
+        raise Refused(f"{where} is no object")
+    if row.get("status") not in ("firing", "resolved"):
+        raise Refused(f'{where}.status is neither "firing" nor "resolved"')
+    status = State(row["status"])
+    labels = _texts(row.get("labels"), f"{where}.labels")
+    fingerprint = row.get("fingerprint")
+    if not isinstance(fingerprint, str) or not re.fullmatch(r"[0-9a-fA-F]{1,64}", fingerprint):
+        raise Refused(f"{where}.fingerprint is no hexadecimal text")
+    return Alert(
+        receiver=receiver,
+        fingerprint=fingerprint,
+        status=status,
+        starts=_time(row.get("startsAt"), f"{where}.startsAt"),
+        ends=_time(row.get("endsAt"), f"{where}.endsAt") if status is State.RESOLVED else None,
+        labels=labels,
+        annotations=_texts(row.get("annotations") or {}, f"{where}.annotations"),
+        received=now,
+    )
+
+
+def _texts(value: Any, where: str) -> dict[str, str]:  # noqa: ANN401 (JSON of others)
+    if not isinstance(value, dict) or len(value) > MOST_LABELS:
+        raise Refused(f"{where} is no object of at most {MOST_LABELS} texts")
+    for name, text in value.items():
+        if not isinstance(text, str):
+            raise Refused(f"{where}.{name} is no text")
+    return {name: text[:MOST_TEXT] for name, text in value.items()}
+
+
+def _time(value: Any, where: str) -> datetime:  # noqa: ANN401 (JSON of others)
+    try:
+        # RFC 3339 with up to nanoseconds; Python reads microseconds.
+        when = datetime.fromisoformat(_FRACTION.sub(r"\1", value))
+    except (TypeError, ValueError):
+        raise Refused(f"{where} is no RFC 3339 time") from None
+    if when.tzinfo is None:
+        raise Refused(f"{where} has no time zone")
+    return when.astimezone(UTC)
+
+
+# ── the map ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class AlertRule(Section):
+    """One rule: which alerts, and the finding that they mean. ``{label}`` stands for the value of a label."""
+
+    alert: str = Field(description="Name of the alert (label `alertname`).")
+    match: dict[str, str] = Field(default_factory=dict, description="Further labels with the value that they must have.")
+    kind: Kind = Field(description="Kind of the finding.")
+    part: str = Field(description="Id of the part, e.g. `{cluster}/host/{node}`.")
+    gang: str = Field(default="", description="Id of the gang that suffers, if labels tell it.")
+    severity: Severity = Field(default=Severity.ERROR, description="Severity of the finding.")
+    text: str = Field(default="", description="What it says; default is the annotation `summary`, else the alert's name.")
+
+
+class AlertMap(Section):
+    """Rules in order; the first that matches decides."""
+
+    defaults: dict[str, str] = Field(default_factory=dict, description="Labels that alerts get where they lack them.")
+    rules: list[AlertRule] = Field(default_factory=list, description="The rules.")
+
+
+@dataclass(frozen=True, slots=True)
+class Unmapped:
+    """No finding comes of an alert, and why."""
+
+    why: str
+
+
+def read_map(path: Path) -> AlertMap:
+    """Give the map in a file.
+
+    Raises:
+        Misconfigured: the file cannot be used; names the rule.
+    """
+    data = yaml_text.read_mapping(path)
+    try:
+        return AlertMap.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Misconfigured(f"{path}: {where}", first["msg"], "See docs/configuration.md, 'Alerts'") from None
+
+
+def mapped(alert: Alert, rules: AlertMap) -> Finding | Unmapped:
+    """Give the finding that an alert means, or why it means none."""
+    labels = {**rules.defaults, **alert.labels}
+    rule = next((rule for rule in rules.rules if _fits(rule, labels)), None)
+    if rule is None:
+        return Unmapped(f"no rule for alert {labels.get('alertname', '')!r} with these labels")
+    try:
+        part = parse(_filled(rule.part, labels))
+        gang = _gang(_filled(rule.gang, labels)) if rule.gang else None
+        text = _filled(rule.text, {**alert.annotations, **labels}) if rule.text else ""
+    except KeyError as error:
+        return Unmapped(f"the rule needs label {error.args[0]!r}, which the alert has not")
+    except Misconfigured as error:
+        return Unmapped(f"the rule gives no part: {error}")
+    return _finding(alert, rule, part, gang=gang, text=text or alert.annotations.get("summary") or rule.alert)
+
+
+def _fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:
+    return labels.get("alertname") == rule.alert and all(labels.get(name) == value for name, value in rule.match.items())
+
+
+def _filled(template: str, labels: Mapping[str, str]) -> str:
+    return _PLACE.sub(lambda match: labels[match[1]], template)
+
+
+def _gang(text: str) -> GangId:
+    gang = parse(text)
+    if not isinstance(gang, GangId):
+        raise Misconfigured(f"id {text!r}", "is no gang")
+    return gang
+
+
+def _finding(alert: Alert, rule: AlertRule, part: PartId, *, gang: GangId | None, text: str) -> Finding:
+    return Finding(
+        kind=rule.kind,
+        part=part,
+        state=alert.status,
+        severity=rule.severity,
+        since=alert.starts,
+        seen=alert.ends or alert.received,
+        score=1.0,
+        detector=f"alert/{rule.alert}",
+        version=VERSION,
+        text=text[:MOST_TEXT],
+        gang=gang,
+        labels=alert.labels,
+        source=f"alert/{alert.receiver}",
+    )
+
+
+def findings(alerts: Iterable[Alert], rules: AlertMap, *, now: datetime, stale_after: timedelta) -> dict[str, Finding]:
+    """Give the present findings of the inbox's latest alerts, by finding id.
+
+    A firing alert that was not sent again within ``stale_after`` is unknown. Of several alerts that mean one finding
+    the one that fires wins.
+    """
+    found: dict[str, Finding] = {}
+    for alert in alerts:
+        finding = mapped(alert, rules)
+        if isinstance(finding, Unmapped):
+            continue
+        if finding.state is State.FIRING and now - alert.received > stale_after:
+            finding = aged(finding)
+        before = found.get(finding.id)
+        if before is None or _ORDER[finding.state] > _ORDER[before.state]:
+            found[finding.id] = finding
+    return found
+
+
+_ORDER = {State.RESOLVED: 0, State.UNKNOWN: 1, State.FIRING: 2}
+
+
+def aged(finding: Finding) -> Finding:
+    """Give a finding whose telemetry is lost: unknown, all else as it was last seen."""
+    return finding if finding.state is State.RESOLVED else replace(finding, state=State.UNKNOWN)

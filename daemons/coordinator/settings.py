@@ -1,0 +1,155 @@
+"""Configuration of the coordinator, key by key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path  # noqa: TC003 (pydantic resolves it at run time)
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sliceward.daemons.settings import (
+    ClusterSettings,
+    Duration,
+    ListenSettings,
+    LogSettings,
+    Secret,
+    Section,
+    Settings,
+    Short,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Mode = Literal["Observe", "Approve", "Enforce"]
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class StoreSettings(Section):
+    """Where incidents, their journal, the alert inbox and the page outbox are kept."""
+
+    url: str = Field(
+        default="sqlite:///sliceward.db",
+        description="`sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://user@host/name`.",
+    )
+    password: Secret | None = Field(default=None, description="Password of the database, put into the URL.")
+
+
+class PlaybookSettings(Section):
+    """Which playbooks, and how much they may do."""
+
+    folders: list[Path] = Field(default_factory=list, description="Folders of YAML files; empty: the shipped playbooks.")
+    mode: Mode | None = Field(default=None, description="One mode for all playbooks, over what each file says.")
+    modes: dict[str, Mode] = Field(default_factory=dict, description="Mode by name of a playbook; beats `mode`.")
+
+
+class TokenSettings(Section):
+    """Who may call the API."""
+
+    name: str = Field(min_length=1, description="Name that stands in the audit of what this caller did.")
+    role: Literal["view", "operate", "alert"] = Field(
+        default="view", description="`view` reads, `operate` also changes, `alert` may only post alerts."
+    )
+    token: Secret = Field(description="The token itself: `{file: PATH}` or `{env: NAME}`.")
+
+
+class ApiSettings(ListenSettings):
+    """The HTTP API, the page, health and metrics."""
+
+    port: int = Field(default=8482, ge=0, le=65535, description="Port; 0 takes a free one.")
+    tokens: list[TokenSettings] = Field(default_factory=list, description="Callers; none: loopback only, open to all on it.")
+    public_url: str = Field(default="", description="Address of the page as people see it; stands in pages that go out.")
+
+    @model_validator(mode="after")
+    def _closed_or_local(self) -> Self:
+        if not self.tokens and self.host not in LOOPBACK:
+            raise ValueError(
+                f"listens on {self.host} without any token: everybody who reaches it could act."
+                " List api.tokens, or listen on 127.0.0.1"
+            )
+        return self
+
+
+class AlertSettings(Section):
+    """Alerts that come in by webhook."""
+
+    map: Path | None = Field(
+        default=None, description="YAML file that turns alerts into findings; without it, all are only shown."
+    )
+    stale_after: Duration = Field(
+        default=timedelta(hours=6),
+        description="A firing alert not sent again for so long is unknown (Alertmanager repeats every 4h).",
+    )
+
+
+class PagerSettings(Section):
+    """One receiver of pages."""
+
+    name: str = Field(min_length=1, description="Its name, as in the outbox.")
+    kind: str = Field(description="`webhook`, `pagerduty` or `console`.")
+    url: str = Field(default="", description="Where to post; default is the service's own address.")
+    secret: Secret | None = Field(default=None, description="Signing secret or routing key.")
+
+
+class ProviderSettings(Section):
+    """Who repairs hosts."""
+
+    kind: str = Field(default="nobody", description="`nobody` (a human repairs) or `http`.")
+    url: str = Field(default="", description="Address of the provider (docs/provider.md).")
+    token: Secret | None = Field(default=None, description="Bearer token for it.")
+
+
+class PaceSettings(Section):
+    """How often, and how long to wait."""
+
+    decide_every: Duration = Field(default=timedelta(seconds=5), description="Longest pause between two rounds of deciding.")
+    sweep_every: Duration = Field(default=timedelta(seconds=30), description="How often marks and incidents are compared.")
+    call_timeout: Duration = Field(default=timedelta(seconds=30), description="Longest time of one call of an action.")
+    page_timeout: Duration = Field(default=timedelta(seconds=15), description="Longest time of one delivery of a page.")
+    findings_stale_after: Duration = Field(
+        default=timedelta(seconds=60), description="Without the broker for so long, every finding of the cluster is unknown."
+    )
+    fleet_stale_after: Duration = Field(
+        default=timedelta(seconds=90), description="A snapshot older than this is no ground for harm."
+    )
+    broker_grace: Duration = Field(
+        default=timedelta(seconds=2), description="After connecting, time for retained messages to come."
+    )
+
+
+class CoordinatorSettings(Settings):
+    """The whole configuration file of `sliceward coordinator`."""
+
+    short_names: ClassVar[Mapping[str, Short]] = {
+        "SLICEWARD_CLUSTER": Short("clusters.0.name"),
+        "SLICEWARD_MQTT_URL": Short("clusters.0.broker.url"),
+        "SLICEWARD_STORE_URL": Short("store.url"),
+        "SLICEWARD_PLAYBOOKS": Short("playbooks.folders"),
+        "KUBECONFIG": Short("clusters.0.kubeconfig", weak=True),
+    }
+
+    clusters: list[ClusterSettings] = Field(min_length=1, description="The clusters of the fleet.")
+    store: StoreSettings = Field(default_factory=StoreSettings, description="The store.")
+    playbooks: PlaybookSettings = Field(default_factory=PlaybookSettings, description="The playbooks.")
+    quota: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="Nominal chips by tenant and generation, e.g. `{ml: {tpu7x: 256}}`; none: not limited."
+    )
+    pagers: list[PagerSettings] = Field(default_factory=list, description="Who is told.")
+    provider: ProviderSettings = Field(default_factory=ProviderSettings, description="Who repairs.")
+    api: ApiSettings = Field(default_factory=ApiSettings, description="The HTTP API.")
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="Alerts in.")
+    pace: PaceSettings = Field(default_factory=PaceSettings, description="Times.")
+    log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        for what, names in (
+            ("clusters", [cluster.name for cluster in self.clusters]),
+            ("pagers", [pager.name for pager in self.pagers]),
+            ("api.tokens", [token.name for token in self.api.tokens]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
+        return self

@@ -3,20 +3,41 @@
 msgpack map with short keys; each column is raw little-endian bytes, float32 for gauges and float64 for counters
 (`sliceward.detectors.metrics`). NaN is missing. An unknown metric or key of a newer agent is skipped; a missing one of
 an older agent is missing. No numpy here.
+
+The schema grows by new keys and new metrics only, which need no new number: ``schema`` changes when an older reader would
+misread what it knows, and such a frame is refused by name.
 """
 
 from __future__ import annotations
 
+import math
+import sys
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from sliceward.detectors.metrics import CATALOGUE, EntityKind, Metric, Shape
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.ids import HostId
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SCHEMA = 1
 MAX_FRAME_BYTES = 1 << 20
 MAX_CHIPS = 64
 MAX_PORTS = 8
+MAX_COLUMNS = 512
+MAX_NOTES = 512
+MAX_NOTE_KEY = 128
+MAX_NOTE_TEXT = 8192
+MAX_ID = 253
+MAX_INDEX = 1 << 16
+MAX_PERIOD = 3600.0
+LATEST = 1 << 34  # unix seconds; the year 2514: a clock beyond it is broken, and float64 still tells microseconds apart
+MAX_SEQ = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +71,157 @@ class Frame:
 class BadFrame(ValueError):
     """A frame that cannot be used: where in it and why. Counted, logged once per host, and costs nothing else."""
 
+    def __init__(self, where: str, why: str) -> None:
+        """``where``: the key or column; ``why``: one clause without text of the sender longer than 80 characters."""
+        super().__init__(f"{where}: {why}")
+        self.where, self.why = where, why
+
+
+class _Wire(msgspec.Struct, kw_only=True, gc=False):
+    """The msgpack map. Short keys, since 10,000 hosts send it each period."""
+
+    schema: int = msgspec.field(name="v")
+    cluster: str = msgspec.field(name="c")
+    host: str = msgspec.field(name="h")
+    instance_id: str = msgspec.field(name="i", default="")
+    boot_id: str = msgspec.field(name="b", default="")
+    index: int | None = msgspec.field(name="x", default=None)
+    agent_start: float = msgspec.field(name="a")
+    seq: int = msgspec.field(name="s")
+    at: float = msgspec.field(name="t")
+    period: float = msgspec.field(name="p")
+    chips: int = msgspec.field(name="n")
+    ports: int = msgspec.field(name="l")
+    columns: dict[str, bytes] = msgspec.field(name="d")
+    notes: dict[str, str] = msgspec.field(name="o", default_factory=dict)
+    full_notes: bool = msgspec.field(name="f", default=False)
+
+
+_FIELDS = _Wire.__struct_fields__
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Wire)
+# What others say about a host; a frame that carries it would speak for the API server or the watcher.
+_NOT_THE_AGENTS = frozenset({"kubernetes", "watcher"})
+
 
 def encode(frame: Frame) -> bytes:
-    """Give the wire form."""
-    raise NotImplementedError
+    """Give the wire form.
+
+    Raises:
+        BadFrame: the frame could not be decoded again.
+    """
+    _check_header(frame)
+    _check_notes(frame.notes)
+    for name, raw in frame.columns.items():
+        if name not in CATALOGUE:
+            raise BadFrame(f"column {name[:80]!r}", "is not in the catalogue of metrics")
+        _check_column(CATALOGUE[name], raw, frame)
+    wire = _Wire(**{name: getattr(frame, name) for name in _FIELDS})
+    wire.columns, wire.notes = dict(frame.columns), dict(frame.notes)
+    payload = _ENCODER.encode(wire)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise BadFrame("frame", f"has {len(payload)} bytes, more than {MAX_FRAME_BYTES}")
+    return payload
 
 
 def decode(payload: bytes) -> Frame:
     """Give the frame, with every length and range of the header checked against the catalogue.
 
+    Values inside columns are judged where they are used (`Metric.low`, `Metric.high`).
+
     Raises:
         BadFrame: not msgpack, too large, wrong type, a column of the wrong length, names that are no names.
     """
-    raise NotImplementedError
+    if len(payload) > MAX_FRAME_BYTES:
+        raise BadFrame("frame", f"has {len(payload)} bytes, more than {MAX_FRAME_BYTES}")
+    try:
+        wire = _DECODER.decode(payload)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, TypeError) as error:
+        raise BadFrame("frame", f"is not a frame: {str(error)[:160]}") from None
+    if wire.schema != SCHEMA:
+        raise BadFrame("schema", f"is {wire.schema}; this version reads {SCHEMA}: make agent and watcher the same version")
+    if len(wire.columns) > MAX_COLUMNS:
+        raise BadFrame("columns", f"are {len(wire.columns)}, more than {MAX_COLUMNS}")
+    known = {name: raw for name, raw in wire.columns.items() if name in CATALOGUE}
+    frame = Frame(**{name: getattr(wire, name) for name in _FIELDS if name != "columns"}, columns=known)
+    _check_header(frame)
+    _check_notes(frame.notes)
+    for name, raw in known.items():
+        _check_column(CATALOGUE[name], raw, frame)
+    return frame
+
+
+def entities(kind: EntityKind, *, chips: int, ports: int) -> int:
+    """Give how many entities of a kind one host has."""
+    match kind:
+        case EntityKind.CHIP:
+            return chips
+        case EntityKind.LINK:
+            return chips * ports
+        case EntityKind.HOST:
+            return 1
+        case EntityKind.SLICE:
+            return 0  # a slice is no host's; its readings never travel in a frame
+
+
+def pack(metric: Metric, values: Iterable[float]) -> bytes:
+    """Give the raw column of ``values``, one per entity in order; NaN where nothing was read."""
+    column = array(metric.typecode, values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def unpack(metric: Metric, raw: bytes) -> list[float]:
+    """Give the values of a raw column whose length `decode` has checked."""
+    column: array[float] = array(metric.typecode)
+    column.frombytes(raw)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tolist()
+
+
+def _check_header(frame: Frame) -> None:
+    try:
+        HostId(frame.cluster, frame.host)
+    except Misconfigured as error:
+        raise BadFrame("name", str(error)[:200]) from None
+    for where in ("instance_id", "boot_id"):
+        text = getattr(frame, where)
+        if len(text) > MAX_ID or not text.isprintable():
+            raise BadFrame(where, f"is not printable text of at most {MAX_ID} characters")
+    if frame.index is not None:
+        _within("index", frame.index, low=0, high=MAX_INDEX)
+    _within("chips", frame.chips, low=0, high=MAX_CHIPS)
+    _within("ports", frame.ports, low=0, high=MAX_PORTS)
+    _within("seq", frame.seq, low=0, high=MAX_SEQ)
+    _within("at", frame.at, low=0, high=LATEST)
+    _within("agent_start", frame.agent_start, low=0, high=LATEST)
+    _within("period", frame.period, low=0, high=MAX_PERIOD)
+    if frame.period == 0:
+        raise BadFrame("period", "is 0 seconds")
+
+
+def _within(where: str, value: float, *, low: float, high: float) -> None:
+    # Written so that NaN, which compares false with everything, is refused too.
+    if not (math.isfinite(value) and low <= value <= high):
+        raise BadFrame(where, f"is {value!s:.40}, outside {low}..{high}")
+
+
+def _check_column(metric: Metric, raw: bytes, frame: Frame) -> None:
+    if metric.source in _NOT_THE_AGENTS:
+        raise BadFrame(f"column {metric.name}", f"comes from {metric.source}, not from an agent")
+    size = 8 if metric.shape is Shape.COUNTER else 4
+    wanted = size * entities(metric.kind, chips=frame.chips, ports=frame.ports)
+    if len(raw) != wanted:
+        raise BadFrame(f"column {metric.name}", f"has {len(raw)} bytes, not {wanted} ({frame.chips} chips, {frame.ports} ports)")
+
+
+def _check_notes(notes: Mapping[str, str]) -> None:
+    if len(notes) > MAX_NOTES:
+        raise BadFrame("notes", f"are {len(notes)}, more than {MAX_NOTES}")
+    for key, text in notes.items():
+        if not 0 < len(key) <= MAX_NOTE_KEY or not key.isprintable():
+            raise BadFrame(f"note {key[:40]!r}", f"has a key that is not printable text of 1 to {MAX_NOTE_KEY} characters")
+        if len(text) > MAX_NOTE_TEXT:
+            raise BadFrame(f"note {key[:40]!r}", f"has {len(text)} characters, more than {MAX_NOTE_TEXT}")

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import math
+import tracemalloc
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sliceward.detectors.frame import (
+    MAX_FRAME_BYTES,
+    MAX_NOTE_TEXT,
+    MAX_NOTES,
+    BadFrame,
+    Frame,
+    decode,
+    encode,
+    entities,
+    pack,
+    unpack,
+)
+from sliceward.detectors.metrics import CATALOGUE, Shape
+
+OURS = [metric for metric in CATALOGUE.values() if metric.source not in ("kubernetes", "watcher")]
+NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,40}[A-Za-z0-9])?", fullmatch=True)
+TEXT = st.text(st.characters(exclude_categories=("C", "Z")), max_size=40)
+SECONDS = st.floats(0, 2e9)
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> Frame:
+    chips, ports = draw(st.integers(0, 8)), draw(st.integers(0, 6))
+    columns = {}
+    for metric in draw(st.lists(st.sampled_from(OURS), unique=True, max_size=6)):
+        count = entities(metric.kind, chips=chips, ports=ports)
+        floats = st.floats() if metric.shape is Shape.COUNTER else st.floats(width=32)
+        values = draw(st.lists(floats, min_size=count, max_size=count))
+        columns[metric.name] = pack(metric, values)
+    return Frame(
+        cluster=draw(NAMES),
+        host=draw(NAMES),
+        instance_id=draw(TEXT),
+        boot_id=draw(TEXT),
+        index=draw(st.none() | st.integers(0, 1000)),
+        agent_start=draw(SECONDS),
+        seq=draw(st.integers(0, 1 << 53)),
+        at=draw(SECONDS),
+        period=draw(st.floats(0.001, 3600)),
+        chips=chips,
+        ports=ports,
+        columns=columns,
+        notes=draw(st.dictionaries(TEXT.filter(bool), st.text(max_size=40), max_size=4)),
+        full_notes=draw(st.booleans()),
+    )
+
+
+def a_frame() -> Frame:
+    columns = {m.name: pack(m, [math.nan] * entities(m.kind, chips=4, ports=6)) for m in OURS}
+    return Frame("prod", "node-1", "77", "b00t", 3, 1.7e9, 9, 1.7e9, 10.0, 4, 6, columns, {"gang": "g"}, full_notes=True)
+
+
+def on_the_wire(frame: Frame, **changes: object) -> bytes:
+    raw = msgspec.msgpack.decode(encode(frame))
+    return msgspec.msgpack.encode({**raw, **changes})
+
+
+@given(frames())
+def test_a_frame_comes_back_as_it_was_sent(frame: Frame) -> None:
+    assert decode(encode(frame)) == frame
+
+
+@given(frames(), st.data())
+def test_a_damaged_frame_is_a_frame_or_a_bad_frame_and_nothing_else(frame: Frame, data: st.DataObject) -> None:
+    payload = bytearray(encode(frame))
+    del payload[data.draw(st.integers(0, len(payload))) :]
+    for _ in range(data.draw(st.integers(0, 4))):
+        if payload:
+            payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        again = decode(bytes(payload))
+    except BadFrame:
+        return
+    assert decode(encode(again)).columns == again.columns
+
+
+@given(st.binary(max_size=300))
+def test_noise_is_a_bad_frame(noise: bytes) -> None:
+    with pytest.raises(BadFrame):
+        decode(noise)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"\x81\xa1z\xdd\xff\xff\xff\xff", id="an unknown list of four thousand million"),
+        pytest.param(b"\x81\xa1d\xdf\xff\xff\xff\xff", id="as many columns"),
+        pytest.param(b"\x81\xa1d\x81\xa1x\xc6\xff\xff\xff\xff", id="a column of four GiB"),
+        pytest.param(b"\x81\xa1z" + b"\x91" * 200_000, id="lists in lists"),
+        pytest.param(b"\xc6" + b"\x00" * MAX_FRAME_BYTES, id="larger than a frame may be"),
+    ],
+)
+def test_a_frame_that_promises_much_costs_little(payload: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadFrame):
+            decode(payload)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        pytest.param({"c": "a/b"}, "name", id="a cluster that would change the topic"),
+        pytest.param({"h": ""}, "name", id="no host"),
+        pytest.param({"h": "a" * 300}, "name", id="a long host"),
+        pytest.param({"i": "\x00"}, "instance_id", id="a control character"),
+        pytest.param({"t": math.nan}, "at", id="a time that is no number"),
+        pytest.param({"a": math.inf}, "agent_start", id="an endless time"),
+        pytest.param({"t": -1.0}, "at", id="a time before 1970"),
+        pytest.param({"p": 0.0}, "period", id="no period"),
+        pytest.param({"n": 65}, "chips", id="too many chips"),
+        pytest.param({"n": 1 << 63}, "chips", id="far too many chips"),
+        pytest.param({"l": 9}, "ports", id="too many ports"),
+        pytest.param({"s": -1}, "seq", id="a negative sequence"),
+        pytest.param({"x": -1}, "index", id="a negative index"),
+        pytest.param({"n": 5}, "column", id="columns of another number of chips"),
+        pytest.param({"d": {"host_ready": b"\x00" * 4}}, "column host_ready", id="what only the API server knows"),
+        pytest.param({"d": {f"m{n}": b"" for n in range(600)}}, "columns", id="too many columns"),
+        pytest.param({"o": {f"n{n}": "" for n in range(MAX_NOTES + 1)}}, "notes", id="too many notes"),
+        pytest.param({"o": {"k": "x" * (MAX_NOTE_TEXT + 1)}}, "note 'k'", id="a long note"),
+        pytest.param({"o": {"": "x"}}, "note ''", id="a note without key"),
+        pytest.param({"v": 2}, "schema", id="another schema"),
+        pytest.param({"d": {"link_health": "text"}}, "frame", id="a column of text"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_place(changes: dict[str, object], where: str) -> None:
+    with pytest.raises(BadFrame) as refused:
+        decode(on_the_wire(a_frame(), **changes))
+    assert refused.value.where.startswith(where)
+    assert refused.value.why
+
+
+def test_what_a_newer_agent_adds_is_skipped() -> None:
+    frame = a_frame()
+    newer = on_the_wire(frame, d={**frame.columns, "chip_new": b"\x01"}, new={"deep": [1, 2]}, m=3)
+    assert decode(newer) == frame
+
+
+def test_what_an_older_agent_does_not_send_is_missing() -> None:
+    frame = a_frame()
+    assert "link_health" not in decode(on_the_wire(frame, d={})).columns
+
+
+def test_a_bad_frame_is_not_sent_either() -> None:
+    with pytest.raises(BadFrame):
+        encode(replace(a_frame(), at=math.nan))
+    with pytest.raises(BadFrame):
+        encode(replace(a_frame(), columns={"unheard": b""}))
+    with pytest.raises(BadFrame, match="more than"):
+        encode(replace(a_frame(), notes={f"n{n}": "x" * 8000 for n in range(200)}))
+
+
+def test_columns_hold_a_counter_exactly_and_a_gauge_as_float32() -> None:
+    counter, gauge = CATALOGUE["chip_hbm_uncorrectable_total"], CATALOGUE["chip_throttle_score"]
+    assert unpack(counter, pack(counter, [2.0**53 - 1, 3.0])) == [2.0**53 - 1, 3.0]
+    assert len(pack(gauge, [1.0, 2.0])) == 8

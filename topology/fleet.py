@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
+from sliceward.topology.generations import GENERATIONS
 from sliceward.topology.health import Health
+from sliceward.topology.ids import ChipId, ClusterId, CubeId, GangId, HostId, LinkId, PartId, PodId, SliceId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from sliceward.topology.gangs import Gang
-    from sliceward.topology.ids import CubeId, GangId, HostId, PartId, PodId, SliceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Host:
 
     ``index``: place of the host in its cube or slice (None: unknown, and then nothing is done to it by position).
     ``instance_id``: the provider's, "" where unknown. ``ready``: node condition Ready, three-valued.
-    ``conditions``: type -> status text, as on the node. ``available``: all marks and cordons allow new pods.
+    ``conditions``: type -> status text, as on the node. ``version``: the node's ``resourceVersion``.
+    ``coordinates``: place of each chip, by index, in the cube (empty: unknown). ``available``: all marks and cordons allow new pods.
     """
 
     id: HostId
@@ -64,6 +66,7 @@ class Host:
     annotations: Mapping[str, str]
     conditions: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+    coordinates: tuple[tuple[int, ...], ...] = ()
 
     @property
     def our_marks(self) -> tuple[Mark, ...]:
@@ -87,6 +90,7 @@ class Cube:
     """A failure domain: a 4x4x4 partition, or on classic pools the node pool.
 
     ``shape`` in chips; ``hosts`` by index where known, else by name; ``state`` is Google's partition state where labelled.
+    ``classic``: a node pool, whose shape is the slice's shape and cannot be divided or joined. ``spare``: kept free for repairs.
     """
 
     id: CubeId
@@ -96,6 +100,13 @@ class Cube:
     expected_hosts: int
     state: str | None = None
     pod: PodId | None = None
+    classic: bool = False
+    spare: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every host that the shape asks for is there."""
+        return len(self.hosts) == self.expected_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Everything that exists at ``as_of``. Look-ups by id are O(1)."""
+    """Everything that exists at ``as_of``. Look-ups by id are O(1).
+
+    ``strangers``: pods that hold chips and belong to no gang that sliceward knows (``namespace/name``), by host.
+    """
 
     as_of: datetime
     hosts: Mapping[HostId, Host]
@@ -121,6 +135,7 @@ class Fleet:
     slices: Mapping[SliceId, Slice]
     gangs: Mapping[GangId, Gang]
     problems: tuple[Problem, ...] = ()
+    strangers: Mapping[HostId, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def gangs_on(self) -> Mapping[HostId, tuple[GangId, ...]]:
@@ -131,16 +146,101 @@ class Fleet:
                 found.setdefault(host, []).append(gang.id)
         return {host: tuple(sorted(gangs)) for host, gangs in found.items()}
 
+    @cached_property
+    def slices_in(self) -> Mapping[CubeId, tuple[SliceId, ...]]:
+        """Slices that have chips in each cube, sorted."""
+        found: dict[CubeId, list[SliceId]] = {}
+        for one in self.slices.values():
+            for cube in one.cubes:
+                found.setdefault(cube, []).append(one.id)
+        return {cube: tuple(sorted(slices)) for cube, slices in found.items()}
+
+    @cached_property
+    def chips_at(self) -> Mapping[CubeId, Mapping[tuple[int, ...], ChipId]]:
+        """Chips of each cube by their place in it, as far as places are known."""
+        found: dict[CubeId, dict[tuple[int, ...], ChipId]] = {}
+        for host in self.hosts.values():
+            if host.cube is not None:
+                chips = found.setdefault(host.cube, {})
+                chips.update((at, ChipId(host.id.cluster, host.id.name, n)) for n, at in enumerate(host.coordinates))
+        return found
+
     def domain_of(self, part: PartId) -> tuple[HostId, ...]:
         """Give the hosts that leave service together when ``part`` is sick: those of its cube, else the part's own host.
 
         Empty where the part is unknown or is not inside one cube (a link between cubes, a gang, a cluster).
         """
+        if isinstance(part, ClusterId | PodId | GangId) or (isinstance(part, LinkId) and not self.is_inside_one_cube(part)):
+            return ()
         cubes = self.cubes_of(part)
         if len(cubes) == 1:
             return self.cubes[cubes[0]].hosts
-        return ()
+        host = part.host_id if isinstance(part, ChipId) else part
+        return (host,) if isinstance(host, HostId) and host in self.hosts else ()
 
-    def cubes_of(self, part: PartId) -> tuple[CubeId, ...]:
+    def cubes_of(self, part: PartId) -> tuple[CubeId, ...]:  # noqa: PLR0911 (one a kind of part)
         """Give the cubes that ``part`` touches, sorted: one for host, chip, inner link; two for a link between cubes."""
-        raise NotImplementedError
+        match part:
+            case CubeId():
+                return (part,) if part in self.cubes else ()
+            case HostId():
+                return self._cubes_of_hosts((part,))
+            case ChipId():
+                return self._cubes_of_hosts((part.host_id,))
+            case LinkId():
+                return self._cubes_of_hosts(end.host_id for end in part.ends)
+            case SliceId():
+                return tuple(sorted(self.slices[part].cubes)) if part in self.slices else ()
+            case GangId():
+                return self._cubes_of_hosts(self.gangs[part].hosts) if part in self.gangs else ()
+            case PodId():
+                return tuple(sorted(cube.id for cube in self.cubes.values() if cube.pod == part))
+            case ClusterId():
+                return tuple(sorted(cube for cube in self.cubes if cube.cluster == part.name))
+            case _:
+                assert_never(part)
+
+    def is_inside_one_cube(self, link: LinkId) -> bool:
+        """Whether both ends are certainly neighbours inside one cube, so that the link is copper and the cube its domain.
+
+        2D generations have no optical links: both ends in one node pool is enough. Unknown places give False.
+        """
+        one, other = (self.hosts.get(end.host_id) for end in link.ends)
+        if one is None or other is None or one.cube is None or one.cube != other.cube or one.cube not in self.cubes:
+            return False
+        edges = GENERATIONS[one.generation].cube if one.generation in GENERATIONS else None
+        if edges is None:
+            return True
+        places = [self.place_of(end) for end in link.ends]
+        if places[0] is None or places[1] is None:
+            return False
+        blocks = [tuple(x // edge for x, edge in zip(place, edges, strict=True)) for place in places if place]
+        apart = sum(abs(a - b) for a, b in zip(places[0], places[1], strict=True))
+        return blocks[0] == blocks[1] and apart == 1
+
+    def place_of(self, chip: ChipId) -> tuple[int, ...] | None:
+        """Give the place of a chip in its cube, None where it is unknown."""
+        host = self.hosts.get(chip.host_id)
+        return host.coordinates[chip.index] if host is not None and chip.index < len(host.coordinates) else None
+
+    def _cubes_of_hosts(self, hosts: Iterable[HostId]) -> tuple[CubeId, ...]:
+        found = {self.hosts[host].cube for host in hosts if host in self.hosts}
+        return tuple(sorted(cube for cube in found if cube is not None and cube in self.cubes))
+
+
+def joined(fleets: Iterable[Fleet]) -> Fleet:
+    """Give one fleet of several clusters' fleets; it is as old as the oldest of them.
+
+    Raises:
+        ValueError: there is none.
+    """
+    parts = tuple(fleets)
+    return Fleet(
+        as_of=min(fleet.as_of for fleet in parts),
+        hosts={key: value for fleet in parts for key, value in fleet.hosts.items()},
+        cubes={key: value for fleet in parts for key, value in fleet.cubes.items()},
+        slices={key: value for fleet in parts for key, value in fleet.slices.items()},
+        gangs={key: value for fleet in parts for key, value in fleet.gangs.items()},
+        problems=tuple(problem for fleet in parts for problem in fleet.problems),
+        strangers={key: value for fleet in parts for key, value in fleet.strangers.items()},
+    )

@@ -1,0 +1,108 @@
+"""A mapping from outside (Kubernetes JSON, YAML), read field by field with the path of each in the error.
+
+Whoever reads objects of others meets every wrong type sooner or later; here each becomes one `Misconfigured` that says
+where, instead of an `AttributeError` far away.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sliceward.topology.errors import Misconfigured
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A mapping and the path that leads to it. A missing field and one that is null are the same."""
+
+    mapping: Mapping[str, Any]
+    path: str
+
+    @classmethod
+    def of(cls, value: object, path: str) -> Fields:
+        """Wrap ``value`` if it is a mapping. Raises `Misconfigured` otherwise."""
+        if not isinstance(value, Mapping):
+            raise _wrong(path, value, "a mapping")
+        return cls(value, path)
+
+    def where(self, key: str) -> str:
+        """Give the path of a field."""
+        return f"{self.path}.{key}" if self.path else key
+
+    def has(self, key: str) -> bool:
+        """Whether the field is there and not null."""
+        return self.mapping.get(key) is not None
+
+    def text(self, key: str, default: str = "") -> str:
+        """Give a text."""
+        value = self._value(key, default)
+        if not isinstance(value, str):
+            raise _wrong(self.where(key), value, "text")
+        return value
+
+    def integer(self, key: str, default: int = 0) -> int:
+        """Give a whole number that is not negative."""
+        value = self._value(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise _wrong(self.where(key), value, "a whole number from 0 up")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Give a truth value, False where it is missing."""
+        value = self._value(key, default=False)
+        if not isinstance(value, bool):
+            raise _wrong(self.where(key), value, "true or false")
+        return value
+
+    def at(self, key: str) -> Fields:
+        """Give a mapping, empty where it is missing."""
+        return Fields.of(self._value(key, {}), self.where(key))
+
+    def texts(self, key: str) -> dict[str, str]:
+        """Give a mapping of text to text, such as labels."""
+        inner = self.at(key)
+        return {name: inner.text(name) for name in map(_key, inner.mapping)}
+
+    def each(self, key: str) -> tuple[Fields, ...]:
+        """Give a list of mappings."""
+        return tuple(Fields.of(item, f"{self.where(key)}[{n}]") for n, item in enumerate(self._items(key)))
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """Give a list of texts."""
+        items = self._items(key)
+        for n, item in enumerate(items):
+            if not isinstance(item, str):
+                raise _wrong(f"{self.where(key)}[{n}]", item, "text")
+        return tuple(items)
+
+    def only(self, *known: str) -> None:
+        """Refuse fields that are not among ``known``, with the nearest one."""
+        for key in self.mapping:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}"
+                raise Misconfigured(self.where(str(key)), "is not a known key", hint)
+
+    def _items(self, key: str) -> Sequence[Any]:
+        value = self._value(key, ())
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise _wrong(self.where(key), value, "a list")
+        return value
+
+    def _value(self, key: str, default: object) -> object:
+        value = self.mapping.get(key)
+        return default if value is None else value
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise _wrong("key", key, "text")
+    return key
+
+
+def _wrong(where: str, value: object, wanted: str) -> Misconfigured:
+    shown = repr(value)
+    return Misconfigured(where, f"is {shown[:60]}{'…' if len(shown) > 60 else ''}", f"Give {wanted}")  # noqa: PLR2004 (a line)

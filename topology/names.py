@@ -1,0 +1,139 @@
+"""The one table of Google's, Kubernetes' and our own labels, taints, conditions, annotations and ports.
+
+Google renames these without notice, so every use goes through `NAMES` or a copy with configured overrides (`override`).
+Sources: GKE's TPU device plugin, GKE pages on TPUs and dynamic slicing, JobSet 0.12 and Kueue 0.19 API types.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from sliceward.topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every name that sliceward reads or writes on objects of others. Field by field overridable."""
+
+    # the resource that TPU pods ask for, and the taint of the same key that every TPU node carries
+    tpu_resource: str = "google.com/tpu"
+    tpu_taint: str = "google.com/tpu"
+
+    # labels of nodes
+    accelerator: str = "cloud.google.com/gke-tpu-accelerator"
+    topology: str = "cloud.google.com/gke-tpu-topology"
+    accelerator_count: str = "cloud.google.com/gke-accelerator-count"
+    node_pool: str = "cloud.google.com/gke-nodepool"
+    topology_mode: str = "cloud.google.com/gke-accelerator-topology-mode"
+    partition_id: str = "cloud.google.com/gke-tpu-partition-4x4x4-id"
+    partition_state: str = "cloud.google.com/gke-tpu-partition-4x4x4-state"
+    sub_partition_id: str = "cloud.google.com/gke-tpu-partition-{shape}-id"
+    slice: str = "cloud.google.com/gke-tpu-slice"
+    slice_topology: str = "cloud.google.com/gke-tpu-slice-topology"
+    block: str = "cloud.google.com/gce-topology-block"
+    subblock: str = "cloud.google.com/gce-topology-subblock"
+    physical_host: str = "cloud.google.com/gce-topology-host"
+    ici_resiliency: str = "cloud.google.com/gke-tpu-ici-resiliency"
+    location_hint: str = "cloud.google.com/gke-location-hint"
+    reservation: str = "cloud.google.com/reservation-name"
+    spot: str = "cloud.google.com/gke-spot"
+    dra_driver: str = "cloud.google.com/gke-tpu-dra-driver"
+    maintenance_time: str = "cloud.google.com/scheduled-maintenance-time"
+    maintenance_active: str = "cloud.google.com/active-node-maintenance"
+    perform_maintenance: str = "cloud.google.com/perform-maintenance"
+    fault_behavior: str = "cloud.google.com/fault-behavior"
+    report_status: str = "cloud.google.com/report-and-replace-status"
+    report_operation: str = "cloud.google.com/report-and-replace-operation"
+    hostname: str = "kubernetes.io/hostname"
+
+    # taints of nodes
+    impending_termination: str = "cloud.google.com/impending-node-termination"
+    unschedulable: str = "node.kubernetes.io/unschedulable"
+    not_ready: str = "node.kubernetes.io/not-ready"
+    unreachable: str = "node.kubernetes.io/unreachable"
+    kubernetes_out_of_service: str = "node.kubernetes.io/out-of-service"
+
+    # annotations of nodes
+    chip_ids: str = "node.gke.io/tpu-chip-ids"
+    created_by_mig: str = "node.gke.io/created-by-mig"
+    instance_id: str = "container.googleapis.com/instance_id"
+
+    # conditions of nodes and pods
+    ready: str = "Ready"
+    slice_error: str = "SliceErrorDetected"
+    megascale_hang: str = "MegascaleHangDetected"
+    disruption_target: str = "DisruptionTarget"
+
+    # partition states
+    healthy: str = "HEALTHY"
+    degraded: str = "DEGRADED"
+    unhealthy: str = "UNHEALTHY"
+    unset: str = "UNSET"
+    incomplete: str = "INCOMPLETE"
+
+    # JobSet
+    jobset_name: str = "jobset.sigs.k8s.io/jobset-name"
+    replicated_job: str = "jobset.sigs.k8s.io/replicatedjob-name"
+    replicated_job_replicas: str = "jobset.sigs.k8s.io/replicatedjob-replicas"
+    job_index: str = "jobset.sigs.k8s.io/job-index"
+    job_global_index: str = "jobset.sigs.k8s.io/job-global-index"
+    job_key: str = "jobset.sigs.k8s.io/job-key"
+    restart_attempt: str = "jobset.sigs.k8s.io/restart-attempt"
+    exclusive_topology: str = "alpha.jobset.sigs.k8s.io/exclusive-topology"
+    jobset_completed: str = "Completed"
+    jobset_failed: str = "Failed"
+
+    # Job
+    job_name: str = "batch.kubernetes.io/job-name"
+    completion_index: str = "batch.kubernetes.io/job-completion-index"
+    job_complete: str = "Complete"
+    job_failed: str = "Failed"
+
+    # Kueue
+    kueue_queue: str = "kueue.x-k8s.io/queue-name"
+    kueue_managed: str = "kueue.x-k8s.io/managed"
+    kueue_managed_by_prefix: str = "kueue.x-k8s.io/"
+
+    # GKE slice controller
+    slice_owner_workload_namespace: str = "accelerator.gke.io/owner-workload-namespace"
+    slice_owner_workload_name: str = "accelerator.gke.io/owner-workload-name"
+
+    # our own
+    out_of_service: str = "sliceward.dev/out-of-service"
+    incident: str = "sliceward.dev/incident"
+    gang: str = "sliceward.dev/gang"
+    tenant: str = "sliceward.dev/tenant"
+    host_index: str = "sliceward.dev/host-index"
+    spare: str = "sliceward.dev/spare"
+
+    # ports
+    runtime_metrics_port: int = 8431
+    device_plugin_port: int = 2112
+    coordinator_port: int = 8482
+
+
+NAMES = Names()
+"""The names as GKE, JobSet and Kueue use them today."""
+
+
+def override(mapping: Mapping[str, Any], *, base: Names = NAMES, where: str = "names") -> Names:
+    """Give ``base`` with the fields of ``mapping`` replaced.
+
+    Raises:
+        Misconfigured: an unknown field (with the nearest known one) or a value of the wrong type; ``where`` is the path
+            of the key that holds the mapping.
+    """
+    known = {field.name: type(getattr(base, field.name)) for field in fields(Names)}
+    for key, value in mapping.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            raise Misconfigured(f"{where}.{key}", "is not a known name", f"Did you mean {near[0]!r}?" if near else "")
+        if type(value) is not known[key] or not value:
+            wanted = "text" if known[key] is str else "a whole number"
+            raise Misconfigured(f"{where}.{key}", f"is {value!r}", f"Give {wanted}, for example {getattr(base, key)!r}")
+    return replace(base, **mapping)

@@ -1,0 +1,234 @@
+"""Nodes in, hosts and cubes out.
+
+A cube is the 4x4x4 partition that a node's label names; on classic pools it is the node pool, and where a pool's topology is
+that of one host, each host is its own cube. Places come from ``sliceward.dev/host-index`` until the chips report theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.fields import Fields
+from sliceward.topology.fleet import Cube, Host, Mark
+from sliceward.topology.generations import GENERATIONS, Generation, Shape, shape_of, text_of
+from sliceward.topology.health import Health
+from sliceward.topology.ids import CubeId, HostId, PodId
+from sliceward.topology.places import Positions, seated_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sliceward.topology.names import Names
+    from sliceward.topology.problems import Desk
+
+_NUMBER = re.compile(r"[0-9]{1,6}")
+_READY = {"True": Health.HEALTHY, "False": Health.UNHEALTHY}
+
+
+@dataclass(frozen=True, slots=True)
+class NodesRead:
+    """What the nodes gave.
+
+    ``names``: every node that was listed by a usable name, TPU host or not. ``blocks``: where a cube sits in its slice, counted
+    in cubes along each dimension, if its chips told.
+    """
+
+    hosts: Mapping[HostId, Host]
+    cubes: Mapping[CubeId, Cube]
+    names: frozenset[str]
+    blocks: Mapping[CubeId, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A host and what its labels say about its cube."""
+
+    host: Host
+    shape: Shape | None
+    classic: bool
+    state: str | None
+    spare: bool
+
+
+def read_nodes(desk: Desk, nodes: Iterable[object], positions: Mapping[HostId, Positions]) -> NodesRead:
+    """Read Kubernetes nodes; those that are no TPU hosts are passed over."""
+    seats: dict[HostId, _Seat] = {}
+    known: set[str] = set()
+    for number, node in enumerate(nodes):
+        seat = _seat(desk, node, number, known)
+        if seat is not None and seat.host.id in seats:
+            desk.report("DoubledNode", str(seat.host.id), "two nodes have this name", "Give each cluster its own name")
+        elif seat is not None:
+            seats[seat.host.id] = seat
+    hosts: dict[HostId, Host] = {}
+    cubes: dict[CubeId, Cube] = {}
+    blocks: dict[CubeId, tuple[int, ...]] = {}
+    for cube_id, group in sorted(_by_cube(seats.values()).items()):
+        cube, seated, block = _cube(desk, cube_id, group, positions)
+        hosts.update((host.id, host) for host in seated)
+        if cube is not None:
+            cubes[cube_id] = cube
+        if block is not None:
+            blocks[cube_id] = block
+    hosts.update((seat.host.id, seat.host) for seat in seats.values() if seat.host.cube is None)
+    return NodesRead(dict(sorted(hosts.items())), cubes, frozenset(known), blocks)
+
+
+def _seat(desk: Desk, node: object, number: int, known: set[str]) -> _Seat | None:
+    about = f"{desk.cluster}/node[{number}]"
+    try:
+        fields = Fields.of(node, "")
+        meta = fields.at("metadata")
+        host = HostId(desk.cluster, meta.text("name"))
+        about = str(host)
+        known.add(host.name)
+        labels = meta.texts("labels")
+        capacity = _chips_of(fields.at("status").at("capacity"), desk.names)
+        if desk.names.accelerator not in labels:
+            if capacity:
+                desk.report(
+                    "MissingLabel", about, f"has chips but no label {desk.names.accelerator}", "Label the node as GKE does"
+                )
+            return None
+        return _tpu_seat(desk, fields, host, labels, capacity)
+    except Misconfigured as error:
+        desk.set_aside(about, error)
+        return None
+
+
+def _tpu_seat(desk: Desk, node: Fields, host_id: HostId, labels: Mapping[str, str], capacity: int) -> _Seat | None:
+    names, about = desk.names, str(host_id)
+    generation = GENERATIONS.get(labels[names.accelerator])
+    if generation is None:
+        why = f"label {names.accelerator}={labels[names.accelerator]}"
+        desk.report("UnknownAccelerator", about, why, f"Known are {', '.join(GENERATIONS)}")
+        return None
+    chips = _number(labels.get(names.accelerator_count)) or capacity
+    if not chips:
+        desk.report("MissingLabel", about, f"has neither {names.accelerator_count} nor capacity", "Label the node as GKE does")
+        return None
+    if chips not in generation.chips_a_host:
+        why = f"{chips} chips, but {generation.name} hosts have {' or '.join(map(str, generation.chips_a_host))}"
+        desk.report("ContradictoryLabels", about, why, f"Correct {names.accelerator} or {names.accelerator_count}")
+        return None
+    name, shape, classic = _cube_of(desk, host_id, labels, generation, chips)
+    host = _host(node, host_id, labels, names)
+    block = labels.get(names.block)
+    host = replace(
+        host,
+        generation=generation.label,
+        chips=chips,
+        cube=CubeId(desk.cluster, name) if name else None,
+        pod=PodId(desk.cluster, block) if block else None,
+        index=_number(labels.get(names.host_index)),
+    )
+    spare = labels.get(names.spare) == "true"
+    return _Seat(host, shape, classic, None if classic else labels.get(names.partition_state), spare)
+
+
+def _host(node: Fields, host_id: HostId, labels: Mapping[str, str], names: Names) -> Host:
+    meta, spec, status = node.at("metadata"), node.at("spec"), node.at("status")
+    annotations = meta.texts("annotations")
+    conditions = {c.text("type"): c.text("status") for c in status.each("conditions") if c.text("type")}
+    taints = [Mark(t.text("key"), t.text("value"), t.text("effect"), ours=False) for t in spec.each("taints")]
+    return Host(
+        id=host_id,
+        generation="",
+        chips=0,
+        cube=None,
+        pod=None,
+        index=None,
+        instance_id=annotations.get(names.instance_id) or spec.text("providerID"),
+        boot_id=status.at("nodeInfo").text("bootID"),
+        ready=_READY.get(conditions.get(names.ready, ""), Health.UNKNOWN),
+        cordoned=spec.flag("unschedulable"),
+        marks=tuple(replace(m, ours=m.key == names.out_of_service) for m in taints if m.key != names.tpu_taint),
+        labels=labels,
+        annotations=annotations,
+        conditions=conditions,
+        version=meta.text("resourceVersion"),
+    )
+
+
+def _cube_of(
+    desk: Desk, host: HostId, labels: Mapping[str, str], generation: Generation, chips: int
+) -> tuple[str, Shape | None, bool]:
+    """Give the cube's name, its shape and whether it is a classic pool; an empty name where labels do not tell."""
+    names, about = desk.names, str(host)
+    if labels.get(names.partition_id) and generation.cube is not None:
+        return labels[names.partition_id], generation.cube, False
+    pool, told = labels.get(names.node_pool), labels.get(names.topology)
+    missing = [key for key, value in ((names.node_pool, pool), (names.topology, told)) if not value]
+    if not pool or not told:
+        desk.report("MissingLabel", about, f"no {' and no '.join(missing)}", "Label the node as GKE does; its cube is unknown")
+        return "", None, False
+    shape = shape_of(told)
+    if shape is None or not generation.admits(shape) or any(x % y for x, y in zip(shape, generation.tray(chips), strict=True)):
+        why = f"{names.topology}={told} is no shape of {generation.name} hosts with {chips} chips"
+        desk.report("ContradictoryLabels", about, why, "Correct the label")
+        return "", None, False
+    return (host.name if generation.hosts(shape, chips) == 1 else pool), shape, True
+
+
+def _by_cube(seats: Iterable[_Seat]) -> dict[CubeId, list[_Seat]]:
+    groups: dict[CubeId, list[_Seat]] = {}
+    for seat in seats:
+        if seat.host.cube is not None:
+            groups.setdefault(seat.host.cube, []).append(seat)
+    return groups
+
+
+def _cube(
+    desk: Desk, cube_id: CubeId, seats: list[_Seat], positions: Mapping[HostId, Positions]
+) -> tuple[Cube | None, list[Host], tuple[int, ...] | None]:
+    first = seats[0]
+    kinds = {(seat.host.generation, seat.host.chips, seat.shape, seat.classic) for seat in seats}
+    pods = {seat.host.pod for seat in seats}
+    if first.shape is None or len(kinds) > 1 or len(pods) > 1:
+        what = "generations, chips a host or topologies" if len(kinds) > 1 else "TPU pods"
+        desk.report("ContradictoryLabels", str(cube_id), f"its nodes name different {what}", "Correct the nodes' labels")
+        return None, [replace(seat.host, cube=None, index=None) for seat in seats], None
+    generation = GENERATIONS[first.host.generation]
+    bounds = generation.host_bounds(first.shape, first.host.chips)
+    seated, block = seated_hosts(desk, cube_id, [seat.host for seat in seats], (generation, first.shape), positions)
+    if len(seated) != prod(bounds):
+        why = f"{len(seated)} of {prod(bounds)} hosts of a {text_of(first.shape)}"
+        desk.report("IncompleteCube", str(cube_id), why, "Wait for the missing nodes or repair them; nothing is placed here")
+    cube = Cube(
+        id=cube_id,
+        generation=generation.label,
+        shape=first.shape,
+        hosts=tuple(host.id for host in seated),
+        expected_hosts=prod(bounds),
+        state=_state(desk, cube_id, seats),
+        pod=first.host.pod,
+        classic=first.classic,
+        spare=all(seat.spare for seat in seats),
+    )
+    return cube, seated, block
+
+
+def _state(desk: Desk, cube_id: CubeId, seats: list[_Seat]) -> str | None:
+    """Google's word on the partition; where the nodes disagree, the worst of them, and that is a problem."""
+    names = desk.names
+    states = {seat.state for seat in seats if seat.state is not None}
+    if len(states) > 1:
+        desk.report("ContradictoryLabels", str(cube_id), f"partition states {', '.join(sorted(states))}", "The worst one counts")
+    rank = {names.healthy: 0, names.degraded: 1}
+    return max(states, key=lambda state: (rank.get(state, 2), state), default=None)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def _chips_of(capacity: Fields, names: Names) -> int:
+    """Kubernetes prints quantities as text; some emulators as numbers."""
+    value = capacity.mapping.get(names.tpu_resource)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(value, 0)
+    return _number(capacity.text(names.tpu_resource)) or 0

@@ -1,0 +1,43 @@
+"""An MQTT broker inside this process (amqtt), for the demo and the all-in-one daemon; in production use Mosquitto or EMQX.
+
+What it does otherwise than a real broker (doubled and unfiltered retained messages) `sliceward.daemons.wire` allows for.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from amqtt.broker import Broker  # type: ignore[import-untyped] # amqtt ships no types
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def running_broker(port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Run a broker for as long as the context lasts and give its URL; ``port`` 0 takes a free one.
+
+    Everybody who reaches the address may speak: bind it to loopback only.
+    """
+    for name in ("amqtt", "transitions"):
+        # amqtt logs every packet that it did not expect, and each disconnect as an error.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    broker = Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}", "max_connections": 0}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+    )
+    await broker.start()
+    try:
+        yield f"mqtt://{host}:{port or _bound_port(broker)}"
+    finally:
+        await broker.shutdown()
+
+
+def _bound_port(broker: Broker) -> int:
+    server = broker._servers["default"].instance  # noqa: SLF001 (amqtt tells the port that it got nowhere else)
+    port: int = server.sockets[0].getsockname()[1]
+    return port

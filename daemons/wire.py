@@ -1,0 +1,318 @@
+"""The wire: MQTT in and out, for ever. The only home of aiomqtt.
+
+In: messages on the topics asked for, one by one, to a handler. Out: `Wire.publish`, which waits for the broker's word.
+The connection is made again with jittered back-off whenever it is lost, subscriptions with it; what the broker kept
+(retained) then comes again, so handlers must be idempotent: brokers may deliver twice, and amqtt also delivers retained
+messages that no filter asked for (those are dropped here).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import ssl
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+import structlog
+
+from sliceward.daemons.topics import matches
+from sliceward.topology.errors import Misconfigured, Refused, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. ``retain``: on the way in, the broker kept it from before we asked; on the way out, it shall keep it."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    qos: int = 1
+
+
+class Bus(Protocol):
+    """What daemons need of a wire: `Wire`, and the one in memory that tests use."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        ...
+
+    @property
+    def age(self) -> float:
+        """Seconds since there was a connection: 0 while there is one, infinite before the first."""
+        ...
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened since the start, by name: messages taken in, dropped and why, connections, failed publishes."""
+        ...
+
+    async def run(
+        self,
+        on_message: Callable[[Message], Awaitable[None] | None],
+        on_connect: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Connect, subscribe, take in; for ever. ``on_connect`` runs beside the messages after each (re)connection."""
+        ...
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Send one message. Raises `Retry` when not connected or not confirmed in time, `Refused` when it cannot be sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WireOptions:
+    """How a wire behaves. Times in seconds, sizes in bytes; ``inbox`` in messages.
+
+    ``username`` and ``password`` win over those in the URL; the password never appears in a repr or a log line.
+    ``keepalive``: the broker tells a client's last will after 1.5 times this silence (MQTT 3.1.1 section 3.1.2.10).
+    """
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    inbox: int = 65_536
+    max_payload: int = 1 << 20
+    publish_timeout: float = 10.0
+    connect_timeout: float = 10.0
+    keepalive: int = 15
+    first_wait: float = 0.2
+    longest_wait: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where a broker listens, from its URL."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> BrokerAddress:
+        """Read ``mqtt://[user[:password]@]host[:1883]`` or ``mqtts://…[:8883]``.
+
+        Raises:
+            Misconfigured: another scheme, no host, or a port that is none. The URL is not repeated: it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise Misconfigured("MQTT URL", f"cannot be read: {error}", "Write mqtt://host:1883") from None
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise Misconfigured("MQTT URL", "is not mqtt://host:port or mqtts://host:port", "Write mqtt://host:1883")
+        tls = parts.scheme == "mqtts"
+        user = unquote(parts.username) if parts.username else None
+        secret = unquote(parts.password) if parts.password else None
+        return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, secret)
+
+    def __str__(self) -> str:
+        """Print without user and password."""
+        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+
+
+class Inbox(asyncio.Queue[Any]):
+    """What has come and is not handled yet. When full the oldest goes, counted; ``missed`` if that was more than a frame."""
+
+    def __init__(self, maxsize: int, counts: Counter[str]) -> None:
+        """Begin empty; ``counts`` gets ``dropped_full``."""
+        super().__init__(maxsize=maxsize)
+        self._counts, self.missed = counts, False
+
+    def put_nowait(self, item: Any) -> None:  # noqa: ANN401 (aiomqtt's message type in one wire, ours in the other)
+        """Take in ``item``, at the cost of the oldest if there is no room."""
+        if self.full():
+            self._counts["dropped_full"] += 1
+            self.missed = bool(self.get_nowait().qos) or self.missed
+        super().put_nowait(item)
+
+
+class Wire:
+    """One connection to a broker; see `Bus`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_id: str,
+        subscribe: tuple[str, ...] = (),
+        will: Message | None = None,
+        options: WireOptions | None = None,
+    ) -> None:
+        """Nothing is connected before `run`. ``will`` is what the broker says for us when we die without a word."""
+        self.address = BrokerAddress.parse(url)
+        self.counts: Counter[str] = Counter()
+        self.error = "not connected yet"
+        self._client_id, self._filters, self._will = client_id, subscribe, will
+        self._options = options or WireOptions()
+        self._client: aiomqtt.Client | None = None
+        self._last_connected = -math.inf
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._client is not None
+
+    @property
+    def age(self) -> float:
+        """Seconds since there was a connection: 0 while there is one, infinite before the first."""
+        return 0.0 if self.connected else time.monotonic() - self._last_connected
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Send one message and wait for the broker's word (QoS 0: until it is written).
+
+        Raises:
+            Retry: not connected, or no confirmation in time (then it may or may not have arrived).
+            Refused: too large, or a topic that none may publish to.
+        """
+        if len(payload) > self._options.max_payload:
+            raise Refused(f"message of {len(payload)} bytes for {topic}: at most {self._options.max_payload} may be sent")
+        client = self._client
+        if client is None:
+            raise Retry(f"no connection to the broker {self.address}: {self.error}")
+        try:
+            await client.publish(topic, payload, qos, retain, timeout=self._options.publish_timeout)
+        except (aiomqtt.MqttError, OSError) as error:
+            self.counts["publish_failed"] += 1
+            raise Retry(f"{topic} was not confirmed by the broker {self.address}: {error}") from error
+        except ValueError as error:
+            raise Refused(f"{topic!r} cannot be published: {error}") from error
+
+    async def run(
+        self,
+        on_message: Callable[[Message], Awaitable[None] | None],
+        on_connect: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Connect, subscribe, take in; for ever. ``on_connect`` runs beside the messages after each (re)connection."""
+        context = self._tls_context()
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                await self._session(context, on_message, on_connect)
+            except* (aiomqtt.MqttError, OSError, TimeoutError) as errors:
+                self.error = "; ".join(str(error) for error in errors.exceptions)
+            finally:
+                if self._client is not None:
+                    self._client, self._last_connected = None, time.monotonic()
+            failures = 0 if time.monotonic() - began > self._options.longest_wait else failures + 1
+            wait = min(self._options.longest_wait, self._options.first_wait * 2.0 ** min(failures, 16))
+            wait *= random.uniform(0.5, 1.0)  # noqa: S311 (spreads a fleet's reconnections, keeps no secret)
+            log.info("broker lost", broker=str(self.address), why=self.error, retry_in=round(wait, 2))
+            await asyncio.sleep(wait)
+
+    async def _session(
+        self,
+        context: ssl.SSLContext | None,
+        on_message: Callable[[Message], Awaitable[None] | None],
+        on_connect: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        inbox = Inbox(self._options.inbox, self.counts)
+        async with self._new_client(inbox, context) as client, asyncio.TaskGroup() as tasks:
+            await self._subscribe(client)
+            self._client, self.error = client, ""
+            self.counts["connected"] += 1
+            log.info("broker connected", broker=str(self.address), client=self._client_id)
+            if on_connect is not None:
+                tasks.create_task(self._greet(on_connect))
+            await self._take_in(client, inbox, on_message)
+
+    def _new_client(self, inbox: Inbox, context: ssl.SSLContext | None) -> aiomqtt.Client:
+        logger = logging.getLogger("sliceward.aiomqtt")
+        logger.setLevel(logging.ERROR)  # it warns of each ten publishes that wait for their confirmation
+        will = self._will
+        return aiomqtt.Client(
+            self.address.host,
+            self.address.port,
+            identifier=self._client_id,
+            username=self._options.username or self.address.username,
+            password=self._options.password or self.address.password,
+            keepalive=self._options.keepalive,
+            timeout=self._options.connect_timeout,
+            tls_context=context,
+            will=None if will is None else aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
+            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: inbox),  # noqa: ARG005 (ours is bounded)
+            logger=logger,
+        )
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        if not self._filters:
+            return
+        granted = await client.subscribe([(pattern, 1) for pattern in self._filters])
+        refused = [pattern for pattern, code in zip(self._filters, granted, strict=False) if _is_failure(code)]
+        if refused:
+            raise aiomqtt.MqttError(f"the broker refused to let {self._client_id} subscribe to {', '.join(refused)}")
+
+    async def _greet(self, on_connect: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await on_connect()
+        except Retry as error:
+            log.info("interrupted after connecting", why=str(error))
+        except Exception:
+            self.counts["handler_failed"] += 1
+            log.exception("what follows a connection failed")
+
+    async def _take_in(
+        self, client: aiomqtt.Client, inbox: Inbox, on_message: Callable[[Message], Awaitable[None] | None]
+    ) -> None:
+        asked_again = time.monotonic()
+        async for first in client.messages:
+            await self._hand_over(first, on_message)
+            # aiomqtt makes two tasks for each message that it is asked for: what lies there already is taken without.
+            for taken in range(inbox.qsize()):
+                await self._hand_over(inbox.get_nowait(), on_message)
+                if taken % 256 == 255:  # noqa: PLR2004 (let the socket and the other loops have their turn)
+                    await asyncio.sleep(0)
+            if inbox.missed and time.monotonic() - asked_again > self._options.longest_wait:
+                # A message that mattered was dropped: subscribing again makes the broker tell its retained ones again.
+                inbox.missed, asked_again = False, time.monotonic()
+                await self._subscribe(client)
+
+    async def _hand_over(self, message: aiomqtt.Message, on_message: Callable[[Message], Awaitable[None] | None]) -> None:
+        topic, payload = message.topic.value, message.payload
+        if not any(matches(pattern, topic) for pattern in self._filters):
+            self.counts["dropped_unasked"] += 1
+            return
+        if not isinstance(payload, bytes) or len(payload) > self._options.max_payload:
+            self.counts["dropped_large"] += 1
+            return
+        self.counts["received"] += 1
+        try:
+            handled = on_message(Message(topic, payload, retain=message.retain, qos=message.qos))
+            if handled is not None:
+                await handled
+        except Exception:
+            # One poisoned message must not end the wire for all others.
+            self.counts["handler_failed"] += 1
+            log.exception("message could not be handled", topic=topic)
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if not self.address.tls:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self._options.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise Misconfigured(
+                f"CA file {self._options.ca_file}", f"cannot be used: {error}", "Give a PEM file with the broker's CA"
+            ) from error
+
+
+def _is_failure(code: object) -> bool:
+    value = getattr(code, "value", code)
+    return isinstance(value, int) and value >= 128  # noqa: PLR2004 (MQTT 3.1.1 section 3.9.3: 0x80 is failure)

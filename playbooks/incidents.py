@@ -27,9 +27,7 @@ class Folded:
     changed: frozenset[str]
 
 
-def fold(
-    incidents: Sequence[Incident], findings: Iterable[Finding], fleet: Fleet, book: Book, now: datetime
-) -> Folded:
+def fold(incidents: Sequence[Incident], findings: Iterable[Finding], fleet: Fleet, book: Book, now: datetime) -> Folded:
     """Give the open incidents of one cluster for the findings as they stand now.
 
     ``findings``: the present state of every finding of the cluster, from the broker and from alerts. A finding of an

@@ -7,7 +7,6 @@ under way and a restart resumes at the exact step. `sliceward.playbooks.advance`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from sliceward.topology.ids import HostId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
     from sliceward.topology.ids import GangId, PartId
 

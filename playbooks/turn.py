@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The result of an operation, written beside its intent. ``text`` begins with ``done``, ``failed`` or ``waiting``."""
+
+    operation: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What is saved in one transaction. ``decision`` is None where it only repeats the last one. ``call``: then call this.
 
-    ``pages`` go to the outbox. The call may be made only after the turn was saved (intent before act).
+    ``run`` None leaves the stored run as it is. ``pages`` go to the outbox. The call may be made only after the turn was
+    saved (intent before act).
     """
 
     incident: Incident
@@ -32,6 +41,7 @@ class Turn:
     decision: Decision | None = None
     pages: tuple[Page, ...] = ()
     call: Call | None = None
+    answered: Answered | None = None
 
 
 def take(incident: Incident, decision: Decision, now: datetime) -> Turn:

@@ -1,0 +1,146 @@
+"""A connection to the database: URL in, engines out, migrated. SQLite is written by one connection at a time.
+
+Every error of the database leaves here as `Retry`: a lost connection may have committed, so nothing is assumed.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from sliceward.topology.errors import Misconfigured, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.engine import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_MIGRATING = 7_342_811  # any number, the same in all coordinators: the advisory lock of PostgreSQL during migration
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Engines of one database. On SQLite ``writer`` holds one connection and begins with the write lock taken."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return str(self.writer.dialect.name)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give a transaction that is committed at the end, or rolled back. Raises `Retry`."""
+        with_errors = self.writer.begin()
+        try:
+            async with with_errors as connection:
+                yield connection
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise Retry(f"the store did not answer: {_short(error)}") from error
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection that sees one state of the database. Raises `Retry`."""
+        try:
+            async with self.reader.begin() as connection:
+                yield connection
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise Retry(f"the store did not answer: {_short(error)}") from error
+
+
+def _short(error: BaseException) -> str:
+    origin = getattr(error, "orig", None) or error
+    return f"{type(origin).__name__}: {str(origin).splitlines()[0] if str(origin) else 'no text'}"[:300]
+
+
+@asynccontextmanager
+async def database(url: str) -> AsyncIterator[Database]:
+    """Open and migrate the database at ``url`` (``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/NAME``).
+
+    Raises:
+        Misconfigured: the URL is no such URL, or a newer sliceward wrote the database.
+        Retry: the database does not answer.
+    """
+    parsed = _url(url)
+    if parsed.drivername.startswith("sqlite"):
+        opened = Database(_sqlite(parsed, writer=True), _sqlite(parsed, writer=False))
+    else:
+        engine = create_async_engine(parsed, pool_size=8, pool_pre_ping=True, connect_args={"timeout": 10, "command_timeout": 30})
+        opened = Database(engine, engine)
+    try:
+        async with opened.writing() as connection:
+            await connection.run_sync(_migrate)
+        yield opened
+    finally:
+        await opened.reader.dispose()
+        await opened.writer.dispose()
+
+
+def _url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    kind = parsed.drivername.partition("+")[0] if parsed is not None else ""
+    if parsed is None or kind not in _DRIVERS or (kind == "sqlite" and parsed.database in (None, "", ":memory:")):
+        raise Misconfigured(
+            "store.url", "is no URL of a store", "Use sqlite:////var/lib/sliceward/store.db or postgresql://USER@HOST/NAME"
+        )
+    if kind == "sqlite" and not Path(str(parsed.database)).expanduser().parent.is_dir():
+        raise Misconfigured("store.url", f"the folder of {parsed.database} does not exist", "Make it, or name another")
+    return parsed.set(drivername=_DRIVERS[kind])
+
+
+def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
+    """Make an engine; https://docs.sqlalchemy.org/en/20/dialects/sqlite.html on why transactions are begun by hand."""
+    engine = create_async_engine(url, pool_size=1 if writer else 4, max_overflow=0, connect_args={"timeout": 10})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 (a driver's connection)
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.execute(text("BEGIN IMMEDIATE" if writer else "BEGIN"))
+
+    return engine
+
+
+def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        newest = ScriptDirectory.from_config(config).get_current_head()
+        raise Misconfigured(
+            "store",
+            f"was written by another sliceward ({error}; this one knows {newest})",
+            "Run that version, or name another store",
+        ) from error
+    except SQLAlchemyError as error:
+        if isinstance(error, DBAPIError):
+            raise
+        raise Retry(f"the store could not be migrated: {error}") from error

@@ -1,0 +1,113 @@
+"""Alerts that webhooks delivered: stored before the sender hears yes, told apart by their dedup key, read in order.
+
+Any coordinator may take an alert in, so these writes are not fenced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, or_, select, update
+
+from sliceward.daemons.store.tables import INBOX
+from sliceward.daemons.store.upsert import upsert
+from sliceward.daemons.store.values import Alert, Put, Received
+from sliceward.playbooks import record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from sliceward.daemons.store.connect import Database
+
+_CHUNK = 200
+"""Rows of one INSERT: 11 columns each stay far below SQLite's 32,766 and PostgreSQL's 32,767 parameters."""
+
+
+def dedup_key(alert: Alert) -> str:
+    """Give the same key for the same state of the same alert, however often a sender repeats it."""
+    ends = "" if alert.ends_at is None or alert.status == "firing" else alert.ends_at.isoformat()
+    said = (alert.receiver, alert.fingerprint, alert.starts_at.isoformat(), alert.status, ends)
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+
+class Inbox:
+    """The alert inbox."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the database."""
+        self._database = database
+
+    async def put(self, alerts: Sequence[Alert], *, now: datetime) -> Put:
+        """Store all alerts of a delivery in one transaction; on disk when this returns."""
+        accepted = 0
+        async with self._database.writing() as connection:
+            for begin in range(0, len(alerts), _CHUNK):
+                rows = [_row(alert, now) for alert in alerts[begin : begin + _CHUNK]]
+                insert = upsert(self._database.dialect, INBOX, rows, key=("dedup",), replace=False)
+                accepted += len((await connection.execute(insert.returning(INBOX.c.seq))).all())
+        return Put(accepted, len(alerts) - accepted)
+
+    async def take(self, limit: int = 500) -> tuple[tuple[Received, ...], Mapping[str, str]]:
+        """Give alerts that nobody processed, oldest first, and rows that cannot be read: name -> why."""
+        return await self._read(select(INBOX).where(INBOX.c.processed.is_(None)).order_by(INBOX.c.seq).limit(limit))
+
+    async def done(self, numbers: Sequence[int], *, now: datetime, why: str = "") -> None:
+        """Mark as processed; ``why`` says what became of them where that is not plain (unmapped, set aside)."""
+        async with self._database.writing() as connection:
+            await connection.execute(update(INBOX).where(INBOX.c.seq.in_(numbers)).values(processed=now, why=why))
+
+    async def present(self, *, since: datetime) -> tuple[tuple[Received, ...], Mapping[str, str]]:
+        """Give the last word of every alert: all that fire, and those that were resolved after ``since``."""
+        newest = select(func.max(INBOX.c.seq)).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
+        wanted = select(INBOX).where(INBOX.c.seq.in_(newest), or_(INBOX.c.status == "firing", INBOX.c.received >= since))
+        return await self._read(wanted.order_by(INBOX.c.seq))
+
+    async def forget(self, connection: AsyncConnection, edge: datetime) -> None:
+        """Drop what was processed before ``edge``, but never the last word of an alert that fires."""
+        newest = select(func.max(INBOX.c.seq)).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
+        last = INBOX.c.seq.in_(newest) & (INBOX.c.status == "firing")
+        await connection.execute(delete(INBOX).where(INBOX.c.processed < edge, ~last))
+
+    async def _read(self, wanted: Any) -> tuple[tuple[Received, ...], Mapping[str, str]]:  # noqa: ANN401 (a statement)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(wanted)).all()
+        found: list[Received] = []
+        aside: dict[str, str] = {}
+        for row in rows:
+            try:
+                found.append(_received(row))
+            except (ValueError, TypeError) as error:
+                aside[f"alert {row.seq}"] = f"{type(error).__name__}: {error}"
+        return tuple(found), aside
+
+
+def _row(alert: Alert, now: datetime) -> dict[str, Any]:
+    return {
+        "dedup": dedup_key(alert),
+        "receiver": alert.receiver,
+        "fingerprint": alert.fingerprint,
+        "cluster": alert.cluster,
+        "status": alert.status,
+        "starts_at": alert.starts_at,
+        "ends_at": alert.ends_at,
+        "received": now,
+        "why": "",
+        "body": record.text(alert.body),
+    }
+
+
+def _received(row: Row[Any]) -> Received:
+    body = json.loads(row.body)
+    if not isinstance(body, dict):
+        raise TypeError(f"body of the alert is {type(body).__name__}, not a mapping")
+    return Received(
+        row.seq,
+        row.received,
+        Alert(row.receiver, row.fingerprint, row.status, row.starts_at, row.ends_at, body, row.cluster),
+    )

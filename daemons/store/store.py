@@ -1,0 +1,234 @@
+"""Turns of incidents in, open incidents out: the part of the store that deciding stands on. Fenced by the leader's epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select, update
+
+from sliceward.daemons.store.connect import Database, database
+from sliceward.daemons.store.history import History
+from sliceward.daemons.store.inbox import Inbox
+from sliceward.daemons.store.outbox import Outbox, outbox_rows
+from sliceward.daemons.store.tables import AUDIT, DECISIONS, FENCE, FINDINGS, INCIDENTS, INTENTS, JOURNAL, RUNS, SETTINGS
+from sliceward.daemons.store.upsert import upsert
+from sliceward.daemons.store.values import Case, Loaded
+from sliceward.playbooks import record
+from sliceward.playbooks.world import Started
+from sliceward.topology.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from sliceward.playbooks.incident import Entry
+    from sliceward.playbooks.turn import Turn
+
+
+class Store:
+    """The store of one coordinator. ``inbox``: alerts in; ``outbox``: pages out; ``history``: reads for the HTTP API.
+
+    Every method raises `Retry` when the database does not answer; a method that writes as leader raises `Refused`
+    before `lead` was called and after another coordinator took over.
+    """
+
+    def __init__(self, opened: Database) -> None:
+        """Use an opened database; see `open_store`."""
+        self._database = opened
+        self._epoch = 0
+        self._last_ok = time.monotonic()
+        self.inbox = Inbox(opened)
+        self.outbox = Outbox(opened, self._fenced)
+        self.history = History(opened)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this coordinator's writes carry; 0 before `lead`."""
+        return self._epoch
+
+    async def lead(self, holder: str, *, now: datetime) -> int:
+        """Begin a new epoch for ``holder``: from here on writes of all earlier leaders are refused."""
+        async with self._database.writing() as connection:
+            await connection.execute(update(FENCE).values(epoch=FENCE.c.epoch + 1, holder=holder, at=now))
+            self._epoch = int((await connection.execute(select(FENCE.c.epoch))).scalar_one())
+        return self._epoch
+
+    async def ping(self) -> None:
+        """Ask the database whether it is there, and remember when it was."""
+        async with self._database.reading() as connection:
+            await connection.execute(select(FENCE.c.epoch))
+        self._last_ok = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the database last answered `ping` or took a `save`."""
+        return time.monotonic() - self._last_ok
+
+    async def load_open(self, cluster: str = "") -> Loaded:
+        """Give every open incident with its present or last run, oldest first; rows that cannot be read are set aside by name."""
+        later = RUNS.alias("later")
+        newest = select(later.c.id).where(later.c.incident == INCIDENTS.c.id).order_by(later.c.started.desc(), later.c.id.desc())
+        last = newest.limit(1).correlate(INCIDENTS).scalar_subquery()
+        wanted = select(INCIDENTS.c.id, INCIDENTS.c.body, RUNS.c.body.label("run")).where(INCIDENTS.c.open)
+        if cluster:
+            wanted = wanted.where(INCIDENTS.c.cluster == cluster)
+        joined = wanted.outerjoin_from(INCIDENTS, RUNS, RUNS.c.id == last).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(joined)).all()
+        cases: list[Case] = []
+        aside: dict[str, str] = {}
+        for row in rows:
+            try:
+                cases.append(Case(record.incident(row.body), None if row.run is None else record.run(row.run)))
+            except record.BadRecord as error:
+                aside[row.id] = str(error)
+        return Loaded(tuple(cases), aside)
+
+    async def load(self, incident: str) -> Case | None:
+        """Give one incident, open or closed. Raises `record.BadRecord` where its row cannot be read."""
+        async with self._database.reading() as connection:
+            body = (await connection.execute(select(INCIDENTS.c.body).where(INCIDENTS.c.id == incident))).scalar_one_or_none()
+            runs = select(RUNS.c.body).where(RUNS.c.incident == incident).order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
+            run = (await connection.execute(runs.limit(1))).scalar_one_or_none()
+        return None if body is None else Case(record.incident(body), None if run is None else record.run(run))
+
+    async def save(self, *turns: Turn, now: datetime, pagers: Sequence[str] = ()) -> tuple[int, ...]:
+        """Write turns in one transaction: all or nothing. ``pagers``: each page goes to each of them.
+
+        Gives the sequence numbers of the journal's new lines, in order.
+        """
+        numbers: list[int] = []
+        async with self._fenced() as connection:
+            for turn in turns:
+                numbers += await self._save(connection, turn, pagers, now)
+        self._last_ok = time.monotonic()
+        return tuple(numbers)
+
+    async def append(self, cluster: str, *entries: Entry) -> tuple[int, ...]:
+        """Add lines to the journal that belong to no turn (pause, resume)."""
+        async with self._fenced() as connection:
+            return tuple(await self._journal(connection, cluster, entries))
+
+    async def started(self, since: datetime) -> tuple[Started, ...]:
+        """Give the runs begun since then, for rate budgets and cool-downs. Rows that cannot be read count without hosts."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(select(RUNS).where(RUNS.c.started >= since).order_by(RUNS.c.started))).all()
+        return tuple(Started(row.started, row.incident, row.cluster, row.playbook, _domain(row.body), row.ended) for row in rows)
+
+    async def setting(self, name: str) -> Any | None:  # noqa: ANN401 (any JSON value)
+        """Give a setting such as ``paused``, or None."""
+        async with self._database.reading() as connection:
+            found = (await connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.name == name))).scalar_one_or_none()
+        return None if found is None else json.loads(found)
+
+    async def set_setting(self, name: str, value: object, *, who: str, now: datetime) -> None:
+        """Keep a setting (JSON)."""
+        async with self._fenced() as connection:
+            row = {"name": name, "value": record.text(value), "who": who, "at": now}
+            await connection.execute(upsert(self._database.dialect, SETTINGS, row, key=("name",)))
+
+    async def audit(self, *, who: str, what: str, about: str, reason: str, now: datetime) -> None:
+        """Write down who asked for what; also what was refused."""
+        async with self._database.writing() as connection:
+            await connection.execute(AUDIT.insert().values(at=now, who=who, what=what, about=about, reason=reason))
+
+    async def forget(self, *, older_than: timedelta, now: datetime) -> int:
+        """Drop closed incidents and all that belongs to them, and processed alerts, past their keep; give how many incidents."""
+        edge = now - older_than
+        old = select(INCIDENTS.c.id).where(INCIDENTS.c.closed < edge)
+        async with self._fenced() as connection:
+            for table in (FINDINGS, RUNS, JOURNAL, DECISIONS, INTENTS):
+                await connection.execute(delete(table).where(table.c.incident.in_(old)))
+            await self.outbox.forget(connection, edge)
+            await self.inbox.forget(connection, edge)
+            return int((await connection.execute(delete(INCIDENTS).where(INCIDENTS.c.closed < edge))).rowcount)
+
+    @asynccontextmanager
+    async def _fenced(self) -> AsyncIterator[AsyncConnection]:
+        """Give a transaction that only the present leader gets. Locks the fence, so leaders' writes are one after another."""
+        async with self._database.writing() as connection:
+            mine = update(FENCE).where(FENCE.c.epoch == self._epoch, FENCE.c.epoch > 0).values(holder=FENCE.c.holder)
+            if (await connection.execute(mine)).rowcount != 1:
+                leader = (await connection.execute(select(FENCE.c.epoch, FENCE.c.holder))).one()
+                raise Refused(f"epoch {self._epoch} is over: {leader.holder or 'nobody'} leads in epoch {leader.epoch}")
+            yield connection
+
+    async def _save(self, connection: AsyncConnection, turn: Turn, pagers: Sequence[str], now: datetime) -> list[int]:
+        dialect, incident, run = self._database.dialect, turn.incident, turn.run
+        await connection.execute(upsert(dialect, INCIDENTS, self._incident_row(turn), key=("id",)))
+        for finding in incident.findings:
+            row: dict[str, Any] = {
+                "incident": incident.id,
+                "finding": finding.id,
+                "cluster": incident.cluster,
+                "kind": finding.kind.value,
+            }
+            row |= {"part": str(finding.part), "state": finding.state.value, "since": finding.since}
+            await connection.execute(upsert(dialect, FINDINGS, row, key=("incident", "finding")))
+        if run is not None:
+            row = {name: getattr(run, name) for name in ("id", "incident", "cluster", "playbook", "started", "ended")}
+            await connection.execute(upsert(dialect, RUNS, row | {"epoch": self._epoch, "body": record.text(run)}, key=("id",)))
+        if turn.decision is not None:
+            row = {"cluster": incident.cluster, "incident": incident.id, "at": turn.decision.at, "epoch": self._epoch}
+            await connection.execute(DECISIONS.insert().values(**row, body=record.text(turn.decision)))
+        await self._intent(connection, turn, now)
+        rows = outbox_rows(incident, turn.pages, pagers, now)
+        if rows:
+            await connection.execute(upsert(dialect, self.outbox.table, rows, key=("id",), replace=False))
+        return await self._journal(connection, incident.cluster, turn.entries)
+
+    async def _intent(self, connection: AsyncConnection, turn: Turn, now: datetime) -> None:
+        if turn.call is not None and turn.run is not None:
+            step = turn.call.step
+            row: dict[str, Any] = {
+                "operation": turn.call.operation,
+                "cluster": turn.incident.cluster,
+                "incident": turn.incident.id,
+            }
+            row |= {"run": turn.run.id, "step": step.name, "action": step.action, "irreversible": step.irreversible}
+            row |= {"epoch": self._epoch, "at": now}
+            # The first intent stands: a repeated call is the same operation, and its result may be on its way.
+            await connection.execute(upsert(self._database.dialect, INTENTS, row, key=("operation",), replace=False))
+        if turn.answered is not None:
+            result = update(INTENTS).where(INTENTS.c.operation == turn.answered.operation)
+            await connection.execute(result.values(result=turn.answered.text, result_at=now))
+
+    async def _journal(self, connection: AsyncConnection, cluster: str, entries: Sequence[Entry]) -> list[int]:
+        numbers = []
+        for entry in entries:
+            row: dict[str, Any] = {"cluster": cluster, "incident": entry.incident, "at": entry.at, "kind": entry.kind.value}
+            row |= {"text": entry.text, "facts": record.text(entry.facts), "epoch": self._epoch}
+            numbers.append(int((await connection.execute(JOURNAL.insert().values(**row).returning(JOURNAL.c.seq))).scalar_one()))
+        return numbers
+
+    def _incident_row(self, turn: Turn) -> dict[str, Any]:
+        incident = turn.incident
+        row: dict[str, Any] = {"open": incident.open, "epoch": self._epoch, "body": record.text(incident)}
+        row |= {name: getattr(incident, name) for name in ("id", "cluster", "opened", "closed", "playbook")}
+        row |= {"phase": incident.phase.value, "kind": incident.kind.value, "severity": incident.severity.value}
+        row |= {"part": str(incident.part), "gang": None if incident.gang is None else str(incident.gang)}
+        return row | {"needs": incident.needs.value, "how": None if incident.how is None else incident.how.value}
+
+
+def _domain(body: str) -> frozenset[Any]:
+    try:
+        return frozenset(record.run(body).domain)
+    except record.BadRecord:
+        return frozenset()
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncIterator[Store]:
+    """Open, migrate and give the store at ``url`` (``sqlite:///PATH``, ``postgresql://…``); closed at the end.
+
+    Raises:
+        Misconfigured: no such URL, or a newer sliceward wrote it.
+        Retry: the database does not answer.
+    """
+    async with database(url) as opened:
+        yield Store(opened)

@@ -10,6 +10,7 @@ import random
 import select
 import socket
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sliceward.workload.messages import MAX_LINE, SOCKET, line, read
@@ -22,22 +23,26 @@ if TYPE_CHECKING:
 _FIRST_WAIT, _LONGEST_WAIT, _PATIENCE = 0.5, 30.0, 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The reporter's side of the talk: ``state`` is sent each ``period`` seconds, then what is ``waiting``.
+
+    ``incoming`` takes what the agent says.
+    """
+
+    hello: Mapping[str, Any]
+    state: Callable[[], dict[str, Any]]
+    waiting: deque[dict[str, Any]]
+    incoming: Callable[[dict[str, Any]], None]
+    period: float
+
+
 class Connection:
     """Talks to the agent until told to stop. ``address`` is ``host:port``, ``unix:/path`` or a path."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        hello: Mapping[str, Any],
-        state: Callable[[], dict[str, Any]],
-        waiting: deque[dict[str, Any]],
-        incoming: Callable[[dict[str, Any]], None],
-        period: float,
-    ) -> None:
-        """``state`` is sent each ``period`` seconds, then what is ``waiting``; ``incoming`` takes what the agent says."""
-        self._address, self._hello, self._period = address, hello, period
-        self._state, self._waiting, self._incoming = state, waiting, incoming
+    def __init__(self, address: str, side: Side) -> None:
+        """Nothing is connected before `run`."""
+        self._address, self._side = address, side
         self._socket: socket.socket | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -62,13 +67,13 @@ class Connection:
             self._socket = None
 
     def _talk(self, agent: socket.socket, stop: threading.Event) -> None:
-        agent.sendall(line({"say": "hello", **self._hello}))
+        agent.sendall(line({"say": "hello", **self._side.hello}))
         pending, due = b"", time.monotonic()
         while not stop.is_set():
             if (left := due - time.monotonic()) <= 0:
-                agent.sendall(line(self._state()))
+                agent.sendall(line(self._side.state()))
                 self._send_waiting(agent)
-                due = time.monotonic() + self._period
+                due = time.monotonic() + self._side.period
                 continue
             if not select.select([agent], [], [], left)[0]:
                 continue
@@ -79,16 +84,17 @@ class Connection:
             if len(pending) > MAX_LINE:
                 return
             for raw in lines:
-                self._incoming(read(raw))
+                self._side.incoming(read(raw))
             due = min(due, time.monotonic() + 0.05)  # an answer should not wait a whole period
 
     def _send_waiting(self, agent: socket.socket) -> None:
-        while self._waiting:
-            message = self._waiting[0]
+        waiting = self._side.waiting
+        while waiting:
+            message = waiting[0]
             agent.sendall(line(message))
             # Taken out only once it is sent; the job may have pushed it out of the full queue meanwhile.
-            if self._waiting and self._waiting[0] is message:
-                self._waiting.popleft()
+            if waiting and waiting[0] is message:
+                waiting.popleft()
 
 
 def _connect(address: str) -> socket.socket:

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sliceward.workload.chips import Chips, find_chips
-from sliceward.workload.connection import Connection, address_from
+from sliceward.workload.connection import Connection, Side, address_from
 from sliceward.workload.identity import job_from
 from sliceward.workload.messages import VERSION
 
@@ -41,14 +41,14 @@ class Reporter:
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_MOST_WAITING)
         self._stop = threading.Event()
         self._inert = not start
-        self._connection = Connection(
-            address_from(environ),
+        side = Side(
             hello={"version": VERSION, "job": job_from(environ).as_json(), "pid": os.getpid()},
             state=lambda: self._state(time.monotonic()),
             waiting=self._waiting,
             incoming=self._incoming,
             period=_seconds(environ, "SLICEWARD_REPORT_SECONDS", 1.0),
         )
+        self._connection = Connection(address_from(environ), side)
         _EACH.add(self)
         if start:
             threading.Thread(target=self._connection.run, args=(self._stop,), name="sliceward", daemon=True).start()

@@ -1,0 +1,155 @@
+"""The present state of one cluster's findings and gang progress, as the broker holds it (retained).
+
+Absent is unknown: a broker that is away, or that came back empty, ages every finding to unknown; only a message says
+resolved. Malformed messages are counted by reason and cost nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sliceward.daemons import topics
+from sliceward.daemons.coordinator.alerts import aged
+from sliceward.detectors.finding import BadFinding, Finding, from_json
+from sliceward.remediations.ports import Progress
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.ids import ClusterId, GangId, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sliceward.daemons.wire import Bus, Message
+    from sliceward.topology.ids import PartId
+
+MOST_FINDINGS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    finding: Finding
+    connection: int
+
+
+class Presence:
+    """What the broker of one cluster tells. ``clock`` gives the wall time."""
+
+    def __init__(
+        self, cluster: str, bus: Bus, *, clock: Callable[[], datetime], stale_after: timedelta, grace: timedelta
+    ) -> None:
+        """Begin knowing nothing."""
+        self.cluster = cluster
+        self.counts: Counter[str] = Counter()
+        self._bus, self._clock = bus, clock
+        self._stale_after, self._grace = stale_after, grace
+        self._told: dict[str, _Told] = {}
+        self._progress: dict[GangId, Progress] = {}
+        self._connection, self._connected_at = 0, clock()
+        self._watcher_heard: datetime | None = None
+        self.last_bad = ""
+
+    def connected(self) -> None:
+        """Say that a connection was made: what the broker kept comes again now, and what does not come is unknown."""
+        self._connection += 1
+        self._connected_at = self._clock()
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is known can be decided on: retained messages had time to come, or the broker is away for long."""
+        waited = self._clock() - self._connected_at
+        return waited >= (self._grace if self._bus.connected else self._stale_after)
+
+    @property
+    def watcher_age(self) -> timedelta | None:
+        """Time since the watcher last spoke; None: never."""
+        return None if self._watcher_heard is None else max(timedelta(0), self._clock() - self._watcher_heard)
+
+    @property
+    def progress(self) -> Mapping[GangId, Progress]:
+        """Progress of each gang as last published."""
+        return self._progress
+
+    def findings(self) -> dict[str, Finding]:
+        """Give every finding that was ever told and not cleared, by id, with its state as far as it is known now."""
+        lost = not self._bus.connected and self._bus.age > self._stale_after.total_seconds()
+        empty = self._bus.connected and self.settled
+        return {
+            key: aged(told.finding) if lost or (empty and told.connection < self._connection) else told.finding
+            for key, told in self._told.items()
+        }
+
+    def take(self, message: Message) -> bool:
+        """Take in one message; gives whether it changed what is known."""
+        address = topics.read(message.topic)
+        if address is None or address.cluster != self.cluster:
+            return False
+        if address.thing == "findings":
+            return self._take_finding(address.name, message)
+        if address.thing == "gangs":
+            return self._take_progress(message)
+        return False
+
+    def _take_finding(self, key: str, message: Message) -> bool:
+        if not message.payload:
+            return self._told.pop(key, None) is not None
+        try:
+            finding = from_json(message.payload)
+        except BadFinding as error:
+            return self._bad("finding", str(error))
+        if finding.id != key or cluster_of(finding.part) != self.cluster:
+            return self._bad("finding", f"topic names {key} of {self.cluster}, the message {finding.id} of {finding.part}")
+        if key not in self._told and len(self._told) >= MOST_FINDINGS:
+            return self._bad("finding", f"more than {MOST_FINDINGS} findings")
+        self._heard(message, finding.seen)
+        before = self._told.get(key)
+        self._told[key] = _Told(finding, self._connection)
+        return before is None or before.finding != finding
+
+    def _take_progress(self, message: Message) -> bool:
+        if not message.payload:
+            return False
+        try:
+            progress = read_progress(message.payload)
+        except (ValueError, TypeError, KeyError, Misconfigured) as error:
+            return self._bad("progress", f"{type(error).__name__}: {error}")
+        if progress.gang.cluster != self.cluster:
+            return self._bad("progress", f"is of cluster {progress.gang.cluster}")
+        self._heard(message, progress.at)
+        self._progress[progress.gang] = progress
+        return True
+
+    def _heard(self, message: Message, at: datetime) -> None:
+        """Note when the watcher spoke: now for a live message, when it was written for one that the broker kept."""
+        when = min(at, self._clock()) if message.retain else self._clock()
+        self._watcher_heard = when if self._watcher_heard is None else max(when, self._watcher_heard)
+
+    def _bad(self, what: str, why: str) -> bool:
+        self.counts[f"bad_{what}"] += 1
+        self.last_bad = f"{what}: {why}"[:500]
+        return False
+
+
+def cluster_of(part: PartId) -> str:
+    """Give the name of the cluster that a part is in."""
+    return part.name if isinstance(part, ClusterId) else part.cluster
+
+
+def read_progress(payload: bytes) -> Progress:
+    """Read a progress message. Raises ValueError, TypeError, KeyError or `Misconfigured` where it is none."""
+    row = json.loads(payload)
+    gang = parse(row["gang"])
+    if not isinstance(gang, GangId):
+        raise TypeError(f"{row['gang']!r} is no gang")
+    return Progress(
+        gang=gang,
+        at=datetime.fromisoformat(row["at"]).astimezone(UTC),
+        step=None if row.get("step") is None else int(row["step"]),
+        rate=None if row.get("rate") is None else float(row["rate"]),
+        rate_before=None if row.get("rate_before") is None else float(row["rate_before"]),
+        checkpoint_step=None if row.get("checkpoint_step") is None else int(row["checkpoint_step"]),
+        checkpoint_age=None if row.get("checkpoint_age") is None else float(row["checkpoint_age"]),
+        members=int(row.get("members") or 0),
+    )

@@ -89,8 +89,8 @@ class FleetBuilder:
         """Have a gang; say where with ``.on(...)``, or leave it waiting, suspended, with ``.waiting()``."""
         first = self.plan.cubes[0].shape if self.plan.cubes else (4, 4, 4)
         shape = shape_of(topology) or first
-        more = {"namespace": "default", "exclusive": kind == "JobSet"} | more
-        return GangOfFleet(self, GangPlan(name=name, kind=kind, slices=slices, topology=shape, on=(), **more))
+        given: dict[str, Any] = {"namespace": "default", "exclusive": kind == "JobSet"} | more
+        return GangOfFleet(self, GangPlan(name=name, kind=kind, slices=slices, topology=shape, on=(), **given))
 
     def spare(self, *cubes: str) -> FleetBuilder:
         """Keep cubes as spares."""
@@ -134,7 +134,8 @@ class FleetBuilder:
             note = {"incident": incident, "since": NOW.isoformat(), "why": "test", "owner": "sliceward"}
             node["metadata"]["annotations"][NAMES.incident] = json.dumps(note)
 
-        return self.tainted(NAMES.out_of_service, *hosts, value=incident)._edited(hosts, edit)
+        marked = self.tainted(NAMES.out_of_service, *hosts, value=incident)
+        return replace(marked, edits=marked.edits + tuple((host, edit) for host in hosts))
 
     def labelled(self, labels: Mapping[str, str | None], *hosts: str) -> FleetBuilder:
         """Have other labels on hosts; None takes one away."""
@@ -213,9 +214,14 @@ class FleetBuilder:
         return replace(drawn, nodes=nodes, pods=(*drawn.pods, *copy.deepcopy(self.extra_pods)))
 
     def build(
-        self, as_of: datetime = NOW, *, positions: Mapping[HostId, Sequence[Sequence[int]]] | None = None, **more: Any
+        self,
+        as_of: datetime = NOW,
+        *,
+        positions: Mapping[HostId, Sequence[Sequence[int]]] | None = None,
+        slices: Sequence[object] = (),
+        workloads: Sequence[object] = (),
     ) -> Fleet:
-        """Give the fleet, read from the objects; ``more`` are further arguments of `read_fleet`."""
+        """Give the fleet, read from the objects."""
         drawn = self.objects()
         return read_fleet(
             self.plan.name,
@@ -223,9 +229,10 @@ class FleetBuilder:
             pods=drawn.pods,
             jobsets=drawn.jobsets,
             jobs=drawn.jobs,
+            slices=slices,
+            workloads=workloads,
             as_of=as_of,
             positions=positions,
-            **more,
         )
 
     def _edited(self, hosts: Sequence[str], edit: Callable[[Object], None]) -> FleetBuilder:

@@ -1,0 +1,128 @@
+"""Quota: how many chips of each generation a tenant may hold, what it holds, and whether a move keeps within that.
+
+A tenant is the label ``sliceward.dev/tenant`` of a gang, else its namespace. In YAML, in chips::
+
+    quota:
+      research: {tpu7x: 512}
+      ml: {tpu7x: 256, tpu-v5p-slice: 128}
+
+A tenant or generation that is not named has no limit; quota is written down to be kept, not to be guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.fields import Fields
+from sliceward.topology.gangs import Gang, GangState
+from sliceward.topology.generations import GENERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sliceward.topology.fleet import Fleet
+
+Account = tuple[str, str]
+"""Tenant and accelerator label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Nominal chips by tenant and generation."""
+
+    nominal: Mapping[Account, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, mapping: object, *, where: str = "quota") -> Quota:
+        """Read ``{tenant: {generation: chips}}``; generations by label (``tpu-v5p-slice``) or name (``v5p``).
+
+        Raises:
+            Misconfigured: with the path of the key, and the nearest generation where it is unknown.
+        """
+        names = {g.name: g.label for g in GENERATIONS.values()} | {label: label for label in GENERATIONS}
+        nominal: dict[Account, int] = {}
+        top = Fields.of(mapping if mapping is not None else {}, where)
+        for tenant in top.mapping:
+            if not isinstance(tenant, str) or not tenant:
+                raise Misconfigured(where, f"{tenant!r} is no tenant", "Tenants are texts: quote a number")
+            limits = top.at(tenant)
+            for told in limits.mapping:
+                if told not in names:
+                    near = difflib.get_close_matches(str(told), names, n=1)
+                    hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(sorted(names))}"
+                    raise Misconfigured(limits.where(str(told)), "is no TPU generation", hint)
+                if (tenant, names[told]) in nominal:
+                    raise Misconfigured(limits.where(told), "is there twice, by name and by label", "Keep one")
+                nominal[tenant, names[told]] = limits.integer(told)
+        return cls(nominal)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The move keeps within the quota, or adds nothing to what is held."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The move would pass the quota by ``by`` chips."""
+
+    by: int
+    why: str
+
+
+def held(fleet: Fleet, gang: Gang) -> int:
+    """Count the chips that a gang holds now: all it asks for while it runs, else what its last pods still hold."""
+    if gang.state is GangState.RUNNING:
+        return gang.chips
+    return sum(fleet.hosts[host].chips for host in gang.hosts if host in fleet.hosts)
+
+
+def usage(fleet: Fleet) -> dict[Account, int]:
+    """Count the chips held by tenant and generation. A gang whose generation is unknown counts under ``unknown``."""
+    found: dict[Account, int] = {}
+    for gang in fleet.gangs.values():
+        account = (gang.tenant, gang.generation or "unknown")
+        found[account] = found.get(account, 0) + held(fleet, gang)
+    return {account: chips for account, chips in sorted(found.items()) if chips}
+
+
+def left(quota: Quota, fleet: Fleet, account: Account) -> int | None:
+    """Count the chips that a tenant may still take; None: no limit. Negative where more is held than the quota says."""
+    if account not in quota.nominal:
+        return None
+    return quota.nominal[account] - usage(fleet).get(account, 0)
+
+
+def check(quota: Quota, fleet: Fleet, gang: Gang) -> Allowed | Exceeded:
+    """Say whether ``gang`` may run somewhere else.
+
+    A move adds only what the gang needs there beyond what it holds now, so that a tenant over its quota can still be healed.
+    """
+    more = gang.chips - held(fleet, gang)
+    if more <= 0:
+        return Allowed(f"{gang.id.name} already holds the {gang.chips} chips that it needs")
+    if gang.generation is None:
+        return Allowed(f"the generation of {gang.id.name} is unknown, so no quota is named for it")
+    account = (gang.tenant, gang.generation)
+    room = left(quota, fleet, account)
+    if room is None:
+        return Allowed(f"tenant {gang.tenant} has no limit on {gang.generation}")
+    text = f"{gang.id.name} needs {more} more chips, {gang.tenant} has {room} of {quota.nominal[account]} {gang.generation} left"
+    return Allowed(text) if more <= room else Exceeded(more - room, text)
+
+
+def explain(quota: Quota, fleet: Fleet) -> tuple[str, ...]:
+    """Say for every tenant and generation what is held and what is allowed, one line each."""
+    used = usage(fleet)
+    lines = []
+    for tenant, generation in sorted(used.keys() | quota.nominal.keys()):
+        chips, limit = used.get((tenant, generation), 0), quota.nominal.get((tenant, generation))
+        allowed = "no limit" if limit is None else f"of {limit}"
+        over = f", {chips - limit} over" if limit is not None and chips > limit else ""
+        lines.append(f"{tenant} {generation}: {chips} chips {allowed}{over}")
+    return tuple(lines)

@@ -1,0 +1,175 @@
+"""How each real service is started. Context managers, for tests that want an instance of their own; see fixtures.py for the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.services.processes import accepts, answers, find_program, free_port, need_program, server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HERE = Path(__file__).resolve().parent
+CONTROL_PLANE = HERE / "controlplane"
+POSTGRES_FOLDERS = tuple(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A server that answers: ``url`` has scheme, host and port; ``folder`` holds its files and ``log``."""
+
+    url: str
+    port: int
+    folder: Path
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+@contextmanager
+def mosquitto(folder: Path, *, port: int = 0, lines: Sequence[str] = ()) -> Iterator[Service]:
+    """Run a Mosquitto. ``lines`` are added to its configuration; with ``password_file`` among them nobody is anonymous."""
+    program = need_program("mosquitto", variable="SLICEWARD_MOSQUITTO")
+    port = port or free_port()
+    anonymous = not any(line.startswith("password_file") for line in lines)
+    settings = [
+        f"listener {port} 127.0.0.1",
+        f"allow_anonymous {str(anonymous).lower()}",
+        "persistence false",
+        *(["user root"] if _is_root() else []),
+        *lines,
+    ]
+    (folder / "mosquitto.conf").write_text("\n".join(settings) + "\n", encoding="utf-8")
+    with server([program, "-c", folder / "mosquitto.conf"], folder=folder, ready=accepts(port)):
+        yield Service(f"mqtt://127.0.0.1:{port}", port, folder)
+
+
+@contextmanager
+def prometheus(folder: Path, *, config: str) -> Iterator[Service]:
+    """Run a Prometheus with this configuration (YAML text; intervals down to 1s)."""
+    program = need_program("prometheus", variable="SLICEWARD_PROMETHEUS")
+    port = free_port()
+    (folder / "prometheus.yaml").write_text(config, encoding="utf-8")
+    command = [
+        program,
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--web.enable-lifecycle",
+    ]
+    with server(command, folder=folder, ready=answers(f"http://127.0.0.1:{port}/-/ready")):
+        yield Service(f"http://127.0.0.1:{port}", port, folder)
+
+
+@contextmanager
+def alertmanager(folder: Path, *, config: str) -> Iterator[Service]:
+    """Run an Alertmanager with this configuration (YAML text); no gossip."""
+    program = need_program("prometheus-alertmanager", "alertmanager", variable="SLICEWARD_ALERTMANAGER")
+    port = free_port()
+    (folder / "alertmanager.yaml").write_text(config, encoding="utf-8")
+    command = [
+        program,
+        f"--config.file={folder / 'alertmanager.yaml'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+        f"--storage.path={folder / 'data'}",
+    ]
+    with server(command, folder=folder, ready=answers(f"http://127.0.0.1:{port}/-/ready")):
+        yield Service(f"http://127.0.0.1:{port}", port, folder)
+
+
+@contextmanager
+def postgres(folder: Path, *, settings: Sequence[str] = ("fsync=off",)) -> Iterator[Service]:
+    """Run a PostgreSQL with role ``sliceward`` (superuser, trust). It refuses root, so root runs it as ``postgres``."""
+    bins = (os.environ["PGBIN"],) if os.environ.get("PGBIN") else POSTGRES_FOLDERS
+    initdb, program = need_program("initdb", folders=bins), need_program("postgres", folders=bins)
+    switch: list[str] = []
+    if _is_root():
+        switch = [need_program("setpriv"), "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
+        _make_reachable(folder)
+        shutil.chown(folder, "postgres", "postgres")
+    port, data = free_port(), folder / "data"
+    subprocess.run(  # noqa: S603 (found above)
+        [*switch, initdb, "-A", "trust", "-U", "sliceward", "--no-sync", "-D", str(data)],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    options = [
+        word for line in ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", *settings) for word in ("-c", line)
+    ]
+    with server([*switch, program, "-D", data, "-p", str(port), *options], folder=folder, ready=_postgres_ready(port, bins)):
+        yield Service(f"postgresql+asyncpg://sliceward@127.0.0.1:{port}/postgres", port, folder)
+
+
+def _make_reachable(folder: Path) -> None:
+    """Let another user walk to ``folder`` (pytest makes its temporary folders 0700); stops at the system's own."""
+    for parent in folder.parents:
+        if parent.stat().st_uid != os.geteuid() or parent.stat().st_mode & 0o001:
+            break
+        parent.chmod(parent.stat().st_mode | 0o011)
+
+
+def _postgres_ready(port: int, bins: Sequence[str | Path]) -> Callable[[], bool]:
+    isready = need_program("pg_isready", folders=bins)
+
+    def asked() -> bool:
+        return subprocess.run([isready, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode == 0  # noqa: S603
+
+    return asked
+
+
+def control_plane_programs() -> Path:
+    """Give the folder with kube-apiserver, etcd, kubectl and the rest, or skip. See controlplane/README.md."""
+    if named := os.environ.get("TEST_ASSET_KUBE_APISERVER"):
+        return Path(named).parent
+    where = subprocess.run([CONTROL_PLANE / "build", "--where"], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    if not (Path(where) / "complete").exists():
+        pytest.skip("no kube-apiserver (run tests/services/controlplane/build, or set TEST_ASSET_KUBE_APISERVER)")
+    return Path(where)
+
+
+@contextmanager
+def control_plane(folder: Path, *, kubelets: bool = True) -> Iterator[Path]:
+    """Run etcd, API server, controller manager and scheduler, with fake kubelets if wanted; gives the kubeconfig."""
+    programs = control_plane_programs()
+    need_program("openssl"), need_program("curl")
+    environ = {**os.environ, "CONTROLPLANE_BIN": str(programs), "KWOK": "1" if kubelets else "0"}
+    started = subprocess.run([CONTROL_PLANE / "up", folder], check=False, capture_output=True, text=True, env=environ)  # noqa: S603
+    try:
+        if started.returncode:
+            pytest.fail(f"the control plane did not start:\n{started.stderr[-2000:]}", pytrace=False)
+        yield folder / "kubeconfig"
+    finally:
+        subprocess.run([CONTROL_PLANE / "down", folder], check=False, capture_output=True)  # noqa: S603
+
+
+def kubectl() -> str:
+    """Give kubectl: by TEST_ASSET_KUBECTL, the one built with the control plane, or the one on PATH; else skip."""
+    built = (
+        os.environ.get("TEST_ASSET_KUBECTL")
+        or subprocess.run(  # noqa: S603 (a script of ours)
+            [CONTROL_PLANE / "build", "--where"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        + "/kubectl"
+    )
+    if Path(built).exists():
+        return built
+    return need_program("kubectl", variable="TEST_ASSET_KUBECTL")
+
+
+def chromium() -> str:
+    """Give Chromium's path, for playwright's ``executable_path``; else skip."""
+    found = find_program("chromium", "chromium-browser", "google-chrome", variable="SLICEWARD_CHROMIUM")
+    if found is None:
+        pytest.skip("no chromium on PATH")
+    return found

@@ -23,8 +23,7 @@ from sliceward.topology.health import Severity
 from sliceward.topology.ids import GangId, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import timedelta
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sliceward.topology.ids import PartId
@@ -221,28 +220,6 @@ def _finding(alert: Alert, rule: AlertRule, part: PartId, *, gang: GangId | None
         labels=alert.labels,
         source=f"alert/{alert.receiver}",
     )
-
-
-def findings(alerts: Iterable[Alert], rules: AlertMap, *, now: datetime, stale_after: timedelta) -> dict[str, Finding]:
-    """Give the present findings of the inbox's latest alerts, by finding id.
-
-    A firing alert that was not sent again within ``stale_after`` is unknown. Of several alerts that mean one finding
-    the one that fires wins.
-    """
-    found: dict[str, Finding] = {}
-    for alert in alerts:
-        finding = mapped(alert, rules)
-        if isinstance(finding, Unmapped):
-            continue
-        if finding.state is State.FIRING and now - alert.received > stale_after:
-            finding = aged(finding)
-        before = found.get(finding.id)
-        if before is None or _ORDER[finding.state] > _ORDER[before.state]:
-            found[finding.id] = finding
-    return found
-
-
-_ORDER = {State.RESOLVED: 0, State.UNKNOWN: 1, State.FIRING: 2}
 
 
 def aged(finding: Finding) -> Finding:

@@ -1,0 +1,119 @@
+"""The alert desk: takes in what webhooks deliver, stores it before it says yes, and tells which findings follow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sliceward.daemons import store as stores
+from sliceward.daemons.coordinator.alerts import Alert, AlertMap, Unmapped, aged, mapped
+from sliceward.daemons.coordinator.presence import cluster_of
+from sliceward.detectors.finding import Finding, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sliceward.daemons.coordinator.alerts import Payload
+    from sliceward.daemons.loops import Loop
+
+SHOW_RESOLVED = timedelta(days=1)
+
+
+@dataclass(eq=False)
+class Desk:
+    """Alerts of all receivers. ``woken`` is called when findings may have changed."""
+
+    store: stores.Store
+    rules: AlertMap
+    clock: Callable[[], datetime]
+    loop: Loop
+    stale_after: timedelta
+    woken: Callable[[], None] = lambda: None
+    truncated: int = 0
+    _present: dict[str, list[tuple[Alert, Finding]]] = field(default_factory=dict)
+
+    async def take(self, payload: Payload) -> stores.Put:
+        """Store the alerts of one post; on disk when this returns. Raises `Retry` where the store is away."""
+        self.truncated += payload.truncated
+        put = await self.store.inbox.put([self._stored(alert) for alert in payload.alerts], now=self.clock())
+        self.woken()
+        return put
+
+    async def round(self) -> None:
+        """Read the inbox: note what becomes of each new alert, and which findings are present. Raises `Retry`."""
+        while True:
+            fresh, aside = await self.store.inbox.take()
+            by_reason: dict[str, list[int]] = defaultdict(list)
+            for received in fresh:
+                by_reason[self._why(read(received))].append(received.seq)
+            for name, why in aside.items():
+                self.loop.set_aside[name] = why
+                by_reason[f"set aside: {why}"].append(int(name.removeprefix("alert ")))
+            for why, numbers in by_reason.items():
+                await self.store.inbox.done(numbers, now=self.clock(), why=why)
+            if not fresh and not aside:
+                break
+        present, _ = await self.store.inbox.present(since=self.clock() - SHOW_RESOLVED)
+        found: dict[str, list[tuple[Alert, Finding]]] = defaultdict(list)
+        for alert in map(read, present):
+            finding = mapped(alert, self.rules)
+            if isinstance(finding, Finding):
+                found[cluster_of(finding.part)].append((alert, finding))
+        self._present = dict(found)
+        self.loop.beat()
+
+    def findings(self, cluster: str) -> dict[str, Finding]:
+        """Give the present findings from alerts; one that was not sent again for long is unknown. Firing wins over others."""
+        now, found = self.clock(), dict[str, Finding]()
+        for alert, finding in self._present.get(cluster, ()):
+            stale = finding.state is State.FIRING and now - alert.received > self.stale_after
+            told = aged(finding) if stale else finding
+            before = found.get(told.id)
+            if before is None or _ORDER[told.state] > _ORDER[before.state]:
+                found[told.id] = told
+        return found
+
+    def meaning(self, row: Mapping[str, Any]) -> Finding | Unmapped:
+        """Give what a row of the inbox (as the history shows it) means."""
+        body = row["body"]
+        status, received = State(row["status"]), datetime.fromisoformat(row["received"])
+        starts = datetime.fromisoformat(row["starts_at"])
+        ends = None if row["ends_at"] is None else datetime.fromisoformat(row["ends_at"])
+        labels, notes = body.get("labels", {}), body.get("annotations", {})
+        return mapped(Alert(row["receiver"], row["fingerprint"], status, starts, ends, labels, notes, received), self.rules)
+
+    def _stored(self, alert: Alert) -> stores.Alert:
+        finding = mapped(alert, self.rules)
+        return stores.Alert(
+            receiver=alert.receiver,
+            fingerprint=alert.fingerprint,
+            status=alert.status.value,
+            starts_at=alert.starts,
+            ends_at=alert.ends,
+            body={"labels": dict(alert.labels), "annotations": dict(alert.annotations)},
+            cluster=cluster_of(finding.part) if isinstance(finding, Finding) else alert.labels.get("cluster", ""),
+        )
+
+    def _why(self, alert: Alert) -> str:
+        finding = mapped(alert, self.rules)
+        return finding.why if isinstance(finding, Unmapped) else ""
+
+
+_ORDER = {State.RESOLVED: 0, State.UNKNOWN: 1, State.FIRING: 2}
+
+
+def read(received: stores.Received) -> Alert:
+    """Give an alert of the inbox as a value of ours."""
+    alert = received.alert
+    return Alert(
+        receiver=alert.receiver,
+        fingerprint=alert.fingerprint,
+        status=State(alert.status),
+        starts=alert.starts_at,
+        ends=alert.ends_at,
+        labels=dict(alert.body.get("labels", {})),
+        annotations=dict(alert.body.get("annotations", {})),
+        received=received.at,
+    )

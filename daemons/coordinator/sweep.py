@@ -1,0 +1,105 @@
+"""The invariant sweep: every mark of ours has an open incident (invariant 5); marks whose incident is over are given back.
+
+Giving back is healing: no pause and no budget stops it. Marks of others are never looked at. An incident that the store
+does not know at all (a lost store, another coordinator) gets a long grace first, and none is taken that could not be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sliceward.playbooks.incident import Entry, EntryKind
+from sliceward.playbooks.record import BadRecord
+from sliceward.remediations import marks
+from sliceward.remediations.ports import NODE
+from sliceward.topology.errors import Refused, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sliceward.daemons.coordinator.deciding import Deciding
+    from sliceward.daemons.coordinator.side import Side
+    from sliceward.daemons.loops import Loop
+    from sliceward.daemons.store import Store
+    from sliceward.topology.ids import HostId
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 64
+UNKNOWN_GRACE = timedelta(minutes=10)
+
+
+@dataclass(eq=False)
+class Sweep:
+    """Compares marks with incidents. ``unknown_grace``: how long a mark of an unknown incident is left alone."""
+
+    store: Store
+    sides: Mapping[str, Side]
+    deciding: Deciding
+    clock: Callable[[], datetime]
+    loop: Loop
+    unknown_grace: timedelta = UNKNOWN_GRACE
+    _first_seen: dict[tuple[HostId, str], datetime] = field(default_factory=dict)
+
+    async def round(self) -> int:
+        """Give back what is orphaned; gives how many hosts. Raises `Retry` where the store is away."""
+        await self.store.ping()
+        given = 0
+        for side in self.sides.values():
+            for host, incident in self.suspects(side)[:MOST_AT_ONCE]:
+                given += await self._give_back(side, host, incident)
+        self.loop.beat()
+        return given
+
+    def suspects(self, side: Side) -> list[tuple[HostId, str]]:
+        """Give the hosts with a mark of ours whose incident is not open, each with that incident."""
+        fleet = side.fleet
+        if fleet is None:
+            return []
+        found = [
+            (host.id, mark.value)
+            for host in fleet.hosts.values()
+            for mark in host.our_marks
+            if mark.value not in self.deciding.cases
+        ]
+        self._first_seen = {key: self._first_seen.get(key, self.clock()) for key in found}
+        return found
+
+    async def _give_back(self, side: Side, host: HostId, incident: str) -> int:
+        about = f"mark of {incident} on {host.name}"
+        try:
+            if not await self._is_over(host, incident):
+                return 0
+            node = await side.cluster.get(NODE, host.name)
+            patch = None if node is None else marks.given_back(node, incident=incident)
+            if patch is None:
+                return 0
+            await side.cluster.patch(NODE, host.name, patch)
+        except Retry as error:
+            self.loop.set_aside[about] = str(error)
+            return 0
+        except (Refused, BadRecord) as error:
+            log.warning("orphaned mark kept", host=str(host), incident=incident, why=str(error))
+            self.loop.set_aside[about] = str(error)
+            return 0
+        self.loop.set_aside.pop(about, None)
+        text = f"gave back {host.name}: it carried our mark of an incident that is over"
+        log.info("orphaned mark given back", host=str(host), incident=incident)
+        numbers = await self.store.append(
+            side.name, Entry(self.clock(), incident, EntryKind.STEP_DONE, text, {"host": host.name})
+        )
+        self.deciding.told(numbers[-1])
+        return 1
+
+    async def _is_over(self, host: HostId, incident: str) -> bool:
+        """Whether nobody works on this incident: closed, or unknown for long and no open one about this host."""
+        case = await self.store.load(incident)
+        if case is not None:
+            # Open but not in memory: it was set aside at the start, and its marks with it.
+            return not case.incident.open
+        about_host = any(host in case.incident.domain for case in self.deciding.cases.values())
+        return not about_host and self.clock() - self._first_seen[(host, incident)] >= self.unknown_grace

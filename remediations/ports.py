@@ -62,9 +62,7 @@ class Cluster(Protocol):
         """Merge-patch. With ``metadata.resourceVersion`` in ``body`` a stale version raises `Conflict`."""
         ...
 
-    async def delete(
-        self, kind: Kind, name: str, namespace: str = "", *, uid: str = "", grace: timedelta | None = None
-    ) -> bool:
+    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "", grace: timedelta | None = None) -> bool:
         """Delete if it still has ``uid``; ``grace`` zero is force. Give whether there was something to delete."""
         ...
 
@@ -81,9 +79,7 @@ class HostAnswer:
 class Hosts(Protocol):
     """Requests to agents over MQTT (``…/hosts/{host}/request`` and ``…/event``), answered later or never."""
 
-    async def ask(
-        self, host: HostId, request: str, *, request_id: str, deadline: datetime, facts: Mapping[str, Any]
-    ) -> None:
+    async def ask(self, host: HostId, request: str, *, request_id: str, deadline: datetime, facts: Mapping[str, Any]) -> None:
         """Send ``request`` (``checkpoint``, ``device-check``); asking again with the same id is harmless."""
         ...
 
@@ -116,9 +112,7 @@ class Provider(Protocol):
 
     name: str
 
-    async def request_repair(
-        self, host: HostId, *, instance_id: str, behavior: str, text: str, operation_id: str
-    ) -> Repair:
+    async def request_repair(self, host: HostId, *, instance_id: str, behavior: str, text: str, operation_id: str) -> Repair:
         """Ask for repair of what is broken on this host; asking again with the same operation id gives the same repair."""
         ...
 

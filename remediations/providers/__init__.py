@@ -1,0 +1,1 @@
+"""Providers of repairs, one file each; `catalog` lists them."""

@@ -1,0 +1,149 @@
+"""evidence.keep: copy what the cluster knows about the broken part into the record, before repair wipes it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sliceward.remediations import hurt
+from sliceward.remediations.action import Verb
+from sliceward.remediations.answering import SOON
+from sliceward.remediations.host_parts import hosts_of
+from sliceward.remediations.outcome import Done, Outcome, Wait
+from sliceward.remediations.ports import EVENT, NODE
+from sliceward.topology.errors import Misconfigured, Refused, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sliceward.remediations.action import Target
+    from sliceward.remediations.ports import Cluster, Object, Ports
+
+PATIENCE = timedelta(seconds=20)
+"""How long reading may be tried again: evidence never holds up a remedy."""
+MOST_BYTES = 16_384
+MOST_EVENTS = 20
+_LONGEST_TEXT = 200
+
+
+class KeepEvidence:
+    """Always `Done`: what could not be read is named in the evidence."""
+
+    name: str = "evidence.keep"
+    about: str = "Keep taints, conditions and events of the broken hosts and the state of the gang in the incident's record."
+    irreversible: bool = False
+    harm: bool = False
+    inverse: str = ""
+    parameters: Mapping[str, str] = {}
+    verbs: tuple[Verb, ...] = (
+        Verb("", "nodes", ("get",)),
+        Verb("events.k8s.io", "events", ("list",)),
+        Verb("jobset.x-k8s.io", "jobsets", ("get",)),
+        Verb("batch", "jobs", ("get",)),
+    )
+
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        """Read each source once; try again for a short while where one did not answer."""
+        kept: dict[str, Any] = {"part": str(target.part), "text": target.text, "at": target.now.isoformat()}
+        missed: list[str] = []
+        late = target.now - target.started >= PATIENCE
+        sources = {"hosts": _hosts, "gang": _gang, "progress": _progress, "events": _events}
+        for name, read in sources.items():
+            try:
+                kept[name] = await read(target, ports.cluster)
+            except Retry as error:
+                if not late:
+                    return Wait(SOON, str(error))
+                missed.append(f"{name}: {error}"[:_LONGEST_TEXT])
+            except (Refused, Misconfigured) as error:
+                missed.append(f"{name}: {error}"[:_LONGEST_TEXT])
+        if missed:
+            kept["missed"] = missed
+        text = "evidence kept" + (f", but not {'; '.join(missed)}" if missed else "")
+        return Done(text, {"evidence": bounded(kept)})
+
+
+async def _hosts(target: Target, cluster: Cluster) -> dict[str, Any]:
+    found = {}
+    for host in hosts_of(target.part) or target.domain[:1]:
+        node = await cluster.get(NODE, host.name)
+        found[host.name] = _node(node) if node is not None else "no such node"
+    return found
+
+
+def _node(node: Object) -> dict[str, Any]:
+    conditions = node.get("status", {}).get("conditions") or []
+    return {
+        "taints": node.get("spec", {}).get("taints") or [],
+        "unschedulable": bool(node.get("spec", {}).get("unschedulable")),
+        "providerID": node.get("spec", {}).get("providerID", ""),
+        "bootID": node.get("status", {}).get("nodeInfo", {}).get("bootID", ""),
+        "conditions": {
+            str(item.get("type")): f"{item.get('status')} {item.get('reason', '')} {item.get('message', '')}"[:_LONGEST_TEXT]
+            for item in conditions
+        },
+    }
+
+
+async def _gang(target: Target, cluster: Cluster) -> Any:  # noqa: ANN401 (JSON)
+    match await hurt.find(target, cluster):
+        case hurt.Hurt() as found:
+            status = found.owner.get("status", {})
+            keys = ("restarts", "terminalState", "active", "ready", "failed", "replicatedJobsStatus")
+            return {"gang": str(found.id), **{key: status[key] for key in keys if key in status}}
+        case hurt.Gone(why) | hurt.Held(why):
+            return why
+
+
+async def _progress(target: Target, cluster: Cluster) -> Any:  # noqa: ANN401 (JSON)
+    del cluster
+    progress = target.progress
+    if progress is None:
+        return None
+    return {
+        "at": progress.at.isoformat(),
+        "step": progress.step,
+        "rate": progress.rate,
+        "rate_before": progress.rate_before,
+        "checkpoint_step": progress.checkpoint_step,
+    }
+
+
+async def _events(target: Target, cluster: Cluster) -> list[dict[str, str]]:
+    found: list[Object] = []
+    for host in hosts_of(target.part) or target.domain[:1]:
+        found += await cluster.list(EVENT, fields=f"regarding.name={host.name}")
+    gang = hurt.gang_id(target)
+    if gang is not None:
+        found += await cluster.list(EVENT, namespace=gang.namespace, fields=f"regarding.name={gang.name}")
+    found.sort(key=_when, reverse=True)
+    return [
+        {
+            "at": _when(event),
+            "about": str(event.get("regarding", {}).get("name", "")),
+            "reason": str(event.get("reason", "")),
+            "note": str(event.get("note", ""))[:_LONGEST_TEXT],
+        }
+        for event in found[:MOST_EVENTS]
+    ]
+
+
+def _when(event: Object) -> str:
+    series = event.get("series") or {}
+    told = series.get("lastObservedTime") or event.get("eventTime") or event.get("deprecatedLastTimestamp")
+    return str(told or event["metadata"].get("creationTimestamp") or "")
+
+
+def bounded(kept: dict[str, Any], most: int = MOST_BYTES) -> dict[str, Any]:
+    """Give the evidence in at most ``most`` bytes of JSON: the longest entries go first, named."""
+    kept, cut = dict(kept), []
+    while len(json.dumps(kept).encode()) > most:
+        longest = max((key for key in kept if key != "cut"), key=lambda key: len(json.dumps(kept[key])))
+        if isinstance(kept[longest], list) and len(kept[longest]) > 1:
+            kept[longest] = kept[longest][: len(kept[longest]) // 2]
+        else:
+            kept.pop(longest)
+        cut.append(longest)
+        kept["cut"] = sorted(set(cut))
+    return kept

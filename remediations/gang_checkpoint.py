@@ -1,0 +1,97 @@
+"""gang.checkpoint: ask the gang to save its state before it is stopped, and wait for the acknowledgement, not for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sliceward.remediations import hurt
+from sliceward.remediations.action import Verb
+from sliceward.remediations.answering import SOON, answering
+from sliceward.remediations.given import duration
+from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
+from sliceward.remediations.ports import HostAnswer
+from sliceward.topology.errors import Refused, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sliceward.remediations.action import Target
+    from sliceward.remediations.ports import Hosts, Ports
+    from sliceward.topology.ids import HostId
+
+DEADLINE = timedelta(seconds=60)
+
+
+class CheckpointGang:
+    """A save is collective in the frameworks that we know, so one member's acknowledgement stands for the gang.
+
+    Without a reporter, or past the deadline, the pods' SIGTERM (which the suspension sends) is what is left: said, not hidden.
+    """
+
+    name: str = "gang.checkpoint"
+    about: str = "Ask every member's host for a checkpoint and wait for the first acknowledgement or the deadline."
+    irreversible: bool = False
+    harm: bool = False
+    inverse: str = ""
+    parameters: Mapping[str, str] = {"deadline": "how long to wait for an acknowledgement, e.g. 90s (default 60s)"}
+    verbs: tuple[Verb, ...] = (Verb("jobset.x-k8s.io", "jobsets", ("get",)), Verb("batch", "jobs", ("get",)))
+
+    @answering
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        """Ask again as long as nobody answered: an agent that was away has never heard of it."""
+        match await hurt.find(target, ports.cluster):
+            case hurt.Gone(why):
+                return Done(f"{why}: nothing to save", {"gang_ended": True})
+            case hurt.Held() as held:
+                return Failed(hurt.for_a_human(held))
+            case hurt.Hurt():
+                pass
+        return await _saved(target, ports)
+
+
+async def _saved(target: Target, ports: Ports) -> Outcome:
+    deadline = target.started + duration(target.given, "deadline", DEADLINE)
+    members = target.gang.members if target.gang is not None else ()
+    hosts = sorted({member.host for member in members if member.host is not None and not member.ended})
+    if not hosts:
+        return _without(target, "no member of the gang runs anywhere")
+    answers = await _ask(target, ports.hosts, hosts, deadline)
+    acknowledged = [answer for answer in answers if answer.ok]
+    if acknowledged:
+        step = max((int(answer.facts.get("checkpoint_step", -1)) for answer in acknowledged), default=-1)
+        text = f"saved at step {step}" if step >= 0 else "saved"
+        facts = {"checkpoint_acknowledged": True} | ({"checkpoint_step": step} if step >= 0 else {})
+        return Done(f"{text}, acknowledged by {len(acknowledged)} of {len(hosts)} hosts", facts)
+    if len(answers) == len(hosts):
+        return _without(target, f"no host could save: {answers[0].why or 'no reason given'}")
+    if target.now >= deadline:
+        return _without(target, f"no acknowledgement in {(deadline - target.started).total_seconds():.0f} s")
+    return Wait(min(SOON, deadline - target.now), f"asked {len(hosts)} hosts, {len(answers)} answered so far")
+
+
+async def _ask(target: Target, hosts: Hosts, names: Sequence[HostId], deadline: datetime) -> list[HostAnswer]:
+    """Ask who has not answered; a broker that is away only means fewer answers."""
+    answers: list[HostAnswer] = []
+    for host in names:
+        request = f"{target.operation}.{host.name}"
+        try:
+            answer = await hosts.answer(request)
+            if answer is None and target.now < deadline:
+                await hosts.ask(host, "checkpoint", request_id=request, deadline=deadline, facts={"incident": target.incident})
+                answer = await hosts.answer(request)
+        except Retry:
+            continue
+        except Refused as error:
+            answer = HostAnswer(ok=False, why=str(error))
+        if answer is not None:
+            answers.append(answer)
+    return answers
+
+
+def _without(target: Target, why: str) -> Done:
+    known = target.progress.checkpoint_step if target.progress is not None else None
+    last = f"; last known checkpoint is step {known}" if known is not None else ""
+    facts = {"checkpoint_acknowledged": False} | ({"checkpoint_step": known} if known is not None else {})
+    return Done(f"{why}, relying on SIGTERM{last}", facts)

@@ -1,0 +1,74 @@
+"""gang.plan: find healthy free room for the whole gang before anything is disturbed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sliceward.remediations import hurt, planning
+from sliceward.remediations.action import Verb
+from sliceward.remediations.answering import answering
+from sliceward.remediations.nodes import some
+from sliceward.remediations.outcome import Done, Failed, Outcome
+from sliceward.scheduling.placement import NoFit
+from sliceward.topology.gangs import GangState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sliceward.remediations.action import Target
+    from sliceward.remediations.ports import Ports
+    from sliceward.topology.gangs import Gang
+
+
+class PlanGang:
+    """Writes nothing. Its fact ``planned_hosts`` is what the coordinator keeps free of other runs."""
+
+    name: str = "gang.plan"
+    about: str = "Find healthy, free hosts outside the domain for the whole gang, within its quota, or say why there are none."
+    irreversible: bool = False
+    harm: bool = False
+    inverse: str = ""
+    parameters: Mapping[str, str] = {}
+    verbs: tuple[Verb, ...] = (
+        Verb("jobset.x-k8s.io", "jobsets", ("get",)),
+        Verb("batch", "jobs", ("get",)),
+        Verb("kueue.x-k8s.io", "workloads", ("list",)),
+    )
+
+    @answering
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        """Plan on the snapshot in the target, for a gang that is there and ours to move."""
+        match await hurt.find(target, ports.cluster):
+            case hurt.Gone(why):
+                return Done(f"{why}: nothing to place", {"gang_ended": True})
+            case hurt.Held() as held:
+                return Failed(hurt.for_a_human(held))
+            case hurt.Hurt() as found:
+                if held_too := await hurt.held_by_workload(found, ports.cluster):
+                    return Failed(hurt.for_a_human(held_too))
+        if target.gang is None:
+            return Failed(f"{found.id} is not in the fleet snapshot: nothing can be planned for it")
+        return _planned(target, target.gang)
+
+
+def _planned(target: Target, gang: Gang) -> Outcome:
+    if gang.state is GangState.SUSPENDED and not target.facts.get("suspended"):
+        return Failed(f"{gang.id} is suspended by somebody else: left to them")
+    if why := planning.why_not_whole(gang):
+        return Failed(f"held for a human: {why}")
+    if why := planning.why_no_quota(target, gang):
+        return Failed(why)
+    found = planning.plan(target, gang)
+    if isinstance(found, NoFit):
+        return Failed(f"no room for {gang.id}: {planning.reasons_of(found)}")
+    facts = planning.facts_of(found, gang) | _pace(target)
+    return Done(f"{len(facts['planned_slices'])} slices fit on {some(facts['planned_hosts'])}", facts)
+
+
+def _pace(target: Target) -> dict[str, Any]:
+    """Note how fast the gang ran before, for the comparison after the move."""
+    progress = target.progress
+    if progress is None:
+        return {"reporter": False}
+    before = progress.rate_before if progress.rate_before is not None else progress.rate
+    return {"reporter": True, "rate_before": before, "step_before": progress.step}

@@ -1,0 +1,72 @@
+"""Where a hurt gang could go: placement asked with what must be avoided, and quota."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sliceward.scheduling.placement import NoFit, place
+from sliceward.topology.gangs import GangState
+from sliceward.topology.names import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sliceward.remediations.action import Target
+    from sliceward.scheduling.placement import Plan
+    from sliceward.topology.gangs import Gang
+    from sliceward.topology.ids import HostId
+
+
+_MOST_REASONS = 8
+
+
+def why_not_whole(gang: Gang) -> str:
+    """Say why a gang could not be kept whole wherever it is placed; "" where it can."""
+    slices = sum(role.slices for role in gang.roles)
+    if slices > 1 and gang.exclusive_key is None:
+        return f"{gang.id} has {slices} slices and no exclusive topology: its pods could mix between slices"
+    if any(role.tolerates_everything for role in gang.roles):
+        return f"{gang.id} tolerates every taint: no mark keeps it off the sick hosts"
+    return ""
+
+
+def why_no_quota(target: Target, gang: Gang) -> str:
+    """Say why the quota does not allow the gang to run; "" where it does, or where no quota is set.
+
+    A running gang already counts in its tenant's use, so a move costs it nothing; a suspended one needs all of its chips.
+    """
+    left = target.quota_left.get((gang.tenant, gang.generation or ""))
+    needs = 0 if gang.state is GangState.RUNNING or target.facts.get("suspended") else gang.chips
+    if left is None or left >= needs:
+        return ""
+    return f"quota of {gang.tenant} for {gang.generation}: {left} chips left, {needs} needed"
+
+
+def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = ()) -> Plan | NoFit:
+    """Place the gang on hosts outside the domain, outside other gangs' placement labels and beside ``avoid``."""
+    fleet = target.fleet
+    living = {other.id.key for other in fleet.gangs.values() if other.id != gang.id}
+    named = set(avoid)
+    elsewhere = (host.id for host in fleet.hosts.values() if host.labels.get(NAMES.gang) in living or host.id.name in named)
+    shunned: frozenset[HostId] = frozenset({*target.domain, *elsewhere})
+    return place(fleet, gang, avoid=shunned, reserved=target.reserved, now=target.now)
+
+
+def facts_of(found: Plan, gang: Gang) -> dict[str, Any]:
+    """Give what later steps need of a plan, as JSON."""
+    slices = [
+        {
+            "role": piece.role,
+            "index": piece.index,
+            "cubes": [str(cube) for cube in piece.cubes],
+            "hosts": sorted(host.name for host in piece.hosts),
+        }
+        for piece in found.slices
+    ]
+    hosts = sorted(host.name for host in found.hosts)
+    return {"gang": str(gang.id), "gang_uid": gang.uid, "gang_key": gang.id.key, "planned_hosts": hosts, "planned_slices": slices}
+
+
+def reasons_of(refusal: NoFit) -> str:
+    """Say why nothing fits, with the first few cubes that were looked at."""
+    return refusal.why + "".join(f"; {no.cube.name} {no.why}" for no in refusal.rejected[:_MOST_REASONS])

@@ -5,6 +5,8 @@ What it does otherwise than a real broker (doubled and unfiltered retained messa
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +15,37 @@ from amqtt.broker import Broker  # type: ignore[import-untyped] # amqtt ships no
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+_FAREWELL = 2.0
+"""Seconds that connections get to end by themselves when the broker stops."""
+
+
+class _TidyBroker(Broker):
+    """Closes every connection, also those that amqtt leaves open: without a first packet, or when it stops."""
+
+    def __init__(self, config: dict[str, object]) -> None:
+        super().__init__(config)
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def stream_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+        try:
+            await super().stream_connected(reader, writer, listener_name)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def farewell(self) -> None:
+        await self.shutdown()
+        if self._open:
+            _, left = await asyncio.wait(self._open, timeout=_FAREWELL)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -24,7 +57,7 @@ async def running_broker(port: int = 0, host: str = "127.0.0.1") -> AsyncIterato
     for name in ("amqtt", "transitions"):
         # amqtt logs every packet that it did not expect, and each disconnect as an error.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    broker = Broker(
+    broker = _TidyBroker(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}", "max_connections": 0}},
             "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
@@ -34,7 +67,7 @@ async def running_broker(port: int = 0, host: str = "127.0.0.1") -> AsyncIterato
     try:
         yield f"mqtt://{host}:{port or _bound_port(broker)}"
     finally:
-        await broker.shutdown()
+        await broker.farewell()
 
 
 def _bound_port(broker: Broker) -> int:

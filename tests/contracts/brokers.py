@@ -89,24 +89,21 @@ class Proxy:
             await _closed(back)
 
     async def _join(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        # amqtt never closes a connection that ends before its first packet: those must not reach it.
+        if not (hello := await near.read(4096)):
+            return
         try:
             far, forth = await asyncio.open_connection("127.0.0.1", self.broker_port)
         except OSError:
             return
-        try:
-            await self._relay(near, back, far, forth)
-        finally:
-            await _closed(forth)
-
-    async def _relay(
-        self, near: asyncio.StreamReader, back: asyncio.StreamWriter, far: asyncio.StreamReader, forth: asyncio.StreamWriter
-    ) -> None:
-        hello = await near.read(4096)
         # CONNECT of MQTT 3.1.1 section 3.1: two bytes of header (ours are short), ten of it, then the client's id with its length.
         size = int.from_bytes(hello[12:14], "big")
         self._pairs[hello[14 : 14 + size].decode()] = (back, forth)
         forth.write(hello)
-        await asyncio.gather(_pump(near, forth), _pump(far, back))
+        try:
+            await asyncio.gather(_pump(near, forth), _pump(far, back))
+        finally:
+            await _closed(forth)
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

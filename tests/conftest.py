@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-pytest_plugins = ["tests.services.fixtures"]
+pytest_plugins = ["tests.services.fixtures", "tests.services.packages"]
 
 SKIPPED = pytest.StashKey[dict[str, str]]()
 _NO = {"", "0", "false", "no"}

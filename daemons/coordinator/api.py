@@ -1,0 +1,234 @@
+"""The HTTP API of docs/api.md over a running coordinator, with the page, health, metrics and webhooks beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from sliceward.daemons import health
+from sliceward.daemons.coordinator import stories, views
+from sliceward.daemons.coordinator.alerts import Unmapped
+from sliceward.daemons.coordinator.events import Events
+from sliceward.daemons.coordinator.web import (
+    CALLER,
+    MOST_ROWS,
+    Problem,
+    asked,
+    guard,
+    listed,
+    page_of,
+    reason_of,
+    told_as_json,
+)
+from sliceward.daemons.coordinator.webhook import MOST_BYTES, Webhook
+from sliceward.playbooks.record import BadRecord, incident_row
+from sliceward.topology.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sliceward.daemons.coordinator.coordinator import Coordinator
+    from sliceward.daemons.coordinator.tokens import Tokens
+    from sliceward.daemons.coordinator.views import Row, Sight
+    from sliceward.playbooks.incident import Incident
+
+PAGE = Path(__file__).parent.parent / "web"
+
+_LISTS: Mapping[str, Callable[[Sight], list[Row]]] = {
+    "hosts": views.host_rows,
+    "cubes": views.cube_rows,
+    "slices": views.slice_rows,
+    "gangs": views.gang_rows,
+    "links": views.link_rows,
+    "findings": views.finding_rows,
+}
+
+
+class Api:
+    """Handlers over one coordinator."""
+
+    def __init__(self, coordinator: Coordinator, tokens: Tokens) -> None:
+        """Keep both."""
+        self._of, self._tokens = coordinator, tokens
+
+    def application(self) -> web.Application:
+        """Give the application with all routes."""
+        of = self._of
+        app = web.Application(middlewares=[told_as_json, guard(self._tokens)], client_max_size=MOST_BYTES)
+        hook = Webhook(of.desk, of.clock, of.webhooks)
+        for slash in ("", "/"):
+            app.router.add_post("/v1/webhooks/alertmanager/{name}" + slash, hook.post)
+        app.add_routes(health.routes(of.health))
+        api = "/api/v1"
+        app.add_routes([web.get(f"{api}/{kind}", self._list_of(rows)) for kind, rows in _LISTS.items()])
+        app.add_routes(
+            [
+                web.get(f"{api}/fleet", self.fleet),
+                web.get(f"{api}/status", self.status),
+                web.get(f"{api}/events", Events(of.store, of.bell, of.monotonic).stream),
+                web.get(f"{api}/incidents", self.incidents),
+                web.get(f"{api}/incidents/{{id}}", self.incident),
+                web.post(f"{api}/incidents/{{id}}/approve", self.approve),
+                web.post(f"{api}/incidents/{{id}}/abort", self.abort),
+                web.post(f"{api}/pause", self.pause),
+                web.post(f"{api}/resume", self.resume),
+                web.get(f"{api}/quota", self.quota),
+                web.get(f"{api}/alerts", self.alerts),
+                web.get(f"{api}/pages", self.pages),
+                web.get(f"{api}/playbooks", self.playbooks),
+                web.get(f"{api}/loops", self.loops),
+                web.get(f"{api}/audit", self.audit),
+            ]
+        )
+        if (PAGE / "index.html").is_file():
+            app.router.add_get("/", self.page)
+            app.router.add_static("/", PAGE, follow_symlinks=False)
+        return app
+
+    # ── reads ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def page(self, _request: web.Request) -> web.StreamResponse:
+        """Give the page."""
+        return web.FileResponse(PAGE / "index.html")
+
+    async def fleet(self, _request: web.Request) -> web.Response:
+        """Give the ``Fleet``."""
+        return web.json_response(self._of.fleet_view())
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """Give the status."""
+        return web.json_response(self._of.status())
+
+    def _list_of(self, rows: Callable[[Sight], list[Row]]) -> Callable[[web.Request], Any]:
+        async def rows_of(request: web.Request) -> web.Response:
+            wanted = asked(request)
+            cluster = wanted.filters.get("cluster", "")
+            return page_of((row for sight in self._of.sights(cluster) for row in rows(sight)), wanted)
+
+        return rows_of
+
+    async def quota(self, request: web.Request) -> web.Response:
+        """Give chips held and allowed."""
+        rows = [row for sight in self._of.sights() for row in views.quota_rows(sight)]
+        return page_of(({**row, "id": f"{row['cluster']}/{row['tenant']}/{row['generation']}"} for row in rows), asked(request))
+
+    async def incidents(self, request: web.Request) -> web.Response:
+        """Give incidents, newest first."""
+        wanted = asked(request)
+        rows = await self._history(self._of.store.history.incidents, wanted.filters, wanted.after, wanted.limit)
+        return listed(rows.items, rows.next)
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """Give one incident with its whole story."""
+        return web.json_response(await self._story(request.match_info["id"]))
+
+    async def pages(self, request: web.Request) -> web.Response:
+        """Give the outbox."""
+        return await self._numbered(request, self._of.store.history.pages, stories.page_row)
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        """Give the alerts that came in, with what each means."""
+        return await self._numbered(request, self._of.store.history.alerts, self._alert_row)
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Give who asked for what."""
+        return await self._numbered(request, self._of.store.history.audit, dict)
+
+    async def playbooks(self, request: web.Request) -> web.Response:
+        """Give the playbooks in the order in which they are looked at."""
+        return page_of(self._of.playbook_rows(), asked(request), key="name")
+
+    async def loops(self, request: web.Request) -> web.Response:
+        """Give the loops with their progress."""
+        return page_of(self._of.loop_rows(), asked(request), key="name")
+
+    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """Say yes for an incident that waits for it."""
+        return await self._said(request, "approve", self._of.deciding.approve)
+
+    async def abort(self, request: web.Request) -> web.Response:
+        """Stop the run of an incident."""
+        return await self._said(request, "abort", self._of.deciding.abort)
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Stop harm, never healing."""
+        reason = await reason_of(request)
+        await self._audit(request, "pause", "all", reason)
+        await self._of.pause(reason, by=request[CALLER].name)
+        return web.json_response(self._of.status())
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Let harm be done again."""
+        reason = await reason_of(request)
+        await self._audit(request, "resume", "all", reason)
+        await self._of.resume(reason, by=request[CALLER].name)
+        return web.json_response(self._of.status())
+
+    async def _said(self, request: web.Request, what: str, say: Callable[..., Any]) -> web.Response:
+        incident, reason = request.match_info["id"], await reason_of(request)
+        await self._audit(request, what, incident, reason)
+        try:
+            changed: Incident = await say(incident, by=request[CALLER].name, reason=reason)
+        except KeyError:
+            await self._story(incident)
+            raise Problem(409, "Refused", f"{incident} is not open", "Nothing needs to be done") from None
+        return web.json_response(incident_row(changed))
+
+    async def _audit(self, request: web.Request, what: str, about: str, reason: str) -> None:
+        """Write it down before it is done: what was refused is in the record too."""
+        await self._of.store.audit(who=request[CALLER].name, what=what, about=about, reason=reason, now=self._of.clock())
+
+    # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _story(self, name: str) -> Row:
+        history = self._of.store.history
+        try:
+            case = await self._of.store.load(name)
+        except BadRecord as error:
+            raise Problem(500, "SetAside", str(error), "The row cannot be read; the rest goes on") from None
+        if case is None:
+            raise Problem(404, "NotFound", f"there is no incident {name!r}", "`sliceward get incidents` lists them")
+        about = {"incident": name}
+        timeline = (await history.entries(about, limit=MOST_ROWS)).items
+        decisions = (await history.decisions(name, limit=MOST_ROWS)).items
+        pages = (await history.pages(about, limit=MOST_ROWS)).items
+        return incident_row(case.incident) | {
+            "timeline": [stories.entry_row(row) for row in timeline],
+            "decisions": [stories.decision_row(row) for row in decisions],
+            "steps": stories.step_rows(case.run),
+            "pages": [stories.page_row(row) for row in pages],
+        }
+
+    def _alert_row(self, row: Mapping[str, Any]) -> Row:
+        meaning, body = self._of.desk.meaning(row), row["body"]
+        shown = {name: value for name, value in row.items() if name not in ("body", "why", "processed")}
+        return shown | {
+            "alertname": body.get("labels", {}).get("alertname", ""),
+            "labels": body.get("labels", {}),
+            "annotations": body.get("annotations", {}),
+            "finding": None if isinstance(meaning, Unmapped) else meaning.id,
+            "why": meaning.why if isinstance(meaning, Unmapped) else row["why"],
+        }
+
+    async def _numbered(
+        self, request: web.Request, read: Callable[..., Any], shown: Callable[[Mapping[str, Any]], Row]
+    ) -> web.Response:
+        wanted = asked(request)
+        if wanted.after and not wanted.after.isdecimal():
+            raise Problem(400, "BadRequest", "the cursor is of another list", "Take it from 'next' of the page before")
+        rows = await self._history(read, wanted.filters, int(wanted.after or 0), wanted.limit)
+        return listed(_each(rows.items, shown), rows.next)
+
+    async def _history(self, read: Callable[..., Any], filters: Mapping[str, str], after: object, limit: int) -> Any:  # noqa: ANN401 (Rows)
+        try:
+            return await read(filters, after=after, limit=limit)
+        except Refused as error:
+            raise Problem(400, "BadRequest", str(error), "See docs/api.md") from None
+
+
+def _each(rows: Iterable[Mapping[str, Any]], shown: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
+    return [shown(row) for row in rows]

@@ -1,0 +1,343 @@
+"""The coordinator itself: its parts side by side, and what the API shows of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter
+
+from sliceward.daemons.coordinator.deciding import Deciding, Rules
+from sliceward.daemons.coordinator.desk import Desk
+from sliceward.daemons.coordinator.events import Bell
+from sliceward.daemons.coordinator.outbox import Outbox
+from sliceward.daemons.coordinator.sweep import Sweep
+from sliceward.daemons.coordinator.views import Row, Sight, cluster_view
+from sliceward.daemons.health import Dependency, Health, new_registry
+from sliceward.playbooks.incident import Entry, EntryKind
+from sliceward.scheduling.quota import Quota, left
+from sliceward.topology.errors import Retry
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from sliceward.daemons.coordinator.alerts import AlertMap
+    from sliceward.daemons.coordinator.settings import PaceSettings
+    from sliceward.daemons.coordinator.side import Side
+    from sliceward.daemons.loops import Loop, Loops
+    from sliceward.daemons.store import Store
+    from sliceward.playbooks.load import Book
+    from sliceward.playbooks.schema import BudgetSpec, Mode
+    from sliceward.remediations.action import Action
+    from sliceward.remediations.ports import Pager
+    from sliceward.topology.fleet import Fleet
+
+log = structlog.get_logger(__name__)
+
+FORGET_AFTER = timedelta(days=30)
+FORGET_EVERY = timedelta(hours=6)
+OUTBOX_EVERY = timedelta(seconds=1)
+PULSE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a coordinator is made of. ``ceiling``: no playbook acts above this mode. ``version``: of the program."""
+
+    store: Store
+    sides: Sequence[Side]
+    book: Book
+    actions: Mapping[str, Action]
+    pagers: Mapping[str, Pager]
+    alerts: AlertMap
+    quota: Quota
+    pace: PaceSettings
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    loops: Loops
+    dice: random.Random
+    alerts_stale_after: timedelta = timedelta(hours=6)
+    ceiling: Mode | None = None
+    limits: BudgetSpec | None = None
+    version: str = ""
+    holder: str = "coordinator"
+
+
+@dataclass(eq=False)
+class Coordinator:
+    """One coordinator. `begin` takes the lead and loads; `run` keeps all loops going until `stop`."""
+
+    parts: Parts
+    started: datetime = field(init=False)
+    bell: Bell = field(init=False, default_factory=Bell)
+    desk: Desk = field(init=False)
+    deciding: Deciding = field(init=False)
+    outbox: Outbox = field(init=False)
+    sweep: Sweep = field(init=False)
+    health: Health = field(init=False)
+    webhooks: Counter = field(init=False)
+    _alerts_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _pages_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Put the parts together; nothing runs yet."""
+        of = self.parts
+        self.started = of.clock()
+        sides = {side.name: side for side in of.sides}
+        slowest = of.pace.decide_every.total_seconds() * 3 + 30
+        self.desk = Desk(of.store, of.alerts, of.clock, self._loop("alerts", 60), of.alerts_stale_after)
+        self.desk.woken = self._alerts_waiting.set
+        rules = Rules(
+            book=of.book,
+            actions=of.actions,
+            quota_left=self._quota_left,
+            ceiling=of.ceiling,
+            limits=of.limits,
+            pagers=tuple(of.pagers),
+            call_timeout=of.pace.call_timeout,
+            decide_every=of.pace.decide_every,
+        )
+        self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
+        self.deciding.alerts, self.deciding.told = self.desk.findings, self._told
+        self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
+        sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
+        self.sweep = Sweep(of.store, sides, self.deciding, of.clock, self._loop("sweep", sweeps))
+        registry = new_registry(of.loops, version=of.version)
+        self.webhooks = Counter(
+            "sliceward_webhook_requests", "Posts of alerts, by code.", ["receiver", "code"], registry=registry
+        )
+        self.health = Health(of.loops, self.dependencies, registry, of.version)
+        for side in of.sides:
+            side.wake = self._changed
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.parts.store
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """Wall time."""
+        return self.parts.clock
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """Monotonic seconds."""
+        return self.parts.monotonic
+
+    async def begin(self) -> None:
+        """Take the lead, and read what is open. Raises `Retry` where the store is away."""
+        epoch = await self.store.lead(self.parts.holder, now=self.clock())
+        await self.deciding.load()
+        await self.desk.round()
+        log.info("leading", epoch=epoch, open_incidents=len(self.deciding.cases), paused=self.deciding.paused or None)
+
+    async def run(self) -> None:
+        """Run all loops until `stop`; then finish the calls under way and their saves."""
+        async with asyncio.TaskGroup() as tasks:
+            endless = [tasks.create_task(side.run(), name=f"side {side.name}") for side in self.parts.sides]
+            endless += [
+                tasks.create_task(self._every(PULSE, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
+                tasks.create_task(
+                    self._every(OUTBOX_EVERY, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"
+                ),
+                tasks.create_task(self._every(self.parts.pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+                tasks.create_task(self._forgetting(), name="forgetting"),
+            ]
+            deciding = tasks.create_task(self.deciding.run(), name="deciding")
+            await asyncio.wait([deciding, tasks.create_task(self._stopping.wait(), name="stop")], return_when="FIRST_COMPLETED")
+            self._stopping.set()
+            await asyncio.wait([deciding], timeout=self.parts.pace.call_timeout.total_seconds())
+            deciding.cancel()
+            for task in endless:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Take no new step, finish what is under way, end."""
+        self.deciding.stopping = True
+        self.deciding.wake()
+        self.bell.close()
+        self._stopping.set()
+
+    async def pause(self, reason: str, *, by: str) -> None:
+        """Stop harm, never healing; it outlives a restart."""
+        await self._set_paused(f"{by}: {reason}", EntryKind.PAUSED, f"paused by {by}: {reason}", by)
+
+    async def resume(self, reason: str, *, by: str) -> None:
+        """Let harm be done again."""
+        await self._set_paused("", EntryKind.RESUMED, f"resumed by {by}: {reason}", by)
+
+    async def _set_paused(self, value: str, kind: EntryKind, text: str, by: str) -> None:
+        async with self.deciding.lock:
+            await self.store.set_setting("paused", value, who=by, now=self.clock())
+            self.deciding.paused = value
+            numbers = await self.store.append("", Entry(self.clock(), "", kind, text))
+        self._told(numbers[-1])
+        self.deciding.wake()
+
+    # ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sights(self, cluster: str = "") -> list[Sight]:
+        """Give each cluster as it is known now."""
+        return [self._sight(side) for side in self.parts.sides if cluster in ("", side.name)]
+
+    def _sight(self, side: Side) -> Sight:
+        incidents = [case.incident for case in self.deciding.cases.values() if case.incident.cluster == side.name]
+        return Sight(
+            name=side.name,
+            fleet=side.fleet,
+            age=side.age,
+            reachable=side.reachable,
+            telemetry=side.bus.connected and side.presence.settled and side.presence.watcher_age is not None,
+            findings=tuple(self.deciding.findings(side).values()),
+            incidents=sorted(incidents, key=lambda one: one.opened),
+            progress=side.presence.progress,
+            quota=self.parts.quota,
+            problem=side.problem,
+        )
+
+    def fleet_view(self) -> Row:
+        """Give the ``Fleet`` of docs/api.md."""
+        return {"as_of": self.clock().isoformat(), "clusters": [cluster_view(sight) for sight in self.sights()]}
+
+    def status(self) -> Row:
+        """Give the status of docs/api.md."""
+        store = self.store.age
+        buses = [side.bus for side in self.parts.sides]
+        oldest = max((bus.age for bus in buses), default=0.0)
+        return {
+            "version": self.parts.version,
+            "mode": self._mode(),
+            "paused": bool(self.deciding.paused),
+            "why_paused": self.deciding.paused,
+            "started": self.started.isoformat(),
+            "epoch": self.store.epoch,
+            "open_incidents": len(self.deciding.cases),
+            "clusters": [self._cluster_status(side) for side in self.parts.sides],
+            "store": {"ok": store < self._store_deadline, "age_seconds": round(store, 3)},
+            "broker": {"ok": all(bus.connected for bus in buses), "age_seconds": _finite(oldest)},
+        }
+
+    def _mode(self) -> str:
+        if self.parts.ceiling is not None:
+            return str(self.parts.ceiling.value)
+        modes = {playbook.mode.value for playbook in self.parts.book.playbooks}
+        return modes.pop() if len(modes) == 1 else "mixed" if modes else "Observe"
+
+    def _cluster_status(self, side: Side) -> Row:
+        return {
+            "name": side.name,
+            "reachable": side.reachable,
+            "age_seconds": None if side.age is None else round(side.age.total_seconds(), 3),
+            "why": side.problem,
+            "hosts": len(side.fleet.hosts) if side.fleet else 0,
+            "broker": {"ok": side.bus.connected, "age_seconds": _finite(side.bus.age)},
+            "watcher_age_seconds": None if side.presence.watcher_age is None else side.presence.watcher_age.total_seconds(),
+            "findings": len(side.presence.findings()),
+            "bad_messages": {**side.presence.counts, **side.agents.counts},
+        }
+
+    def dependencies(self) -> list[Dependency]:
+        """Give what readiness shows: the store, and each cluster's API server and broker."""
+        found = [Dependency("store", self.store.age < self._store_deadline, self.store.age)]
+        for side in self.parts.sides:
+            age = None if side.age is None else side.age.total_seconds()
+            found.append(Dependency(f"cluster {side.name}", side.reachable, age, side.problem))
+            broker = _finite(side.bus.age)
+            found.append(
+                Dependency(f"broker {side.name}", side.bus.connected, broker, "" if side.bus.connected else "not connected")
+            )
+        return found
+
+    @property
+    def _store_deadline(self) -> float:
+        return self.parts.pace.sweep_every.total_seconds() * 3 + 30
+
+    def playbook_rows(self) -> list[Row]:
+        """Give the playbooks."""
+        return [
+            {
+                "name": playbook.name,
+                "mode": playbook.mode.value,
+                "summary": playbook.spec.summary,
+                "kinds": sorted({kind.value for selector in playbook.spec.trigger.findings for kind in selector.kinds}),
+                "conditions": [{"name": one.name, "expression": one.expression} for one in playbook.conditions],
+                "steps": [{"name": step.spec.name, "action": step.spec.action} for step in playbook.steps],
+                "hands_over": playbook.spec.hand_over,
+                "runbook": playbook.runbook,
+                "where": playbook.where,
+                "digest": playbook.digest,
+            }
+            for playbook in self.parts.book.playbooks
+        ]
+
+    def loop_rows(self) -> list[Row]:
+        """Give the loops."""
+        return [
+            {
+                "name": loop.name,
+                "age": round(loop.age, 3),
+                "deadline": loop.deadline,
+                "late": loop.late,
+                "beats": loop.beats,
+                "error": loop.error,
+                "set_aside": dict(loop.set_aside),
+            }
+            for loop in self.parts.loops
+        ]
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _loop(self, name: str, deadline: float) -> Loop:
+        return self.parts.loops.add(name, deadline=deadline)
+
+    def _changed(self) -> None:
+        self.deciding.wake()
+        self.bell.changed()
+
+    def _told(self, seq: int) -> None:
+        self._pages_waiting.set()
+        self.bell.entry(seq)
+        self.bell.changed()
+
+    def _quota_left(self, fleet: Fleet) -> dict[tuple[str, str], int]:
+        accounts = {account: left(self.parts.quota, fleet, account) for account in self.parts.quota.nominal}
+        return {account: chips for account, chips in accounts.items() if chips is not None}
+
+    async def _forgetting(self) -> None:
+        while True:
+            await asyncio.sleep(FORGET_EVERY.total_seconds())
+            try:
+                await self.store.forget(older_than=FORGET_AFTER, now=self.clock())
+            except Retry as error:
+                log.warning("old incidents kept", why=str(error))
+
+    async def _every(
+        self, pause: timedelta, round_: Callable[[], Awaitable[object]], loop: Loop, woken: asyncio.Event | None = None
+    ) -> None:
+        """Run a round again and again, on a wake at once. What fails is shown, and the deadline passes if it goes on."""
+        wake = woken or asyncio.Event()
+        while True:
+            wake.clear()
+            try:
+                await round_()
+            except Retry as error:
+                loop.failed(str(error))
+            except Exception as error:
+                log.exception("round failed", loop=loop.name)
+                loop.failed(f"{type(error).__name__}: {error}")
+            try:
+                async with asyncio.timeout(pause.total_seconds()):
+                    await wake.wait()
+            except TimeoutError:
+                pass
+
+
+def _finite(age: float) -> float | None:
+    return round(age, 3) if age != float("inf") else None

@@ -1,0 +1,310 @@
+"""The fleet as docs/api.md shows it: a snapshot, its findings and its incidents in, JSON values out. Pure.
+
+A part is healthy only while telemetry is known to come in and nothing is said against it; sick while a finding about it
+fires; else unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks import record
+from sliceward.scheduling.quota import Quota, usage
+from sliceward.topology.health import Health, worst
+from sliceward.topology.ids import ChipId, LinkId
+from sliceward.topology.links import is_between_cubes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from sliceward.detectors.finding import Finding
+    from sliceward.playbooks.incident import Incident
+    from sliceward.remediations.ports import Progress
+    from sliceward.topology.fleet import Cube, Fleet, Host, Problem
+    from sliceward.topology.gangs import Gang, Member
+    from sliceward.topology.ids import CubeId, GangId, HostId, PartId
+
+Row = dict[str, Any]
+
+_BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
+"""Findings that say that nothing is known about the part, not that it is sick."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One cluster as it is shown. ``telemetry``: whether frames are being watched; ``age`` of the snapshot, None: never read."""
+
+    name: str
+    fleet: Fleet | None
+    age: timedelta | None
+    reachable: bool
+    telemetry: bool
+    findings: Sequence[Finding] = ()
+    incidents: Sequence[Incident] = ()
+    progress: Mapping[GangId, Progress] = field(default_factory=dict)
+    quota: Quota = field(default_factory=Quota)
+    problem: str = ""
+
+    @cached_property
+    def about(self) -> Mapping[PartId, tuple[Finding, ...]]:
+        """Findings that are not resolved, by their part."""
+        found: dict[PartId, list[Finding]] = defaultdict(list)
+        for finding in self.findings:
+            if finding.state is not State.RESOLVED:
+                found[finding.part].append(finding)
+        return {part: tuple(findings) for part, findings in found.items()}
+
+    @cached_property
+    def incident_of(self) -> Mapping[HostId, str]:
+        """The open incident that each host is in."""
+        return {host: one.id for one in reversed(self.incidents) if one.open for host in one.domain}
+
+    def health(self, part: PartId) -> Health:
+        """Say what is known about one part by itself."""
+        found = self.about.get(part, ())
+        if any(f.state is State.FIRING and f.kind not in _BLINDS for f in found):
+            return Health.UNHEALTHY
+        return Health.UNKNOWN if found or not self.telemetry or not self.reachable else Health.HEALTHY
+
+
+def host_health(sight: Sight, host: Host) -> Health:
+    """Say what is known about a host: its own findings, and what Kubernetes says of it."""
+    return worst((sight.health(host.id), host.ready))
+
+
+def chip_health(sight: Sight, host: Host, chip: ChipId) -> Health:
+    """Say what is known about a chip: a host that is lost or silent tells nothing about its chips."""
+    own = sight.health(chip)
+    if own is not Health.HEALTHY:
+        return own
+    silent = host.ready is not Health.HEALTHY or any(
+        f.kind in _BLINDS or f.kind is Kind.HOST_LOST or f.state is State.UNKNOWN for f in sight.about.get(host.id, ())
+    )
+    return Health.UNKNOWN if silent else own
+
+
+def host_row(sight: Sight, host: Host) -> Row:
+    """Give a ``Host``."""
+    gangs = sight.fleet.gangs_on.get(host.id, ()) if sight.fleet else ()
+    return {
+        "id": str(host.id),
+        "cluster": sight.name,
+        "name": host.id.name,
+        "cube": None if host.cube is None else str(host.cube),
+        "index": host.index,
+        "generation": host.generation,
+        "health": host_health(sight, host).value,
+        "ready": host.ready.value,
+        "cordoned": host.cordoned,
+        "in_service": not host.our_marks and not host.cordoned,
+        "gang": str(gangs[0]) if gangs else None,
+        "incident": sight.incident_of.get(host.id) or next((mark.value for mark in host.our_marks), None),
+        "marks": [{"key": m.key, "value": m.value, "effect": m.effect, "ours": m.ours} for m in host.marks],
+        "findings": [finding.id for finding in sight.about.get(host.id, ())],
+    }
+
+
+def chip_rows(sight: Sight, cube: Cube) -> list[Row]:
+    """Give the chips of a cube whose place is known, with their health."""
+    fleet = sight.fleet
+    if fleet is None:
+        return []
+    return [
+        {
+            "at": list(at),
+            "host": chip.host,
+            "index": chip.index,
+            "health": chip_health(sight, fleet.hosts[chip.host_id], chip).value,
+        }
+        for at, chip in sorted(fleet.chips_at.get(cube.id, {}).items())
+    ]
+
+
+def cube_row(sight: Sight, cube: Cube) -> Row:
+    """Give a ``Cube``. A spare is whole, healthy, in service and without a gang."""
+    fleet = sight.fleet
+    hosts = [fleet.hosts[host] for host in cube.hosts if host in fleet.hosts] if fleet else []
+    rows, chips = [host_row(sight, host) for host in hosts], chip_rows(sight, cube)
+    healths = [Health(row["health"]) for row in (*rows, *chips)] + [sight.health(cube.id)]
+    healths += [Health.UNHEALTHY for link in _inner_links(sight, cube.id) if sight.health(link) is Health.UNHEALTHY]
+    health, in_service = worst(healths), bool(rows) and all(row["in_service"] for row in rows)
+    gang = next((row["gang"] for row in rows if row["gang"]), None)
+    return {
+        "id": str(cube.id),
+        "cluster": sight.name,
+        "name": cube.id.name,
+        "shape": list(cube.shape),
+        "generation": cube.generation,
+        "state": cube.state,
+        "health": health.value,
+        "in_service": in_service,
+        "spare": health is Health.HEALTHY and in_service and gang is None and cube.complete,
+        "incident": next((row["incident"] for row in rows if row["incident"]), None),
+        "gang": gang,
+        "hosts": rows,
+        "chips": chips,
+    }
+
+
+def _inner_links(sight: Sight, cube: CubeId) -> list[LinkId]:
+    fleet = sight.fleet
+    return [
+        part
+        for part in sight.about
+        if fleet and isinstance(part, LinkId) and fleet.is_inside_one_cube(part) and fleet.cubes_of(part) == (cube,)
+    ]
+
+
+def link_rows(sight: Sight) -> list[Row]:
+    """Give the links about which a finding is open; ``between_cubes`` where it is not certainly inside one."""
+    incidents = {finding.id: one.id for one in sight.incidents if one.open for finding in one.findings}
+    return [
+        {
+            "id": str(part),
+            "cluster": sight.name,
+            "ends": [str(end) for end in part.ends],
+            "between_cubes": sight.fleet is not None
+            and (is_between_cubes(sight.fleet, part) or len(sight.fleet.cubes_of(part)) > 1),
+            "kind": findings[0].kind.value,
+            "state": findings[0].state.value,
+            "incident": next((incidents[f.id] for f in findings if f.id in incidents), None),
+        }
+        for part, findings in sorted(sight.about.items(), key=lambda item: str(item[0]))
+        if isinstance(part, LinkId)
+    ]
+
+
+def slice_rows(sight: Sight) -> list[Row]:
+    """Give the slices."""
+    return [
+        {
+            "id": str(one.id),
+            "cluster": sight.name,
+            "shape": list(one.shape),
+            "cubes": [str(cube) for cube in one.cubes],
+            "gang": None if one.gang is None else str(one.gang),
+            "role": one.role,
+            "index": one.index,
+        }
+        for one in (sight.fleet.slices.values() if sight.fleet else ())
+    ]
+
+
+def gang_row(sight: Sight, gang: Gang) -> Row:
+    """Give a ``Gang``; its slices by role and index with the cubes that their pods are in now."""
+    progress = sight.progress.get(gang.id)
+    return {
+        "id": str(gang.id),
+        "cluster": sight.name,
+        "key": gang.id.key,
+        "name": gang.id.name,
+        "namespace": gang.id.namespace,
+        "kind": gang.id.owner_kind,
+        "tenant": gang.tenant,
+        "priority": gang.priority,
+        "state": gang.state.value,
+        "managed_by": gang.managed_by.value,
+        "chips": gang.chips,
+        "hosts": len(gang.hosts),
+        "slices": _gang_slices(sight, gang),
+        "progress": None if progress is None else {k: v for k, v in record.plain(progress).items() if k != "gang"},
+    }
+
+
+def _gang_slices(sight: Sight, gang: Gang) -> list[Row]:
+    members: dict[tuple[str, int], list[Member]] = defaultdict(list)
+    for member in gang.members:
+        if member.host is not None and not member.ended:
+            members[member.role, member.slice_index].append(member)
+    rows = []
+    for role in gang.roles:
+        for index in range(role.slices):
+            hosts = {member.host for member in members[role.name, index] if member.host is not None}
+            cubes = sorted({cube for host in hosts if (cube := _cube_of(sight, host)) is not None})
+            whole = len(hosts) == role.hosts and _in_one_slice(sight, hosts, cubes)
+            rows.append({"role": role.name, "index": index, "cubes": [str(cube) for cube in cubes], "whole": whole})
+    return rows
+
+
+def _cube_of(sight: Sight, host: HostId) -> CubeId | None:
+    known = sight.fleet.hosts.get(host) if sight.fleet else None
+    return known.cube if known else None
+
+
+def _in_one_slice(sight: Sight, hosts: set[HostId], cubes: Sequence[CubeId]) -> bool:
+    slices = sight.fleet.slices.values() if sight.fleet else ()
+    return len(cubes) == 1 or any(hosts <= set(one.hosts) for one in slices)
+
+
+def quota_rows(sight: Sight) -> list[Row]:
+    """Give chips held and allowed by tenant and generation; ``nominal`` is None without a limit."""
+    used = usage(sight.fleet) if sight.fleet else {}
+    return [
+        {
+            "cluster": sight.name,
+            "tenant": tenant,
+            "generation": generation,
+            "nominal": sight.quota.nominal.get((tenant, generation)),
+            "used": used.get((tenant, generation), 0),
+        }
+        for tenant, generation in sorted(used.keys() | sight.quota.nominal.keys())
+    ]
+
+
+def problem_row(problem: Problem) -> Row:
+    """Give a ``Problem``."""
+    return {"name": problem.name, "about": str(problem.about), "why": problem.why, "what_to_do": problem.what_to_do}
+
+
+def host_rows(sight: Sight) -> list[Row]:
+    """Give all hosts."""
+    return [host_row(sight, host) for host in (sight.fleet.hosts.values() if sight.fleet else ())]
+
+
+def cube_rows(sight: Sight) -> list[Row]:
+    """Give all cubes."""
+    return [cube_row(sight, cube) for cube in (sight.fleet.cubes.values() if sight.fleet else ())]
+
+
+def gang_rows(sight: Sight) -> list[Row]:
+    """Give all gangs."""
+    return [gang_row(sight, gang) for gang in (sight.fleet.gangs.values() if sight.fleet else ())]
+
+
+def finding_rows(sight: Sight) -> list[Row]:
+    """Give all findings as they are known now."""
+    return [finding_row(finding) | {"cluster": sight.name} for finding in sight.findings]
+
+
+def finding_row(finding: Finding) -> Row:
+    """Give a ``Finding``."""
+    row: Row = record.plain(finding)
+    return row | {"id": finding.id}
+
+
+def cluster_view(sight: Sight) -> Row:
+    """Give one cluster of a ``Fleet``."""
+    fleet = sight.fleet
+    generations = Counter(host.generation for host in fleet.hosts.values()) if fleet else Counter[str]()
+    problems = [problem_row(problem) for problem in (fleet.problems if fleet else ())]
+    if sight.problem:
+        why = {"name": "ClusterNotReadable", "about": sight.name, "why": sight.problem}
+        problems.append(why | {"what_to_do": "Check kubeconfig, context and rights; what is shown is old"})
+    return {
+        "name": sight.name,
+        "reachable": sight.reachable,
+        "age_seconds": None if sight.age is None else round(sight.age.total_seconds(), 3),
+        "generation": generations.most_common(1)[0][0] if generations else None,
+        "pods": sorted({str(cube.pod) for cube in fleet.cubes.values() if cube.pod}) if fleet else [],
+        "cubes": cube_rows(sight),
+        "slices": slice_rows(sight),
+        "gangs": gang_rows(sight),
+        "quota": quota_rows(sight),
+        "links": link_rows(sight),
+        "problems": problems,
+    }

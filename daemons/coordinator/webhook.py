@@ -1,0 +1,72 @@
+"""``POST /v1/webhooks/alertmanager/{name}``: alerts in, stored before the 2xx.
+
+Alertmanager retries only 5xx, never 429 or 4xx, and follows redirects with an empty GET: so load is shed with 503, and
+a trailing slash is the same path.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from sliceward.daemons.coordinator.alerts import read_payload
+from sliceward.daemons.coordinator.web import Problem, answer_of
+from sliceward.topology.errors import Refused, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from prometheus_client import Counter
+
+    from sliceward.daemons.coordinator.desk import Desk
+
+MOST_BYTES = 32 * 1024 * 1024
+MOST_AT_ONCE = 8
+_TOO_LARGE = Problem(413, "TooLarge", f"more than {MOST_BYTES} bytes", "Set max_alerts in Alertmanager")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class Webhook:
+    """Takes posts in; ``counted`` counts them by receiver and code."""
+
+    def __init__(self, desk: Desk, clock: Callable[[], datetime], counted: Counter) -> None:
+        """Keep the desk."""
+        self._desk, self._clock, self._counted = desk, clock, counted
+        self._under_way = 0
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Answer one post."""
+        name = request.match_info["name"]
+        known = bool(_NAME.fullmatch(name))
+        try:
+            response = web.json_response(await self._taken(request, name, known=known))
+        except web.HTTPRequestEntityTooLarge:
+            response = answer_of(_TOO_LARGE)
+        except Problem as problem:
+            response = answer_of(problem)
+        self._counted.labels(receiver=name if known else "", code=str(response.status)).inc()
+        return response
+
+    async def _taken(self, request: web.Request, name: str, *, known: bool) -> dict[str, int]:
+        if not known:
+            raise Problem(404, "NotFound", "a webhook is named with letters, digits, '-', '_' and '.'")
+        if request.content_type != "application/json":
+            raise Problem(415, "WrongType", f"the body is {request.content_type}", "Send application/json")
+        if (request.content_length or 0) > MOST_BYTES:
+            raise _TOO_LARGE
+        # Bodies are large and held in memory: beyond a few at once the sender is asked to come again.
+        if self._under_way >= MOST_AT_ONCE:
+            raise Problem(503, "NotNow", f"{MOST_AT_ONCE} posts are under way", "Send again", retry_after=1)
+        self._under_way += 1
+        try:
+            put = await self._desk.take(read_payload(await request.read(), receiver=name, now=self._clock()))
+        except Refused as error:
+            raise Problem(400, "BadRequest", str(error), "Send Alertmanager's own payload, version 4") from None
+        except Retry as error:
+            raise Problem(503, "NotNow", str(error), "Send again", retry_after=error.after or 5) from None
+        finally:
+            self._under_way -= 1
+        return {"accepted": put.accepted, "duplicate": put.duplicate}

@@ -11,7 +11,7 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from amqtt.broker import Broker  # type: ignore[import-untyped] # amqtt ships no types
+from amqtt.broker import Broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ _FAREWELL = 2.0
 """Seconds that connections get to end by themselves when the broker stops."""
 
 
-class _TidyBroker(Broker):
+class _TidyBroker(Broker):  # type: ignore[misc] # amqtt ships no types
     """Closes every connection, also those that amqtt leaves open: without a first packet, or when it stops."""
 
     def __init__(self, config: dict[str, object]) -> None:

@@ -1,17 +1,41 @@
-"""What to do about one incident now: first matching playbook, guards, budgets; pure."""
+"""What to do about one incident now: first matching playbook, guards, budgets; pure.
+
+Called each round for every open incident, and between the steps of its run; it compares the present with what was begun
+and never replays the past. ``Run(step)``, ``Hold(until, why)`` or ``Close(how)``, with the whole record.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, assert_never
+
+from sliceward.detectors.finding import State
+from sliceward.playbooks.advance import abort, cancel, due, release, start, tick, undo_of
+from sliceward.playbooks.allow import may_begin, may_step
+from sliceward.playbooks.choose import choose
+from sliceward.playbooks.decision import Close, Decision, Hold, RunStep
+from sliceward.playbooks.incident import How, Needs
+from sliceward.playbooks.run import Call, Ended, Ending, Sleep
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sliceward.playbooks.decision import Decision
+    from sliceward.playbooks.advance import Moved
+    from sliceward.playbooks.choose import Choice
     from sliceward.playbooks.incident import Incident
     from sliceward.playbooks.load import Book
     from sliceward.playbooks.run import Run
     from sliceward.playbooks.world import World
+
+RECHECK = timedelta(seconds=15)
+"""How soon a held incident is looked at again when nothing wakes the loop."""
+PATIENCE = timedelta(minutes=15)
+"""How long conditions that do not hold keep an incident from a human."""
+CLEARING = timedelta(minutes=10)
+"""How long findings may go on firing after a run that healed, before a human must look."""
+LONGEST_RELEASE = timedelta(minutes=5)
+"""How soon taking back is tried again after it failed."""
 
 
 def decide(incident: Incident, run: Run | None, book: Book, world: World, now: datetime) -> Decision:
@@ -19,4 +43,129 @@ def decide(incident: Incident, run: Run | None, book: Book, world: World, now: d
 
     ``run``: the incident's present or last run, if any. Call it each round for every open incident.
     """
-    raise NotImplementedError
+    decision = Decision(incident.id, now, Hold(now + RECHECK, ""), incident.playbook, incident.mode, run)
+    if run is not None and run.open:
+        moved = _steered(incident, run, now)
+        decision = replace(decision, run=moved.run, entries=moved.entries)
+        if moved.run.open:
+            return _going(incident, moved.run, book, world, decision)
+        run = moved.run
+    return _standing(incident, run, book, world, decision)
+
+
+def _steered(incident: Incident, run: Run, now: datetime) -> Moved:
+    """Give the run after what happened around it: a person's stop, a cause that is gone, time that is up."""
+    if incident.aborted_by:
+        stopped = abort(run, f"aborted by {incident.aborted_by}: {incident.abort_reason or 'no reason given'}", now)
+        if stopped.run is not run:
+            return stopped
+    states = {finding.state for finding in incident.findings}
+    if states == {State.RESOLVED}:
+        gone = cancel(run, "the fault resolved by itself before anything irreversible was done", now)
+        if gone.run is not run and run.ending is not Ending.CANCELLED:
+            return gone
+    return tick(run, now)
+
+
+def _going(incident: Incident, run: Run, book: Book, world: World, decision: Decision) -> Decision:
+    now = decision.at
+    match due(run, now):
+        case Call() as call:
+            allowed = may_step(incident, run, book, world, now)
+            decision = replace(decision, guards=allowed.guards, budgets=allowed.budgets)
+            if allowed.hold is not None:
+                return replace(decision, verdict=allowed.hold)
+            return replace(decision, verdict=RunStep(call))
+        case Sleep(until=until, why=why):
+            return replace(decision, verdict=Hold(until, why, between=True))
+        case Ended():
+            return _standing(incident, run, book, world, decision)
+        case other:
+            assert_never(other)
+
+
+def _standing(incident: Incident, run: Run | None, book: Book, world: World, decision: Decision) -> Decision:
+    """Decide where no run is under way: close, take back, wait, or begin."""
+    now = decision.at
+    over = _over(incident, run, now)
+    if isinstance(over, Close):
+        return _closed(incident, run, over, world, decision)
+    if over is not None:
+        return replace(decision, verdict=over)
+    if now < incident.settles:
+        return replace(decision, verdict=Hold(incident.settles, "siblings may still arrive", between=True))
+    tried = incident if run is None else replace(incident, tried=tuple(dict.fromkeys((*incident.tried, run.playbook))))
+    if run is not None and run.ending is Ending.CANCELLED:
+        tried = incident
+    choice = choose(tried, book, world, now)
+    decision = replace(decision, candidates=choice.candidates)
+    if choice.playbook is None:
+        return replace(decision, verdict=_nobody(incident, run, choice, now))
+    return _begin(tried, choice, world, decision)
+
+
+def _over(incident: Incident, run: Run | None, now: datetime) -> Close | Hold | None:
+    """Give how the story ends or what it waits for; None where a playbook may be chosen."""
+    states = {finding.state for finding in incident.findings}
+    firing, unknown = State.FIRING in states, State.UNKNOWN in states
+    if incident.aborted_by:
+        who = f"aborted by {incident.aborted_by}"
+        return Hold(now + RECHECK, f"{who}; the fault still fires", Needs.HUMAN) if firing else Close(How.ABORTED, who)
+    if run is not None and run.ending is Ending.HEALED:
+        if not firing:
+            return Close(How.HEALED, "repaired, proven and given back; nothing fires any more")
+        if run.ended is not None and now < run.ended + CLEARING:
+            return Hold(min(now + RECHECK, run.ended + CLEARING), "healed; waiting for the findings to clear", between=True)
+        return Hold(now + RECHECK, "healed by its playbook, and still firing", Needs.HUMAN)
+    if not firing and unknown:
+        return Hold(now + RECHECK, "what is known is too old: neither firing nor resolved", incident.needs)
+    if firing:
+        return None
+    if run is not None and run.ending is Ending.HANDED_OVER:
+        return Close(How.HANDED_OVER, "handed over, and resolved since")
+    return Close(How.RESOLVED_ITSELF, "resolved by itself")
+
+
+def _closed(incident: Incident, run: Run | None, close: Close, world: World, decision: Decision) -> Decision:
+    """Close, but never with marks of ours left: take those back first."""
+    now = decision.at
+    marked = [host for host in world.fleet.hosts.values() if any(m.value == incident.id for m in host.our_marks)]
+    if run is not None and (marked or run.harms) and undo_of(run):
+        if run.ended is not None and run.why.startswith("undo-") and now < run.ended + LONGEST_RELEASE:
+            return replace(decision, verdict=Hold(run.ended + LONGEST_RELEASE, run.why, Needs.HUMAN))
+        moved = release(run, close.why, now)
+        step = due(moved.run, now)
+        if isinstance(step, Call):
+            return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(step))
+    if marked:
+        why = f"{len(marked)} hosts still carry our mark of a closed story; waiting to see them gone"
+        return replace(decision, verdict=Hold(now + RECHECK, why, between=True))
+    return replace(decision, verdict=close)
+
+
+def _nobody(incident: Incident, run: Run | None, choice: Choice, now: datetime) -> Hold:
+    """Say who must look where no playbook matches."""
+    if run is not None and run.ending is Ending.HANDED_OVER:
+        return Hold(now + RECHECK, run.why or "its playbook hands it over", Needs.HUMAN)
+    late = now >= incident.settles + PATIENCE
+    return Hold(now + RECHECK, choice.why, Needs.HUMAN if late or not choice.named else Needs.NOTHING)
+
+
+def _begin(incident: Incident, choice: Choice, world: World, decision: Decision) -> Decision:
+    """Begin the chosen playbook, if everything allows it."""
+    now, playbook, finding = decision.at, choice.playbook, choice.finding
+    if playbook is None or finding is None:  # pragma: no cover (decided by the caller)
+        return decision
+    gang = None if incident.gang is None else world.fleet.gangs.get(incident.gang)
+    begun = start(incident, playbook, inputs=choice.inputs, tenant="" if gang is None else gang.tenant, now=now)
+    if finding.part != incident.part:
+        begun = replace(begun, part=finding.part, domain=world.fleet.domain_of(finding.part))
+    decision = replace(decision, playbook=playbook.name, mode=playbook.mode.value)
+    allowed = may_begin(incident, choice, begun, world, now)
+    decision = replace(decision, guards=allowed.guards, budgets=allowed.budgets, mode=allowed.mode)
+    if allowed.hold is not None:
+        return replace(decision, verdict=allowed.hold)
+    first = due(begun, now)
+    if not isinstance(first, Call):
+        return replace(decision, run=replace(begun, ended=now), verdict=Hold(now + RECHECK, "no step is needed", between=True))
+    return replace(decision, run=begun, verdict=RunStep(first))

@@ -69,11 +69,15 @@ class RunStep:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing now: decide again at ``until``, or when something changes."""
+    """Nothing now: decide again at ``until``, or when something changes.
+
+    ``between``: only the pause between two tries of a step, or the settle time; nothing holds us back.
+    """
 
     until: datetime
     why: str
     needs: Needs = Needs.NOTHING
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)

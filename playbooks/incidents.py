@@ -1,25 +1,43 @@
-"""Findings in, incidents out: one incident per cause (see module text below)."""
+"""Findings in, incidents out: one incident per cause.
+
+* Hardware folds by containment: a cube tells of its hosts, chips and inner links; a host of its chips and of links that end
+  on it; links of one chip belong together. A finding that explains others away (``also``) tells of them.
+* Symptoms (a stuck collective, a slice error) fold into the hardware incident of the same gang, whichever came first.
+* The root is the earliest hardware evidence, never the loudest error. While a run acts, the root stays as it is.
+* The settle time counts from arrival here, not from the finding's own ``since``: siblings are late as a group.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks.incident import Entry, EntryKind, How, Incident, Phase
+from sliceward.playbooks.sufferers import gang_of, overlap, sufferers
+from sliceward.topology.ids import ClusterId, GangId, SliceId
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.detectors.finding import Finding
-    from sliceward.playbooks.incident import Entry, Incident
     from sliceward.playbooks.load import Book
     from sliceward.topology.fleet import Fleet
+
+SYMPTOMS = frozenset({Kind.COLLECTIVE_STUCK, Kind.SLICE_ERROR, Kind.SLICE_MIXED})
+BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
+SETTLE = timedelta(seconds=10)
+"""Settle time of a kind that no playbook names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
     """All open incidents after folding (some may just have been folded away: ``closed`` is set), and lines for the story.
 
-    ``changed``: ids of incidents that differ from before and must be saved.
+    ``changed``: ids of incidents that differ in substance from before and must be saved.
     """
 
     incidents: tuple[Incident, ...]
@@ -33,4 +51,134 @@ def fold(incidents: Sequence[Incident], findings: Iterable[Finding], fleet: Flee
     ``findings``: the present state of every finding of the cluster, from the broker and from alerts. A finding of an
     incident that is no longer among them becomes unknown (absence is never resolution).
     """
-    raise NotImplementedError
+    present = {finding.id: finding for finding in findings}
+    found = [_refreshed(incident, present) for incident in incidents if incident.open]
+    told = {finding.id for incident in found for finding in incident.findings}
+    entries: list[Entry] = []
+    new = sorted((f for f in present.values() if f.state is State.FIRING and f.id not in told), key=_order)
+    for finding in new:
+        home = _home(found, finding, fleet, book)
+        if home is None:
+            home = len(found)
+            found.append(_opened(finding, found, fleet, book, now))
+        else:
+            found[home] = replace(found[home], findings=(*found[home].findings, finding))
+        found[home] = _rooted(found[home], fleet, book)
+        entries.append(_seen(found[home], finding, now))
+    merged = _merged(found, fleet, book, now)
+    rooted = [_rooted(incident, fleet, book) if incident.open else incident for incident in merged]
+    before = {incident.id: incident for incident in incidents}
+    changed = [i for i in rooted if _substance(i) != (_substance(before[i.id]) if i.id in before else None)]
+    entries += [_told_elsewhere(i, now) for i in changed if i.how is How.FOLDED]
+    entries += [_located(i, fleet, now) for i in changed if i.open and _moved(before.get(i.id), i)]
+    return Folded(tuple(rooted), tuple(entries), frozenset(i.id for i in changed))
+
+
+def _refreshed(incident: Incident, present: Mapping[str, Finding]) -> Incident:
+    def now_of(finding: Finding) -> Finding:
+        return present.get(finding.id) or replace(finding, state=State.UNKNOWN)
+
+    return replace(incident, findings=tuple(now_of(finding) for finding in incident.findings))
+
+
+def rank(finding: Finding) -> int:
+    """Give how well a finding names a cause: hardware 0, symptoms 1, lost sight 2."""
+    if finding.kind in BLINDNESS:
+        return 2
+    return 1 if finding.kind in SYMPTOMS or isinstance(finding.part, GangId | SliceId) else 0
+
+
+def _order(finding: Finding) -> tuple[int, datetime, str]:
+    return (rank(finding), finding.since, finding.id)
+
+
+def frozen(incident: Incident) -> bool:
+    """Whether a run acts on its root, so that the root must not change."""
+    return bool(incident.run) and incident.phase is not Phase.HANDED_OVER
+
+
+def _home(found: Sequence[Incident], finding: Finding, fleet: Fleet, book: Book) -> int | None:
+    """Give the place of the incident that shares the finding's cause: the best root first, then the oldest."""
+    places = [place for place, incident in enumerate(found) if incident.open and _same_cause(incident, finding, fleet, book)]
+    return min(places, key=lambda place: (*_order(found[place].root), found[place].opened), default=None)
+
+
+def _same_cause(incident: Incident, finding: Finding, fleet: Fleet, book: Book) -> bool:
+    root = incident.root
+    if overlap(fleet, root.part, finding.part) or finding.part in root.also or root.part in finding.also:
+        return True
+    gang = gang_of(fleet, finding)
+    if gang is None or gang != incident.gang or incident.phase is Phase.REPAIRING:
+        return False
+    if rank(finding) == 1 or finding.kind in _absorbed(root, book):
+        return True
+    return rank(root) == 1 and rank(finding) == 0 and not frozen(incident)
+
+
+def _absorbed(root: Finding, book: Book) -> frozenset[Kind]:
+    return frozenset(kind for playbook in book.for_kind(root.kind) for kind in playbook.spec.correlate.absorb)
+
+
+def _opened(finding: Finding, found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) -> Incident:
+    cause = f"{finding.kind}|{finding.part}|{now.isoformat()}"
+    name = f"inc-{hashlib.sha256(cause.encode()).hexdigest()[:10]}"
+    if any(incident.id == name for incident in found):  # the same cause from two sources in one instant
+        name = f"inc-{hashlib.sha256(f'{cause}|{finding.source}'.encode()).hexdigest()[:10]}"
+    part = finding.part
+    cluster = part.name if isinstance(part, ClusterId) else part.cluster
+    return _rooted(Incident(id=name, cluster=cluster, opened=now, settles=now, findings=(finding,)), fleet, book)
+
+
+def _rooted(incident: Incident, fleet: Fleet, book: Book) -> Incident:
+    """Give the incident with its best root first and what follows from it; unchanged while a run acts."""
+    if frozen(incident):
+        return incident
+    best = min(incident.findings, key=lambda f: (f.state is State.RESOLVED, *_order(f)))
+    findings = (best, *(f for f in incident.findings if f.id != best.id))
+    settle = next((p.spec.correlate.settle for p in book.for_kind(best.kind) if p.triggered_by(best)), SETTLE)
+    hurt = sufferers(fleet, findings)
+    return replace(
+        incident, findings=findings, settles=incident.opened + settle, gang=hurt.gang, slice=hurt.slice, domain=hurt.domain
+    )
+
+
+def _merged(found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) -> list[Incident]:
+    """Fold younger incidents into older ones whose root now tells of theirs."""
+    result = sorted(found, key=lambda i: (i.opened, i.id))
+    for place, young in enumerate(result):
+        if frozen(young) or not young.open:
+            continue
+        for older in range(place):
+            old = result[older]
+            if old.open and _same_cause(old, young.root, fleet, book):
+                new = tuple(f for f in young.findings if f.id not in {known.id for known in old.findings})
+                result[older] = replace(old, findings=(*old.findings, *new))
+                result[place] = replace(young, phase=Phase.CLOSED, how=How.FOLDED, closed=now, folded_into=old.id)
+                break
+    return result
+
+
+def _substance(incident: Incident) -> tuple[object, ...]:
+    findings = tuple((f.id, f.state, f.severity, f.since, f.text) for f in incident.findings)
+    return (findings, incident.gang, incident.slice, incident.domain, incident.settles, incident.closed)
+
+
+def _moved(before: Incident | None, after: Incident) -> bool:
+    return before is None or (before.root.id, before.domain, before.gang) != (after.root.id, after.domain, after.gang)
+
+
+def _seen(incident: Incident, finding: Finding, now: datetime) -> Entry:
+    facts = {"finding": finding.id, "kind": finding.kind.value, "part": str(finding.part), "score": finding.score}
+    return Entry(now, incident.id, EntryKind.SEEN, f"{finding.kind} on {finding.part}: {finding.text}", facts)
+
+
+def _located(incident: Incident, fleet: Fleet, now: datetime) -> Entry:
+    cubes = ", ".join(str(cube) for cube in fleet.cubes_of(incident.part)) or "no cube"
+    hurt = f"gang {incident.gang}" if incident.gang else "no gang"
+    text = f"{incident.part} in {cubes}; {len(incident.domain)} hosts share its fate; {hurt} is hurt"
+    facts = {"domain": [host.name for host in incident.domain], "gang": None if incident.gang is None else str(incident.gang)}
+    return Entry(now, incident.id, EntryKind.LOCATED, text, facts)
+
+
+def _told_elsewhere(incident: Incident, now: datetime) -> Entry:
+    return Entry(now, incident.id, EntryKind.CLOSED, f"shares its cause with {incident.folded_into} and is told there")

@@ -115,6 +115,11 @@ class Run:
         return self.ended is None
 
     @property
+    def harms(self) -> bool:
+        """Whether it takes capacity or disturbs a gang; one that only looks and hands over uses no budget."""
+        return any(step.harm or step.irreversible or step.inverse for step in self.steps)
+
+    @property
     def at(self) -> int:
         """Index of the present step; the number of steps where none is left."""
         for index, step in enumerate(self.steps):

@@ -115,10 +115,22 @@ class Store:
             return tuple(await self._journal(connection, cluster, entries))
 
     async def started(self, since: datetime) -> tuple[Started, ...]:
-        """Give the runs begun since then, for rate budgets and cool-downs. Rows that cannot be read count without hosts."""
+        """Give the runs that harm and were begun since then, for rate budgets and cool-downs.
+
+        A row that cannot be read counts as one that harms, without its hosts.
+        """
         async with self._database.reading() as connection:
             rows = (await connection.execute(select(RUNS).where(RUNS.c.started >= since).order_by(RUNS.c.started))).all()
-        return tuple(Started(row.started, row.incident, row.cluster, row.playbook, _domain(row.body), row.ended) for row in rows)
+        found = []
+        for row in rows:
+            try:
+                run = record.run(row.body)
+            except record.BadRecord:
+                found.append(Started(row.started, row.incident, row.cluster, row.playbook, frozenset(), row.ended))
+                continue
+            if run.harms:
+                found.append(Started(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended))
+        return tuple(found)
 
     async def setting(self, name: str) -> Any | None:  # noqa: ANN401 (any JSON value)
         """Give a setting such as ``paused``, or None."""
@@ -213,13 +225,6 @@ class Store:
         row |= {"phase": incident.phase.value, "kind": incident.kind.value, "severity": incident.severity.value}
         row |= {"part": str(incident.part), "gang": None if incident.gang is None else str(incident.gang)}
         return row | {"needs": incident.needs.value, "how": None if incident.how is None else incident.how.value}
-
-
-def _domain(body: str) -> frozenset[Any]:
-    try:
-        return frozenset(record.run(body).domain)
-    except record.BadRecord:
-        return frozenset()
 
 
 @asynccontextmanager

@@ -1,0 +1,107 @@
+"""Who shares the fate of a broken part: containment of parts, the failure domain, the gang and the slice that are hurt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sliceward.topology.gangs import GangState
+from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sliceward.detectors.finding import Finding
+    from sliceward.topology.fleet import Fleet
+    from sliceward.topology.ids import PartId
+
+
+@dataclass(frozen=True, slots=True)
+class Sufferers:
+    """Hosts that leave service together, and the one gang and slice that are hurt (None: nobody, or more than one)."""
+
+    domain: tuple[HostId, ...]
+    gang: GangId | None
+    slice: SliceId | None
+
+
+def overlap(fleet: Fleet, one: PartId, other: PartId) -> bool:
+    """Whether two parts are the same, contain one another, or are one repairable thing (chips of one host, links of one chip)."""
+    return one == other or _contains(fleet, one, other) or _contains(fleet, other, one) or _joined(fleet, one, other)
+
+
+def _contains(fleet: Fleet, large: PartId, small: PartId) -> bool:
+    if isinstance(large, CubeId):
+        inside = isinstance(small, HostId | ChipId) or (isinstance(small, LinkId) and fleet.is_inside_one_cube(small))
+        return inside and large in fleet.cubes_of(small)
+    if isinstance(large, HostId):
+        return large in hosts_of(small) and isinstance(small, ChipId | LinkId)
+    return isinstance(large, ChipId) and isinstance(small, LinkId) and large in small.ends
+
+
+def _joined(fleet: Fleet, one: PartId, other: PartId) -> bool:
+    if isinstance(one, ChipId) and isinstance(other, ChipId):
+        return one.host_id == other.host_id
+    if isinstance(one, LinkId) and isinstance(other, LinkId):
+        alike = fleet.is_inside_one_cube(one) == fleet.is_inside_one_cube(other)
+        return alike and bool(set(one.ends) & set(other.ends))
+    return False
+
+
+def hosts_of(part: PartId) -> tuple[HostId, ...]:
+    """Give the hosts that a part sits on: one for host and chip, one or two for a link, none for the rest."""
+    match part:
+        case HostId():
+            return (part,)
+        case ChipId():
+            return (part.host_id,)
+        case LinkId():
+            return tuple(dict.fromkeys(end.host_id for end in part.ends))
+        case _:
+            return ()
+
+
+def gang_of(fleet: Fleet, finding: Finding) -> GangId | None:
+    """Give the gang that a finding hurts: the one it names, else the only one on the part's hosts."""
+    if isinstance(finding.part, GangId):
+        return finding.part
+    if finding.gang is not None:
+        return finding.gang
+    part = finding.part
+    if isinstance(part, SliceId):
+        return fleet.slices[part].gang if part in fleet.slices else None
+    hosts = fleet.cubes[part].hosts if isinstance(part, CubeId) and part in fleet.cubes else hosts_of(part)
+    return _only(fleet, hosts)
+
+
+def _only(fleet: Fleet, hosts: Sequence[HostId]) -> GangId | None:
+    found = {gang for host in hosts for gang in fleet.gangs_on.get(host, ())}
+    return found.pop() if len(found) == 1 else None
+
+
+def sufferers(fleet: Fleet, findings: Sequence[Finding]) -> Sufferers:
+    """Give who is hurt by the root (the first of ``findings``), with what its siblings know.
+
+    A gang that someone suspended, that ended, or that the fleet does not show has nothing to lose and is not named.
+    """
+    root = findings[0]
+    domain = fleet.domain_of(root.part)
+    named = [gang_of(fleet, finding) for finding in findings]
+    gang = next((gang for gang in (*named, _only(fleet, domain)) if gang is not None and _suffers(fleet, gang)), None)
+    return Sufferers(domain, gang, _slice(fleet, root, gang, domain))
+
+
+def _suffers(fleet: Fleet, gang: GangId) -> bool:
+    return gang in fleet.gangs and fleet.gangs[gang].state is GangState.RUNNING
+
+
+def _slice(fleet: Fleet, root: Finding, gang: GangId | None, domain: tuple[HostId, ...]) -> SliceId | None:
+    if isinstance(root.part, SliceId):
+        return root.part
+    if root.slice is not None:
+        return root.slice
+    if gang is None:
+        return None
+    cubes = set(fleet.cubes_of(root.part))
+    hurt = [s.id for s in fleet.slices.values() if s.gang == gang and (cubes & set(s.cubes) or set(domain) & set(s.hosts))]
+    return hurt[0] if len(hurt) == 1 else None

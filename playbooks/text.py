@@ -1,0 +1,88 @@
+"""Text of a YAML file in, plain values and the line of each out; bounded, without aliases (a bomb needs them) or doubled keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sliceward.topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LARGEST = 256 * 1024
+"""Characters of one playbook file."""
+DEEPEST = 24
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, made stricter."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 (PyYAML's signature)
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed here", self.get_mark())
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.constructor.ConstructorError(None, None, "is nested too deeply", self.get_mark())
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 (PyYAML's)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file that was read: its value, and nodes that know their lines."""
+
+    where: str
+    value: Any
+    node: yaml.Node | None
+
+    def at(self, path: Sequence[str | int]) -> str:
+        """Give ``file:line: a.b[0].c`` of a place, or of the nearest place above it that is in the file."""
+        node, line = self.node, 1
+        for step in path:
+            node = _below(node, step)
+            if node is None:
+                break
+            line = node.start_mark.line + 1
+        shown = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+        return f"{self.where}:{line}" + (f": {shown}" if shown else "")
+
+
+def _below(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        found: yaml.Node = node.value[step]
+        return found
+    return None
+
+
+def read(text: str, where: str) -> Text:
+    """Read one YAML document. Raises `Misconfigured` with file and line."""
+    if len(text) > LARGEST:
+        raise Misconfigured(where, f"has {len(text)} characters, more than {LARGEST}", "Look whether it is a playbook")
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return Text(where, None if node is None else loader.construct_document(node), node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise Misconfigured(f"{where}{line}", str(error.problem or error.context), "Correct the YAML on that line") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Misconfigured(where, f"is no YAML: {error}", "Correct the file") from None
+    finally:
+        loader.dispose()

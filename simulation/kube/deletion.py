@@ -39,7 +39,10 @@ def options_from(body: Json, query: dict[str, str]) -> DeleteOptions:
     if orphan is not None and not propagation:
         propagation = "Orphan" if str(orphan).lower() in {"true", "1"} else "Background"
     if propagation not in {"", "Orphan", "Background", "Foreground"}:
-        raise refusal.bad_request(f"invalid propagation policy: {propagation}")
+        cause = refusal.unsupported_value("propagationPolicy", propagation, ("Foreground", "Background", "Orphan", "nil"))
+        message = f'DeleteOptions.meta.k8s.io "" is invalid: {cause.field}: {cause.message}'
+        details = {"group": "meta.k8s.io", "kind": "DeleteOptions", "causes": [cause.as_json()]}
+        raise refusal.Refusal(422, "Invalid", message, details)
     return DeleteOptions(
         grace=None if grace is None else max(int(grace), 0),
         propagation=propagation,
@@ -86,10 +89,11 @@ def delete_collection(writer: Writer, call: Call, selector: Selector, options: D
 
 
 def _check(call: Call, item: Item, options: DeleteOptions) -> None:
-    for what, asked, have in (("UID", options.uid, item.uid), ("ResourceVersion", options.version, str(item.version))):
+    versions = ("ResourceVersion", options.version, str(item.version), "modified")
+    for what, asked, have, since in (("UID", options.uid, item.uid, "deleted and then recreated"), versions):
         if asked and asked != have:
-            why = f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {have}"
-            raise refusal.conflict(call.kind, call.name, why)
+            why = f"the {what} in the precondition ({asked}) does not match the {what} in record ({have})"
+            raise refusal.conflict(call.kind, call.name, f"{why}. The object might have been {since}")
 
 
 def _grace(call: Call, obj: Json, options: DeleteOptions) -> int:

@@ -90,7 +90,8 @@ def list_objects(store: Store, pages: Pages, kind: Kind, request: ListRequest) -
 def check_version(store: Store, version: str) -> int:
     """Read the version that a list or a watch asks for; raise 400 or 504 where it is none or in the future."""
     if not version.isdigit() and version:
-        raise bad_request(f"resourceVersion: Invalid value: {version!r}: invalid resource version")
+        why = f'invalid resource version: resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax'
+        raise bad_request(why)
     asked = int(version or 0)
     if asked > store.version:
         raise too_large_version(asked, store.version)

@@ -72,8 +72,8 @@ def apply(  # noqa: PLR0913 - both sides of an apply, and how it is meant
         raise _conflicts(lost, owned, manager, str(wanted.get("apiVersion", "")))
     result = _merged(live, wanted, (), schema)
     dropped = [path for path in owned.held_by(manager) - leaves.keys() if owned.of(path) == {manager}]
-    for path in sorted(dropped, key=len, reverse=True):
-        _drop(result, path, dropped)
+    for path in sorted(dropped, key=lambda path: (-len(path), _is_key(path))):
+        _drop(result, path)
     exceptions = {path: owners - {manager} for path, owners in owned.exceptions.items() if path not in dropped}
     for path in leaves:
         others = frozenset() if path in lost else owned.of(path) if path in have else frozenset()
@@ -166,8 +166,13 @@ def _merged(live: Any, wanted: Any, path: Path, schema: Json | None) -> Any:  # 
     return wanted
 
 
-def _drop(obj: Json, path: Path, dropped: list[Path]) -> None:
-    """Remove a leaf, and the list entry or map round it that holds nothing of anybody else."""
+def _is_key(path: Path) -> bool:
+    """Whether a leaf is what its list entry is known by."""
+    return len(path) > 1 and not isinstance(path[-2], str) and path[-1] in dict(path[-2])
+
+
+def _drop(obj: Json, path: Path) -> None:
+    """Remove a leaf, and the list entries and maps round it that hold nothing any more."""
     holders: list[tuple[Any, Any]] = []
     node: Any = obj
     for part in path:
@@ -178,15 +183,13 @@ def _drop(obj: Json, path: Path, dropped: list[Path]) -> None:
             node = node.get(part) if isinstance(node, dict) else None
         else:
             node = next((entry for entry in node if _is_named(entry, part)), None) if isinstance(node, list) else None
-    _unlink(*holders[-1])
-    for at in range(len(holders) - 1, 0, -1):
-        holder, part = holders[at - 1]
-        inner = holders[at][0]
-        keys_only = isinstance(inner, dict) and not isinstance(part, str) and set(inner) <= {key for key, _ in part}
-        if not inner or (keys_only and all((*path[:at], key) in dropped for key in inner)):
-            _unlink(holder, part)
-        else:
+    if not _is_key(path):
+        _unlink(*holders[-1])
+    for (holder, part), (inner, _) in zip(holders[-2::-1], holders[:0:-1], strict=True):
+        only_keys = not isinstance(part, str) and isinstance(inner, dict) and inner.keys() <= dict(part).keys()
+        if inner and not only_keys:
             return
+        _unlink(holder, part)
 
 
 def _is_named(entry: Any, part: Path) -> bool:  # noqa: ANN401 - JSON

@@ -57,9 +57,7 @@ def _json_patched(old: Json, patch: Any) -> Json:  # noqa: ANN401 - a patch is a
         raise bad_request("cannot unmarshal the patch into a list of operations")
     try:
         result = jsonpatch.JsonPatch(patch).apply(copy.deepcopy(old))
-    except jsonpatch.InvalidJsonPatch as error:
-        raise bad_request(str(error)) from error
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError, AttributeError) as error:
         raise Refusal(422, "Invalid", f"the server rejected our request due to an error in our request: {error}") from error
     if not isinstance(result, dict):
         raise bad_request("the patched object is no object")

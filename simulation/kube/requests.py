@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from sliceward.simulation.kube import refusal, selectors
+from sliceward.simulation.kube import patches, refusal, selectors
 from sliceward.simulation.kube.listing import ListRequest
 from sliceward.simulation.kube.watching import WatchRequest
 from sliceward.simulation.kube.writes import Call
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _ONE = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "POST": "create"}
 _ALL = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
-_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE = frozenset(("", "0", "f", "F", "FALSE", "false", "False"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +34,8 @@ class Route:
 
 
 def flag(request: web.Request, name: str) -> bool:
-    """Read a boolean of the query as Go does."""
-    text = request.query.get(name, "")
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise refusal.bad_request(f"{name}: strconv.ParseBool: parsing {text!r}: invalid syntax")
+    """Read a boolean of the query as the API server does: absent, ``false`` and ``0`` are no, all else is yes."""
+    return request.query.get(name, "false").lower() not in {"false", "0"}
 
 
 def number(request: web.Request, name: str) -> int:
@@ -80,7 +73,8 @@ def _route(store: Store, request: web.Request, at: tuple[str, str], rest: list[s
     verb = (_ONE if name else _ALL).get(request.method)
     if subresource not in doors or (name and verb == "create" and not subresource):
         raise refusal.no_such_path() if subresource not in doors else _no_method()
-    if verb is None or (kind.ephemeral and verb != "create"):
+    only_create = subresource in kind.subresources and subresource
+    if verb is None or (only_create and verb != "create") or (kind.ephemeral and verb != "create"):
         raise _no_method()
     if verb == "list" and flag(request, "watch"):
         verb = "watch"
@@ -98,7 +92,8 @@ def _call(request: web.Request, kind: Kind, namespace: str, name: str, subresour
     if dry_run not in {"", "All"}:
         raise refusal.bad_request(f"Invalid value: {dry_run!r}: dryRun must be All")
     agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
-    manager = request.query.get("fieldManager") or agent
+    applies = request.content_type == patches.APPLY
+    manager = request.query.get("fieldManager") or ("" if applies else agent)
     force = flag(request, "force")
     return Call(kind, namespace, name, subresource, manager=manager, dry_run=bool(dry_run), force=force)
 
@@ -111,7 +106,7 @@ def verb_of(request: web.Request) -> str:
     if rest[:1] == ["namespaces"] and len(rest) > 2:  # noqa: PLR2004 - namespaces/NAME/...
         rest = rest[2:]
     verb = (_ONE if len(rest) > 1 else _ALL).get(request.method, "get")
-    return "watch" if verb == "list" and request.query.get("watch", "") in _TRUE else verb
+    return "watch" if verb == "list" and flag(request, "watch") else verb
 
 
 def selector(request: web.Request, kind: Kind) -> Selector:

@@ -42,9 +42,9 @@ class EmulatedApi:
     url: str = ""
     bookmark_period: float = 60.0
 
-    def kubeconfig(self) -> dict[str, Any]:
-        """Give a kubeconfig for this server; any token is taken."""
-        return {
+    def write_kubeconfig(self, path: Path) -> Path:
+        """Write a kubeconfig for this server to a file; any token is taken."""
+        config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "emulated",
@@ -52,11 +52,10 @@ class EmulatedApi:
             "users": [{"name": "anybody", "user": {"token": "emulated"}}],
             "contexts": [{"name": "emulated", "context": {"cluster": "emulated", "user": "anybody"}}],
         }
-
-    def write_kubeconfig(self, path: Path) -> Path:
-        """Write the kubeconfig to a file."""
-        path.write_text(yaml.safe_dump(self.kubeconfig()), encoding="utf-8")
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
+
+    kubeconfig = write_kubeconfig
 
     def compact(self) -> None:
         """Forget all history: watches from older versions and later pages of lists are answered 410."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sliceward.simulation.kube.listing import check_version
-from sliceward.simulation.kube.refusal import Cause, Refusal, bad_request, expired
+from sliceward.simulation.kube.refusal import Cause, Refusal, expired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,9 +46,12 @@ class WatchRequest:
 
 
 def check(request: WatchRequest) -> None:
-    """Raise a 400 or 422 where the options do not go together; to be called before the answer begins."""
+    """Raise a 500 or 422 where the options do not go together; to be called before the answer begins."""
     if request.version and not request.version.isdigit():
-        raise bad_request(f"resourceVersion: Invalid value: {request.version!r}: invalid resource version")
+        why = (
+            f'resourceVersion: Invalid value: "{request.version}": strconv.ParseUint: parsing "{request.version}": invalid syntax'
+        )
+        raise Refusal(500, "", why)
     if request.initial_events is not None and request.match != "NotOlderThan":
         where = "resourceVersionMatch"
         why = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"

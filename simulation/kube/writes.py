@@ -171,6 +171,9 @@ class Writer:
             raise refusal.bad_request("the name of the object does not match the name on the URL")
         if wanted.get("apiVersion") != call.kind.api_version or wanted.get("kind") != call.kind.kind:
             raise refusal.bad_request(f"an apply must name its apiVersion and kind: {call.kind.api_version} {call.kind.kind}")
+        if not call.manager:
+            why = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+            raise refusal.Refusal(422, "Invalid", why, {"group": "meta.k8s.io", "kind": "PatchOptions"})
         item = self.store.find(call.kind, call.namespace, call.name)
         if item is None:
             if call.subresource:

@@ -82,8 +82,6 @@ class BrokerSettings(Section):
     username: str = Field(default="", description="User at the broker; empty for none.")
     password: Secret | None = Field(default=None, description="Password: `{file: PATH}` or `{env: NAME}`.")
     ca_file: Path | None = Field(default=None, description="CA bundle that signs the broker; default is the system's.")
-    cert_file: Path | None = Field(default=None, description="Client certificate.")
-    key_file: Path | None = Field(default=None, description="Key of the client certificate.")
 
 
 class ClusterSettings(Section):

@@ -66,6 +66,7 @@ class Parts:
     limits: BudgetSpec | None = None
     version: str = ""
     holder: str = "coordinator"
+    public_url: str = ""
 
 
 @dataclass(eq=False)
@@ -106,6 +107,7 @@ class Coordinator:
         self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
         self.deciding.alerts, self.deciding.told = self.desk.findings, self._told
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
+        self.outbox.public_url = of.public_url
         sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
         self.sweep = Sweep(of.store, sides, self.deciding, of.clock, self._loop("sweep", sweeps))
         registry = new_registry(of.loops, version=of.version)

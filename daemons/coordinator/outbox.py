@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sliceward.daemons.loops import Loop
     from sliceward.daemons.store import Delivery, Store
+    from sliceward.remediations.page import Page
     from sliceward.remediations.ports import Pager
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ def pause_after(attempts: int, *, asked: float | None, dice: random.Random) -> t
 
 @dataclass(eq=False)
 class Outbox:
-    """Sends what is due. ``within``: longest time of one delivery."""
+    """Sends what is due. ``within``: longest time of one delivery. ``public_url``: address of our page, for a link in each page."""
 
     store: Store
     pagers: Mapping[str, Pager]
@@ -49,6 +50,7 @@ class Outbox:
     loop: Loop
     dice: random.Random
     within: timedelta = timedelta(seconds=15)
+    public_url: str = ""
 
     async def round(self) -> int:
         """Try everything that is due once; gives how many were tried. Raises `Retry` where the store is away."""
@@ -76,7 +78,7 @@ class Outbox:
     async def _send(self, pager: Pager, delivery: Delivery) -> None:
         try:
             async with asyncio.timeout(self.within.total_seconds()):
-                await pager.send(delivery.page)
+                await pager.send(self._linked(delivery))
         except Refused as error:
             log.warning("page refused", incident=delivery.incident, pager=pager.name, why=str(error))
             await self.store.outbox.failed(delivery.id, why=str(error))
@@ -92,6 +94,12 @@ class Outbox:
         else:
             log.info("page sent", incident=delivery.incident, pager=pager.name, page_event=delivery.page.event.value)
             await self.store.outbox.sent(delivery.id, now=self.clock())
+
+    def _linked(self, delivery: Delivery) -> Page:
+        if not self.public_url:
+            return delivery.page
+        link = f"{self.public_url.rstrip('/')}/#incident={delivery.incident}"
+        return replace(delivery.page, links={**delivery.page.links, "sliceward": link})
 
     async def _again(self, delivery: Delivery, why: str, *, asked: float | None) -> None:
         now = self.clock()

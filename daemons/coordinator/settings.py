@@ -18,6 +18,7 @@ from sliceward.daemons.settings import (
     Settings,
     Short,
 )
+from sliceward.playbooks.schema import BudgetSpec  # noqa: TC001 (as above)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,6 +135,9 @@ class CoordinatorSettings(Settings):
     playbooks: PlaybookSettings = Field(default_factory=PlaybookSettings, description="The playbooks.")
     quota: dict[str, dict[str, int]] = Field(
         default_factory=dict, description="Nominal chips by tenant and generation, e.g. `{ml: {tpu7x: 256}}`; none: not limited."
+    )
+    budget: BudgetSpec | None = Field(
+        default=None, description="Budget of the whole fleet, on top of each playbook's own; same form as in a playbook."
     )
     pagers: list[PagerSettings] = Field(default_factory=list, description="Who is told.")
     provider: ProviderSettings = Field(default_factory=ProviderSettings, description="Who repairs.")

@@ -1,0 +1,206 @@
+"""From configuration to a running coordinator: everything is opened in one place and closed in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import aiohttp
+import structlog
+
+from sliceward import playbooks
+from sliceward.daemons.coordinator.alerts import AlertMap, read_map
+from sliceward.daemons.coordinator.api import Api
+from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
+from sliceward.daemons.coordinator.side import Side, subscriptions
+from sliceward.daemons.coordinator.tokens import Tokens
+from sliceward.daemons.health import serving
+from sliceward.daemons.loops import Loops
+from sliceward.daemons.store import open_store
+from sliceward.daemons.version import version
+from sliceward.daemons.wire import Wire, WireOptions
+from sliceward.playbooks.load import load_book
+from sliceward.playbooks.schema import Mode
+from sliceward.remediations import kubernetes
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.remediations.paging import catalog as paging
+from sliceward.remediations.paging.plan import PagerPlan, Surroundings
+from sliceward.remediations.providers import catalog as providers
+from sliceward.remediations.providers.plan import ProviderPlan
+from sliceward.scheduling.quota import Quota
+from sliceward.topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sliceward.daemons.coordinator.settings import CoordinatorSettings, PlaybookSettings, StoreSettings
+    from sliceward.daemons.settings import BrokerSettings, ClusterSettings
+    from sliceward.playbooks.load import Book
+    from sliceward.remediations.ports import Pager, Provider
+
+log = structlog.get_logger(__name__)
+
+SHIPPED = Path(playbooks.__file__).parent / "library"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A coordinator that leads and serves. ``port``: where its API listens; ``working`` ends when all loops have."""
+
+    coordinator: Coordinator
+    port: int
+    working: asyncio.Task[None]
+
+
+def now() -> datetime:
+    """Give the wall time."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def running(settings: CoordinatorSettings, *, write: Callable[[str], None] = print) -> AsyncIterator[Running]:
+    """Open everything, take the lead, serve and decide for as long as the block lasts. ``write``: for the console pager.
+
+    Raises:
+        Misconfigured: something in the configuration cannot be used.
+        Retry: the store does not answer.
+    """
+    async with built(settings, write=write) as coordinator:
+        tokens = Tokens(settings.api.tokens, time.monotonic)
+        async with serving(Api(coordinator, tokens).application(), host=settings.api.host, port=settings.api.port) as port:
+            working = asyncio.create_task(coordinator.run(), name="coordinator")
+            try:
+                yield Running(coordinator, port, working)
+            finally:
+                coordinator.stop()
+                await working
+
+
+@asynccontextmanager
+async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] = print) -> AsyncIterator[Coordinator]:
+    """Open everything and take the lead; nothing runs yet."""
+    book = read_book(settings.playbooks)
+    quota = Quota.from_mapping(settings.quota)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
+        store = await stack.enter_async_context(open_store(store_url(settings.store)))
+        provider, holder = _provider(settings, session), f"{socket.gethostname()}-{os.getpid()}"
+        sides = [await _side(stack, settings, cluster, provider=provider, holder=holder) for cluster in settings.clusters]
+        coordinator = Coordinator(
+            Parts(
+                store=store,
+                sides=sides,
+                book=book,
+                actions=ACTIONS,
+                pagers=_pagers(settings, Surroundings(session, now, write)),
+                alerts=read_map(settings.alerts.map) if settings.alerts.map else AlertMap(),
+                quota=quota,
+                pace=settings.pace,
+                clock=now,
+                monotonic=time.monotonic,
+                loops=Loops(time.monotonic),
+                dice=random.Random(),  # noqa: S311 (jitter)
+                alerts_stale_after=settings.alerts.stale_after,
+                limits=settings.budget,
+                version=version(),
+                holder=holder,
+                public_url=settings.api.public_url,
+            )
+        )
+        await coordinator.begin()
+        yield coordinator
+
+
+async def serve(settings: CoordinatorSettings) -> None:
+    """Run until SIGTERM or SIGINT: then no new step begins, what is under way is finished and saved."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stopped.set)
+    async with running(settings) as found:
+        log.info("serving", host=settings.api.host, port=found.port, version=version())
+        ending = asyncio.create_task(stopped.wait(), name="signals")
+        await asyncio.wait([ending, found.working], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        log.info("stopping", asked=stopped.is_set())
+
+
+def read_book(settings: PlaybookSettings) -> Book:
+    """Give the playbooks of the configured folders, or the shipped ones. Raises `Misconfigured`."""
+    texts: dict[str, str] = {}
+    for folder in settings.folders or [SHIPPED]:
+        files = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
+        if not files:
+            raise Misconfigured(f"playbooks.folders: {folder}", "holds no YAML file", "Name a folder with playbooks")
+        for file in files:
+            try:
+                texts[str(file)] = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise Misconfigured(str(file), f"cannot be read: {error}", "Correct the file or its rights") from None
+    modes = {name: Mode(mode) for name, mode in settings.modes.items()}
+    if settings.mode is not None:
+        modes = {"*": Mode(settings.mode), **modes}
+    return load_book(texts, ACTIONS, modes=modes)
+
+
+def store_url(settings: StoreSettings) -> str:
+    """Give the URL of the store with its password in it."""
+    if settings.password is None:
+        return settings.url
+    parts = urlsplit(settings.url)
+    if not parts.username:
+        raise Misconfigured("store.password", "needs a user in store.url", "Write postgresql://USER@HOST/NAME")
+    place = parts.netloc.rpartition("@")[2]
+    user = parts.username
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(settings.password.reveal(), safe='')}@{place}"))
+
+
+async def _side(
+    stack: AsyncExitStack, settings: CoordinatorSettings, cluster: ClusterSettings, *, provider: Provider, holder: str
+) -> Side:
+    connection = kubernetes.connect(cluster.name, kubeconfig=cluster.kubeconfig, context=cluster.context)
+    return Side(
+        name=cluster.name,
+        cluster=await stack.enter_async_context(connection),
+        bus=_wire(cluster.name, cluster.broker, holder),
+        provider=provider,
+        pace=settings.pace,
+        clock=now,
+    )
+
+
+def _wire(cluster: str, broker: BrokerSettings, holder: str) -> Wire:
+    if not broker.url:
+        raise Misconfigured(
+            f"clusters.{cluster}.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL"
+        )
+    options = WireOptions(
+        username=broker.username or None,
+        password=broker.password.reveal() if broker.password else None,
+        ca_file=broker.ca_file,
+    )
+    client = f"sliceward-coordinator-{holder}-{cluster}"
+    return Wire(broker.url, client_id=client, subscribe=subscriptions(cluster), options=options)
+
+
+def _provider(settings: CoordinatorSettings, session: aiohttp.ClientSession) -> Provider:
+    wanted = settings.provider
+    token = wanted.token.reveal() if wanted.token else ""
+    return providers.make(ProviderPlan(wanted.kind, wanted.url, token), session)
+
+
+def _pagers(settings: CoordinatorSettings, around: Surroundings) -> dict[str, Pager]:
+    plans = [
+        PagerPlan(pager.kind, pager.name, pager.url, pager.secret.reveal() if pager.secret else "") for pager in settings.pagers
+    ]
+    return {plan.name: paging.make(plan, around) for plan in plans}

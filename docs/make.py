@@ -1,0 +1,267 @@
+"""Writes the pages that say what the code says: ``make docs``. With ``--check`` it only tells which ones are out of date.
+
+metrics/, configuration.md and schemas/, actions/, playbooks/ and detectors/ are made here and never edited by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sliceward.daemons.cli.config import MODELS
+from sliceward.daemons.settings import schema
+from sliceward.detectors.metrics import CATALOGUE
+from sliceward.remediations.catalog import ACTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sliceward.detectors.metrics import Metric
+    from sliceward.remediations.action import Action
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+MADE = ("metrics", "actions", "playbooks", "detectors", "schemas")
+NOTE = "<!-- Made by `make docs` from {source}; do not edit. -->\n\n"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Give a Markdown table."""
+    lines = [list(map(str, head))]
+    lines += [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def page(title: str, source: str, *parts: str) -> str:
+    """Give a page with its heading and where it comes from."""
+    return f"# {title}\n\n" + NOTE.format(source=source) + "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _range(metric: Metric) -> str:
+    return f"{metric.low:g} to {metric.high:g}"
+
+
+def _metric_page(metric: Metric, readers: list[str]) -> str:
+    facts: Mapping[str, str] = {
+        "about": metric.kind.value,
+        "unit": metric.unit,
+        "kind": metric.shape.value,
+        "bad is": metric.bad.value,
+        "believed from": _range(metric),
+        "source": metric.source,
+        "name at the source": f"`{metric.door}`" if metric.door else "",
+        "device plugin's series": f"`{metric.prometheus}`" if metric.prometheus else "",
+        "detectors that read it": ", ".join(f"[{name}](../detectors/{name}.md)" for name in readers),
+    }
+    rows = [(name, value) for name, value in facts.items() if value]
+    return page(metric.name, "detectors/metrics.py", metric.about + "\n", table(("", ""), rows))
+
+
+def metrics() -> Iterator[tuple[str, str]]:
+    """One page per metric, and the list of them."""
+    rules = list(yaml_files("detectors/rules"))
+    rows = []
+    for metric in CATALOGUE.values():
+        readers = sorted(file.stem for file, text in rules if metric.name in text)
+        yield f"metrics/{metric.name}.md", _metric_page(metric, readers)
+        rows.append(
+            (
+                f"[{metric.name}]({metric.name}.md)",
+                metric.kind.value,
+                metric.unit,
+                metric.shape.value,
+                metric.source,
+                metric.about,
+            )
+        )
+    about = (
+        "Every reading that sliceward knows. A chip's columns have one value a chip, a link's one a chip and port. Missing is NaN and has an age;\n"
+        "it is never zero and never healthy. A value outside its range is refused and counted.\n"
+    )
+    yield (
+        "metrics/README.md",
+        page("Metrics", "detectors/metrics.py", about, table(("name", "of a", "unit", "kind", "source", "what"), rows)),
+    )
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a reference, also where the only other choice is null."""
+    choices = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        node = {**choices[0], **{key: value for key, value in node.items() if key != "anyOf"}}
+    if "$ref" in node:
+        return {**definitions[node["$ref"].rpartition("/")[2]], **{key: value for key, value in node.items() if key != "$ref"}}
+    return node
+
+
+def _kind(node: Mapping[str, Any]) -> str:
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    if "anyOf" in node:
+        return " or ".join(dict.fromkeys(_kind(choice) for choice in node["anyOf"]))
+    return str(node.get("format") or node.get("type", "text"))
+
+
+def _keys(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Give path, kind, default and description of each key below ``node``."""
+    for name, raw in node.get("properties", {}).items():
+        key, here = f"{path}.{name}" if path else name, _resolved(raw, definitions)
+        if "$ref" in here.get("items", {}):
+            yield f"`{key}`", "list", _default(here), here.get("description", "")
+            yield from _keys(_resolved(here["items"], definitions), definitions, f"{key}[]")
+        elif "properties" in here and not _is_secret(here):
+            yield from _keys(here, definitions, key)
+        else:
+            default = "needed" if name in node.get("required", ()) else _default(here)
+            yield f"`{key}`", "secret" if _is_secret(here) else _kind(here), default, here.get("description", "")
+
+
+def _is_secret(node: Mapping[str, Any]) -> bool:
+    return set(node.get("properties", ())) == {"file", "env"} or any(
+        "file" in choice.get("properties", ()) for choice in node.get("oneOf", ())
+    )
+
+
+def _default(node: Mapping[str, Any]) -> str:
+    return f"`{json.dumps(node['default'], ensure_ascii=False)}`" if node.get("default") not in (None, "", [], {}) else ""
+
+
+def configuration() -> Iterator[tuple[str, str]]:
+    """All keys of all daemons on one page, and the JSON Schema of each."""
+    parts = [
+        (
+            "One YAML file a daemon (`--config FILE`), and the environment over it. Each key is also a variable: `SLICEWARD_<SECTION>__<KEY>`, members of\n"
+            "lists by number (`SLICEWARD_CLUSTERS__0__BROKER__URL`). Unknown keys and wrong types are refused with the key's path and a suggestion.\n"
+            "Secrets come by file or environment only and are never printed. `sliceward config check DAEMON FILE` reads a file as the daemon would.\n"
+            "Editors complete keys from the schema: `# yaml-language-server: $schema=schemas/DAEMON.json` as the first line.\n"
+        )
+    ]
+    for daemon, model in MODELS.items():
+        made = schema(model)
+        yield f"schemas/{daemon}.json", json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        short = [
+            (f"`{name}`", f"`{to.path}`", "only where the file says nothing" if to.weak else "")
+            for name, to in model.short_names.items()
+        ]
+        parts += [f"## sliceward {daemon}\n", table(("key", "kind", "default", "what"), _keys(made, made.get("$defs", {})))]
+        parts += ["Short names:\n", table(("variable", "key", ""), short)] if short else []
+    yield "configuration.md", page("Configuration", "the settings of the daemons", *parts)
+
+
+def _action_page(action: Action) -> str:
+    told = inspect.getmodule(type(action))
+    facts = {
+        "takes capacity or disturbs a gang": "yes; modes, budgets and `pause` hold it" if action.harm else "no; nothing holds it",
+        "irreversible": "yes; only with a stored intent, a finding that fires now, and the budget looked at again"
+        if action.irreversible
+        else "no",
+        "undone by": f"[{action.inverse}]({action.inverse}.md)" if action.inverse else "nothing",
+    }
+    given = (
+        table(("`with`", "what"), ((f"`{name}`", text) for name, text in action.parameters.items())) if action.parameters else ""
+    )
+    verbs = table(
+        ("group", "resource", "verbs"), ((verb.group or "core", verb.resource, ", ".join(verb.verbs)) for verb in action.verbs)
+    )
+    return page(
+        action.name,
+        f"remediations/{Path(told.__file__ or '').name if told else ''}",
+        f"{action.about}\n",
+        f"{inspect.getdoc(type(action)) or ''}\n",
+        table(("", ""), facts.items()),
+        f"## Parameters\n\n{given}" if given else "",
+        f"## What it may do in Kubernetes\n\n{verbs}" if action.verbs else "",
+    )
+
+
+def actions() -> Iterator[tuple[str, str]]:
+    """One page per action, and the list of them."""
+    for action in ACTIONS.values():
+        yield f"actions/{action.name}.md", _action_page(action)
+    rows = (
+        (f"[{name}]({name}.md)", "yes" if action.harm else "", "yes" if action.irreversible else "", action.about)
+        for name, action in ACTIONS.items()
+    )
+    yield "actions/README.md", page("Actions", "remediations/catalog.py", table(("name", "harm", "irreversible", "what"), rows))
+
+
+def yaml_files(folder: str) -> Iterator[tuple[Path, str]]:
+    """Give the YAML files of a folder in order, with their text."""
+    for file in sorted((ROOT / folder).glob("*.yaml")):
+        yield file, file.read_text(encoding="utf-8")
+
+
+def _about(text: str) -> str:
+    """Give what the file says about itself: its `about` or `description`, else its leading comment."""
+    comment = [line.lstrip("# ").rstrip() for line in text.splitlines() if line.startswith("#") and "$schema" not in line]
+    said = yaml.safe_load(text)
+    found = ""
+    if isinstance(said, dict):
+        spec, metadata = said.get("spec", {}), said.get("metadata", {})
+        found = str(
+            said.get("about")
+            or spec.get("about")
+            or spec.get("description")
+            or metadata.get("annotations", {}).get("about")
+            or ""
+        )
+    return found.strip() or " ".join(comment)
+
+
+def yaml_pages(name: str, title: str, folder: str) -> Iterator[tuple[str, str]]:
+    """One page per YAML file of a folder, with the file itself, and the list of them."""
+    rows = []
+    for file, text in yaml_files(folder):
+        yield (
+            f"{name}/{file.stem}.md",
+            page(file.stem, f"{folder}/{file.name}", _about(text) + "\n", f"```yaml\n{text.rstrip()}\n```"),
+        )
+        rows.append((f"[{file.stem}]({file.stem}.md)", _about(text)))
+    yield f"{name}/README.md", page(title, folder, table(("name", "what"), rows))
+
+
+def pages() -> dict[str, str]:
+    """Give all made pages, by path below docs/."""
+    made = dict(metrics())
+    made.update(configuration())
+    made.update(actions())
+    made.update(yaml_pages("playbooks", "Shipped playbooks", "playbooks/library"))
+    made.update(yaml_pages("detectors", "Shipped detectors", "detectors/rules"))
+    return made
+
+
+def stale(made: Mapping[str, str]) -> list[str]:
+    """Give the pages that differ from what the code says, and those that it says nothing of any more."""
+    wrong = [
+        name for name, text in made.items() if not (DOCS / name).exists() or (DOCS / name).read_text(encoding="utf-8") != text
+    ]
+    there = (str(file.relative_to(DOCS)) for folder in MADE for file in (DOCS / folder).glob("*") if file.is_file())
+    return sorted(wrong) + sorted(name for name in there if name not in made)
+
+
+def main(*arguments: str) -> int:
+    """Write them, or with ``--check`` say which differ."""
+    made = pages()
+    wrong = stale(made)
+    if "--check" in arguments:
+        sys.stdout.writelines(f"out of date: docs/{name} (run `make docs`)\n" for name in wrong)
+        return int(bool(wrong))
+    for name in wrong:
+        file = DOCS / name
+        if name in made:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(made[name], encoding="utf-8")
+        else:
+            file.unlink()
+        sys.stdout.write(f"docs/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""All sources, in the order in which they win: where two sources read the same metric, the first that has a value counts.
+
+A new source is one file beside this one, one function and one line here, and its name in `settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sliceward.daemons.sources.device_plugin import DevicePlugin
+from sliceward.daemons.sources.holders import Holders
+from sliceward.daemons.sources.host import Host
+from sliceward.daemons.sources.kernel_log import KernelLog, read_patterns, shipped_patterns
+from sliceward.daemons.sources.libtpu import Libtpu
+from sliceward.daemons.sources.reporter import Doors, ReporterSource
+from sliceward.daemons.sources.selftest import SelfTest
+from sliceward.topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sliceward.daemons.sources.devices import Devices
+    from sliceward.daemons.sources.pods import Node
+    from sliceward.daemons.sources.settings import SourcesSettings
+    from sliceward.daemons.sources.source import Layout, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a source may be made from. ``state``: the agent's own folder; ``on_event`` takes (gang, event, text)."""
+
+    settings: SourcesSettings
+    layout: Layout
+    devices: Devices
+    node: Node
+    cluster: str
+    state: Path
+    on_event: Callable[[str, str, str], None]
+
+
+def _libtpu(around: Surroundings) -> Source:
+    settings = around.settings.libtpu
+    return Libtpu(
+        around.layout,
+        targets=lambda: settings.targets if settings.targets is not None else pod_targets(around.node),
+        ports=settings.ports or metrics_ports(around.layout, os.environ),
+        floor=settings.floor.total_seconds(),
+        timeout=settings.timeout.total_seconds(),
+    )
+
+
+def _device_plugin(around: Surroundings) -> Source:
+    settings = around.settings.device_plugin
+    return DevicePlugin(
+        around.layout, settings.url, floor=settings.floor.total_seconds(), timeout=settings.timeout.total_seconds()
+    )
+
+
+def _host(around: Surroundings) -> Source:
+    return Host(around.layout, around.devices, floor=around.settings.host.floor.total_seconds())
+
+
+def _kernel_log(around: Surroundings) -> Source:
+    settings = around.settings.kernel_log
+    patterns = shipped_patterns()
+    if settings.patterns is not None:
+        try:
+            patterns = read_patterns(settings.patterns.read_text(encoding="utf-8"), where=str(settings.patterns))
+        except OSError as error:
+            raise Misconfigured(str(settings.patterns), f"cannot be read: {error.strerror}") from error
+    return KernelLog(around.layout, around.devices, settings.file or around.settings.root / "dev/kmsg", patterns)
+
+
+def _holders(around: Surroundings) -> Source:
+    settings = around.settings.holders
+    allowed = frozenset(settings.allowed)
+    return Holders(around.layout, around.devices, around.node, allowed, floor=settings.floor.total_seconds())
+
+
+def _reporter(around: Surroundings) -> Source:
+    settings = around.settings.reporter
+    return ReporterSource(
+        around.layout,
+        around.node,
+        around.cluster,
+        Doors(settings.socket, host_and_port(settings.tcp) if settings.tcp else None),
+        proc=around.settings.root / "proc",
+        on_event=around.on_event,
+        stale=settings.stale.total_seconds(),
+    )
+
+
+def _selftest(around: Surroundings) -> Source:
+    settings, root = around.settings.selftest, around.settings.root
+    watched = (*(root / str(folder).lstrip("/") for folder in settings.watched), around.state)
+    return SelfTest(watched, around.state, floor=settings.floor.total_seconds())
+
+
+SOURCES: Mapping[str, Callable[[Surroundings], Source]] = {
+    "libtpu": _libtpu,
+    "device_plugin": _device_plugin,
+    "host": _host,
+    "kernel_log": _kernel_log,
+    "holders": _holders,
+    "reporter": _reporter,
+    "selftest": _selftest,
+}
+
+
+def pod_targets(node: Node) -> tuple[str, ...]:
+    """Give the addresses of the TPU pods on this node: their IP, or ``localhost`` where they share the host's network."""
+    if node.pods is None:
+        return ()
+    return tuple("localhost" if pod.host_network else pod.ip for pod in node.pods.pods if pod.ip or pod.host_network)
+
+
+def metrics_ports(layout: Layout, environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Give the ports of libtpu's runtime metrics: ``TPU_RUNTIME_METRICS_PORTS``, else one a device from 8431.
+
+    Raises:
+        Misconfigured: the variable holds something else than ports.
+    """
+    told = environ.get("TPU_RUNTIME_METRICS_PORTS", "")
+    if not told:
+        return layout.generation.metrics_ports(layout.chips)
+    try:
+        return tuple(int(port) for port in told.split(","))
+    except ValueError:
+        why = f"is {told[:80]!r}"
+        raise Misconfigured("TPU_RUNTIME_METRICS_PORTS", why, "Write ports with commas: 8431,8432") from None
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Give host and port of ``host:port``.
+
+    Raises:
+        Misconfigured: it is something else.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise Misconfigured("sources.reporter.tcp", f"is {text!r}", "Write host:port, like 0.0.0.0:8433")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,100 @@
+"""GKE's TPU device plugin: its Prometheus text on the node, port 2112. Open also while no workload runs.
+
+Series of the node end in ``_node``; ``accelerator_id`` is ``<instance id>-<device>``. The plugin's own counters over-count
+(it adds cumulative readings), so none of them is read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from sliceward.daemons.sources.folding import folded
+from sliceward.daemons.sources.source import Layout, Reading
+from sliceward.detectors.metrics import CATALOGUE
+from sliceward.topology.errors import Retry
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_MOST_BYTES = 4 << 20
+_OK = 200
+_SERIES = {metric.prometheus: metric.name for metric in CATALOGUE.values() if metric.prometheus}
+_ADDS = frozenset({"chip_hbm_used_bytes", "chip_hbm_total_bytes"})
+
+
+@dataclass(slots=True)
+class DevicePlugin:
+    """The source. ``url`` is that of ``/metrics`` on this node."""
+
+    layout: Layout
+    url: str
+    floor: float = 10.0
+    timeout: float = 2.0
+    name: str = "device_plugin"
+    age_metric: str = "host_source_age_device_plugin_seconds"
+    _session: aiohttp.ClientSession | None = field(default=None)
+
+    async def __aenter__(self) -> Self:
+        """Open a session that keeps one connection."""
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self.timeout), connector=aiohttp.TCPConnector(limit=1)
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def read(self, now: float) -> Reading:  # noqa: ARG002 (the text has no times)
+        """Scrape once."""
+        if self._session is None:
+            raise Retry("the source is not open")
+        try:
+            async with self._session.get(self.url) as answer:
+                if answer.status != _OK:
+                    raise Retry(f"{self.url} answers {answer.status}")
+                body = await _bounded(answer)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Retry(f"{self.url} does not answer: {error or type(error).__name__}") from error
+        return Reading(columns_in(body.decode("utf-8", "replace"), self.layout))
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise Retry(f"more than {_MOST_BYTES} bytes of metrics")
+    return bytes(body)
+
+
+def columns_in(text: str, layout: Layout) -> dict[str, list[float]]:
+    """Give the columns that the plugin's text tells.
+
+    Raises:
+        Retry: a line of ours that is not Prometheus text.
+    """
+    # Most of the text is histograms of every collective; only the lines of our series are parsed.
+    wanted = "\n".join(line for line in text.splitlines() if line.partition("{")[0] in _SERIES) + "\n"
+    found: dict[str, dict[int, float]] = {}
+    try:
+        for family in text_string_to_metric_families(wanted):
+            for sample in family.samples:
+                device = sample.labels.get("accelerator_id", "").rpartition("-")[2]
+                if device.isdecimal():
+                    found.setdefault(_SERIES[sample.name], {})[int(device)] = float(sample.value)
+    except (ValueError, IndexError, KeyError) as error:
+        raise Retry(f"the device plugin's text cannot be read: {error}") from error
+    columns = {}
+    for metric, values in found.items():
+        finite = {device: value for device, value in values.items() if math.isfinite(value)}
+        adds = metric in _ADDS
+        columns[metric] = folded(finite, chips=layout.chips, devices=layout.devices, per_device=adds, add=adds)
+    return columns

@@ -1,0 +1,146 @@
+"""Who holds the TPU devices: every process with a device file open, its pod, container and start.
+
+Most "bad nodes" were only occupied: an orphan process held the device. A holder is *foreign* when a pod on the node asks for
+chips and the holder is outside of it, or when no pod owns the devices at all. Without knowledge of the node's pods, or without
+the right to look at other processes, foreign is not known (NaN), never "no".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sliceward.daemons.sources.devices import Devices, text_in
+from sliceward.daemons.sources.source import Held, Layout, Reading
+from sliceward.daemons.sources.threads import OneAtATime
+from sliceward.topology.errors import Retry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sliceward.daemons.sources.pods import Node, PodsOnNode
+
+# kubepods-burstable-pod0a1b_..., /kubepods/burstable/pod0a1b-.../<container>
+_POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
+_CONTAINER = re.compile(r"([0-9a-f]{64})")
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_START_FIELD = 19  # starttime, counted behind the command's closing bracket in /proc/<pid>/stat, proc(5) field 22
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has a device open. ``since`` is unix seconds, 0 where it is not known; ``foreign`` None: not known."""
+
+    chip: int
+    pid: int
+    command: str
+    pod_uid: str
+    container: str
+    since: float
+    foreign: bool | None
+
+    def __str__(self) -> str:
+        """Print for people; without an age, which would change with every frame."""
+        where = f"pod {self.pod_uid}" if self.pod_uid else "no pod"
+        container = f", container {self.container[:12]}" if self.container else ""
+        since = f", since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%dT%H:%M:%SZ}" if self.since else ""
+        kind = {True: "foreign: ", False: "", None: "perhaps foreign: "}[self.foreign]
+        return f"{kind}pid {self.pid} ({self.command}), {where}{container}{since}"
+
+
+@dataclass(slots=True)
+class Holders(Held):
+    """The source. ``allowed``: commands that may hold devices beside their owner (Google's own agents)."""
+
+    layout: Layout
+    devices: Devices
+    node: Node
+    allowed: frozenset[str] = frozenset()
+    floor: float = 5.0
+    timeout: float = 10.0
+    name: str = "holders"
+    age_metric: str = ""
+    _thread: OneAtATime = field(default_factory=OneAtATime)
+
+    async def read(self, now: float) -> Reading:
+        """Look through all processes, on a thread."""
+        return await self._thread.run(lambda: self._read(now))
+
+    def _read(self, now: float) -> Reading:
+        self.devices.look()
+        holders, is_blind = find_holders(self.devices, self.node.pods, allowed=self.allowed, now=now)
+        column, notes = [], {}
+        for chip in range(self.layout.chips):
+            mine = sorted((h for h in holders if h.chip == chip), key=lambda h: (h.foreign is not True, h.since))
+            column.append(_foreign(mine, is_blind=is_blind))
+            if mine:
+                notes[f"holder/{chip}"] = "; ".join(map(str, mine))[:2000]
+        return Reading({"chip_foreign_holder": column}, notes)
+
+
+def find_holders(devices: Devices, pods: PodsOnNode | None, *, allowed: frozenset[str], now: float) -> tuple[list[Holder], bool]:
+    """Give all holders, and whether some process could not be looked at.
+
+    Raises:
+        Retry: there is no ``/proc`` under the root folder.
+    """
+    proc = devices.root / "proc"
+    chips, boot, found, is_blind = devices.chip_of_file(), _boot_time(proc, now), list[Holder](), False
+    try:
+        processes = [entry for entry in os.scandir(proc) if entry.name.isdecimal()]
+    except OSError as error:
+        raise Retry(f"{proc} cannot be read: {error.strerror}") from error
+    for process in processes:
+        folder = proc / process.name
+        try:
+            held = {chips[target] for target in _targets(folder / "fd") if target in chips}
+        except PermissionError:
+            is_blind = True
+            continue
+        except OSError:
+            continue  # it has ended meanwhile
+        if held:
+            found += [_holder(folder, chip, pods, allowed, boot) for chip in sorted(held)]
+    return found, is_blind
+
+
+def _targets(folder: Path) -> list[str]:
+    """Give what the descriptors of a process point at; one that is closed meanwhile is left out."""
+    found = []
+    for entry in os.scandir(folder):
+        try:
+            found.append(os.readlink(entry.path))  # noqa: PTH115 (thousands of descriptors each read)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _holder(folder: Path, chip: int, pods: PodsOnNode | None, allowed: frozenset[str], boot: float) -> Holder:
+    cgroup = text_in(folder / "cgroup")
+    pod, container = _POD.search(cgroup), _CONTAINER.search(cgroup)
+    uid, command = pod[1].replace("_", "-") if pod else "", text_in(folder / "comm")[:64]
+    foreign = None if pods is None else uid not in pods.by_uid
+    start = text_in(folder / "stat").rpartition(")")[2].split()
+    ticks = start[_START_FIELD] if len(start) > _START_FIELD else ""
+    since = boot + int(ticks) / _TICKS if boot and ticks.isdecimal() else 0.0
+    pid = int(folder.name)
+    return Holder(chip, pid, command, uid, container[1] if container else "", since, False if command in allowed else foreign)
+
+
+def _boot_time(proc: Path, now: float) -> float:
+    """Give the host's boot in unix seconds, to a whole second so that notes do not flicker; 0 where it is not known."""
+    uptime = text_in(proc / "uptime").split()
+    try:
+        return round(now - float(uptime[0]))
+    except (IndexError, ValueError):
+        return 0.0
+
+
+def _foreign(holders: list[Holder], *, is_blind: bool) -> float:
+    if any(holder.foreign for holder in holders):
+        return 1.0
+    return math.nan if is_blind or any(holder.foreign is None for holder in holders) else 0.0

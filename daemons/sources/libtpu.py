@@ -1,0 +1,207 @@
+"""libtpu's runtime metrics by gRPC, from the TPU pods of this node: duty cycle, HBM, idle time, programs, slice errors.
+
+The door is open only while a workload runs. Etiquette of GKE's own plugin: ask for the list of metrics first and only for
+what is listed, wait at most one second, no oftener than each ten. The first port answers for the whole host where one
+process holds all chips; else each process has its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+import grpc.aio
+
+from sliceward.daemons.sources import libtpu_wire as wire
+from sliceward.daemons.sources.distributions import Distribution, merged, since
+from sliceward.daemons.sources.folding import folded
+from sliceward.daemons.sources.source import Layout, Reading
+from sliceward.topology.errors import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+_RELIST = 60.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.enable_http_proxy", 0),
+    # A workload that has just started must be found in seconds, not after two minutes of back-off.
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+Answers = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Door:
+    """One port of one pod, with what it offers as of ``listed`` (unix seconds)."""
+
+    address: str
+    channel: grpc.aio.Channel
+    offered: frozenset[str] = frozenset()
+    listed: float = -math.inf
+    executions: Distribution | None = None
+
+    async def ask(self, now: float) -> Answers:
+        """Give the answer to each metric that the door offers."""
+        if now - self.listed > _RELIST:
+            call = self.channel.unary_unary(
+                wire.SERVICE + "ListSupportedMetrics", wire.serialize_list_request, wire.read_list_answer
+            )
+            self.offered, self.listed = wire.names_in(await call(wire.list_request())), now
+        call = self.channel.unary_unary(wire.SERVICE + "GetRuntimeMetric", wire.serialize_request, wire.read_answer)
+        wanted = [name for name in wire.ASKED if name in self.offered]
+        answers = await asyncio.gather(*(call(wire.metric_request(name)) for name in wanted), return_exceptions=True)
+        got: Answers = {}
+        for name, answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, grpc.aio.AioRpcError) and answer.code() is grpc.StatusCode.NOT_FOUND:
+                continue  # megascale metrics of a job that is not multislice
+            if isinstance(answer, BaseException):
+                raise answer
+            got[name] = answer
+        return got
+
+
+@dataclass(slots=True)
+class Libtpu:
+    """The source. ``targets`` gives the addresses (without port) of the pods to ask, each time anew."""
+
+    layout: Layout
+    targets: Callable[[], Sequence[str]]
+    ports: tuple[int, ...]
+    floor: float = 10.0
+    timeout: float = 1.0
+    name: str = "libtpu"
+    age_metric: str = "host_source_age_libtpu_seconds"
+    _doors: dict[str, _Door] = field(default_factory=dict)
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet: channels are opened as pods appear."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close all channels."""
+        for door in self._doors.values():
+            await door.channel.close(None)
+        self._doors.clear()
+
+    async def read(self, now: float) -> Reading:
+        """Ask every target; `Retry` where none of them answers."""
+        targets = tuple(dict.fromkeys(self.targets()))
+        await self._forget(targets)
+        if not targets:
+            raise Retry("no TPU pod runs on this node")
+        columns, notes, errors = _Columns(self.layout), dict[str, str](), list[str]()
+        for target in targets:
+            for port in self.ports:
+                try:
+                    answers = await self._ask(f"{target}:{port}", now)
+                except Retry as error:
+                    errors.append(str(error))
+                    continue
+                columns.take(answers, self._doors[f"{target}:{port}"])
+                notes |= _notes(answers)
+                if columns.complete:
+                    break
+        if not columns.any:
+            raise Retry("; ".join(errors[:2]) or "no port to ask")
+        return Reading(columns.values, notes)
+
+    async def _ask(self, address: str, now: float) -> Answers:
+        if address not in self._doors:
+            self._doors[address] = _Door(address, grpc.aio.insecure_channel(address, options=_OPTIONS))
+        door = self._doors[address]
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await door.ask(now)
+        except TimeoutError:
+            raise Retry(f"{address} did not answer in {self.timeout:g} s") from None
+        except grpc.aio.AioRpcError as error:
+            door.offered, door.listed = frozenset(), -math.inf
+            raise Retry(f"{address} answers {error.code().name}") from error
+
+    async def _forget(self, targets: Sequence[str]) -> None:
+        for address in [known for known in self._doors if known.rpartition(":")[0] not in targets]:
+            await self._doors.pop(address).channel.close(None)
+
+
+class _Columns:
+    """Columns as the doors fill them."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.values: dict[str, list[float]] = {}
+        self.any = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chip has told its memory: then nobody else holds chips on this host."""
+        memory = self.values.get("chip_hbm_total_bytes", [math.nan])
+        return not any(math.isnan(value) for value in memory)
+
+    def take(self, answers: Answers, door: _Door) -> None:
+        """Add what one door answered."""
+        self.any = True
+        for metric, name, per_device, add in _BY_CHIP:
+            if name in answers:
+                layout, values = self._layout, wire.values_by_device(answers[name])
+                found = folded(values, chips=layout.chips, devices=layout.devices, per_device=per_device, add=add)
+                self._fill(metric, found)
+        if wire.QUEUE in answers:
+            self._fill("host_hlo_queue_size", [max(wire.values_by_device(answers[wire.QUEUE]).values(), default=math.nan)])
+        if wire.EXECUTION in answers:
+            now = merged(wire.distributions_of(answers[wire.EXECUTION]))
+            interval, door.executions = since(door.executions, now), now
+            self._fill("host_hlo_execution_mean_us", [interval.mean])
+            self._fill("host_hlo_execution_p50_us", [interval.p50])
+            self._fill("host_hlo_execution_p99_us", [interval.p99])
+        if wire.SLICE_ERROR in answers:
+            self._fill("host_slice_error", [_worst(answers[wire.SLICE_ERROR], {})])
+        if wire.MEGASCALE_ERROR in answers:
+            self._fill("host_megascale_hang", [_worst(answers[wire.MEGASCALE_ERROR], {"error_type": "HANG_DETECTED"})])
+
+    def _fill(self, metric: str, found: Sequence[float]) -> None:
+        """Take each value that is there; of two processes on a host the larger one counts."""
+        column = self.values.setdefault(metric, self._layout.column(metric))
+        for place, value in enumerate(found):
+            if not math.isnan(value) and not value <= column[place]:
+                column[place] = value
+
+
+# metric of the catalogue, libtpu's name, whether it counts devices rather than chips, whether devices add up
+_BY_CHIP = (
+    ("chip_hbm_used_bytes", wire.MEMORY_USED, True, True),
+    ("chip_hbm_total_bytes", wire.MEMORY_TOTAL, True, True),
+    ("chip_duty_cycle_percent", wire.DUTY_CYCLE, False, False),
+    ("chip_hbm_bandwidth_percent", wire.BANDWIDTH, False, False),
+    ("chip_idle_seconds", wire.IDLE, False, False),
+)
+
+
+def _worst(answer: Any, wanted: Mapping[str, str]) -> float:  # noqa: ANN401 (protobufs without types)
+    """Give the largest gauge among the entries whose attributes hold ``wanted``; 0 where there is none."""
+    found = [
+        wire.gauge_of(metric)
+        for metric in answer.metric.metrics
+        if wanted.items() <= wire.attributes_of(metric.attribute).items()
+    ]
+    return max((value for value in found if not math.isnan(value)), default=0.0)
+
+
+def _notes(answers: Answers) -> dict[str, str]:
+    """Give the texts of errors: ``slice_error`` and ``megascale_error``, as ``key=value`` pairs."""
+    notes = {}
+    for note, name in (("slice_error", wire.SLICE_ERROR), ("megascale_error", wire.MEGASCALE_ERROR)):
+        texts = [
+            ", ".join(f"{key}={text}" for key, text in sorted(wire.attributes_of(metric.attribute).items()))
+            for metric in (answers[name].metric.metrics if name in answers else ())
+            if wire.gauge_of(metric) > 0
+        ]
+        if texts:
+            notes[note] = "; ".join(texts)[:4000]
+    return notes

@@ -1,0 +1,129 @@
+"""The one place of the agent that talks to Kubernetes: the TPU pods of this node, by one small GET a minute.
+
+kubernetes-asyncio would cost the agent more memory than all its sources together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import structlog
+
+from sliceward.daemons.sources.pods import Node, PodsOnNode, read_pods
+from sliceward.topology.errors import Misconfigured, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sliceward.daemons.loops import Loop
+    from sliceward.topology.names import Names
+
+log = structlog.get_logger(__name__)
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MOST_BYTES = 8 << 20
+_OK, _FORBIDDEN, _UNAUTHORIZED = 200, 403, 401
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """Where the API server is and how we show who we are. The token file is read at each use: kubelets renew it."""
+
+    url: str
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+    @classmethod
+    def in_cluster(cls, environ: Mapping[str, str] | None = None, account: Path = _ACCOUNT) -> ApiServer | None:
+        """Give the API server that every pod is told of; None outside of a cluster."""
+        found = os.environ if environ is None else environ
+        host, port = found.get("KUBERNETES_SERVICE_HOST"), found.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host:
+            return None
+        place = f"[{host}]" if ":" in host else host
+        return cls(f"https://{place}:{port}", account / "token", account / "ca.crt")
+
+    def headers(self) -> dict[str, str]:
+        """Give the headers of a request."""
+        if self.token_file is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {self.token_file.read_text(encoding='utf-8').strip()}"}
+        except OSError as error:
+            raise Retry(f"token {self.token_file} cannot be read: {error.strerror}") from error
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """Give what the server's certificate is checked with."""
+        if not self.url.startswith("https:") or self.ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise Misconfigured(f"CA file {self.ca_file}", f"cannot be used: {error}", "Mount the service account") from error
+
+
+async def list_pods(
+    session: aiohttp.ClientSession, server: ApiServer, node: str, *, read: Callable[[list[Any]], PodsOnNode]
+) -> PodsOnNode:
+    """Ask once.
+
+    Raises:
+        Retry: no answer, no JSON, or a refusal (its text says which permission is missing).
+    """
+    parameters = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
+    try:
+        async with session.get(
+            f"{server.url.rstrip('/')}/api/v1/pods", params=parameters, headers=server.headers(), ssl=server.tls()
+        ) as answer:
+            if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
+                raise Retry(f"the API server answers {answer.status}: the agent's service account must be allowed to list pods")
+            if answer.status != _OK:
+                raise Retry(f"the API server answers {answer.status}")
+            body = await answer.content.read(_MOST_BYTES + 1)
+            while not answer.content.at_eof() and len(body) <= _MOST_BYTES:
+                body += await answer.content.read(_MOST_BYTES + 1 - len(body))
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Retry(f"the API server does not answer: {error or type(error).__name__}") from error
+    if len(body) > _MOST_BYTES:
+        raise Retry(f"the list of pods is larger than {_MOST_BYTES} bytes")
+    try:
+        return read(json.loads(body)["items"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Retry(f"the list of pods cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PodList:
+    """Keeps `Node.pods` fresh."""
+
+    server: ApiServer
+    cluster: str
+    node: str
+    names: Names
+    every: float = 60.0
+    timeout: float = 10.0
+
+    async def run(self, known: Node, loop: Loop) -> None:
+        """Ask for ever; a failed list keeps the old one, whose age `PodsOnNode.as_of` tells."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout)) as session:
+            while True:
+                try:
+                    known.pods = await list_pods(session, self.server, self.node, read=self._read)
+                    loop.beat()
+                except Retry as error:
+                    loop.failed(str(error))
+                    log.warning("pods unknown", node=self.node, why=str(error))
+                # Ten thousand agents that were started together must not ask together for ever after.
+                await asyncio.sleep(self.every * random.uniform(0.8, 1.2))  # noqa: S311
+
+    def _read(self, items: list[Any]) -> PodsOnNode:
+        return read_pods(items, cluster=self.cluster, names=self.names, as_of=time.time())

@@ -1,0 +1,67 @@
+"""The agent tests its own host each minute: whether disk is left, and whether it takes what is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sliceward.daemons.sources.source import Held, Reading
+from sliceward.daemons.sources.threads import OneAtATime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(slots=True)
+class SelfTest(Held):
+    """The source. ``watched``: folders whose file systems count; ``folder``: where a file is written and read back."""
+
+    watched: tuple[Path, ...]
+    folder: Path
+    floor: float = 60.0
+    timeout: float = 10.0
+    name: str = "selftest"
+    age_metric: str = ""
+    _thread: OneAtATime = field(default_factory=OneAtATime)
+
+    async def read(self, now: float) -> Reading:
+        """Measure and write, on a thread: a dying disk hangs."""
+        return await self._thread.run(lambda: self._read(now))
+
+    def _read(self, now: float) -> Reading:
+        columns, notes = {}, {}
+        free = [share for share in map(free_percent, self.watched) if share is not None]
+        if free:
+            columns["host_disk_free_percent"] = [min(free)]
+        why = write_and_read(self.folder, f"{now}")
+        columns["host_disk_writable"] = [0.0 if why else 1.0]
+        if why:
+            notes["selftest"] = why
+        return Reading(columns, notes)
+
+
+def free_percent(folder: Path) -> float | None:
+    """Give the free share of the file system that holds ``folder``, for whoever is not root; None where it is not there."""
+    try:
+        told = os.statvfs(folder)
+    except OSError:
+        return None
+    return 100.0 * told.f_bavail / told.f_blocks if told.f_blocks else None
+
+
+def write_and_read(folder: Path, text: str) -> str:
+    """Write a file durably and read it back; give "" or why it does not work."""
+    file = folder / "selftest"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with file.open("w+", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+            handle.seek(0)
+            same = handle.read() == text
+        file.unlink()
+    except OSError as error:
+        return f"{file}: {error.strerror or error}"
+    return "" if same else f"{file}: reads back as something else"

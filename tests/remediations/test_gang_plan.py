@@ -1,0 +1,121 @@
+"""A plan is made for a whole gang that is ours to move, or refused with the reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sliceward.remediations.gang_plan import PlanGang
+from sliceward.remediations.ports import JOBSET, WORKLOAD, Progress
+from sliceward.topology.names import NAMES
+from tests.builders import NOW, a_fleet, gang_id
+from tests.remediations.scene import LLM, Scene, a_scene, default_fleet, done, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLAN = PlanGang()
+
+
+async def test_the_sick_slice_moves_to_the_free_cube_and_the_healthy_one_stays() -> None:
+    scene = a_scene()
+    facts = done(await scene.act(PLAN)).facts
+    assert {cube for piece in facts["planned_slices"] for cube in piece["cubes"]} == {"c1/cube/cube-1", "c1/cube/cube-3"}
+    assert len(facts["planned_hosts"]) == 32
+    assert (facts["gang"], facts["gang_key"]) == (str(LLM), LLM.key)
+    assert facts["reporter"] is False
+    assert scene.cluster.writes == []
+
+
+async def test_the_rate_before_the_fault_is_noted() -> None:
+    scene = a_scene()
+    scene.progress = Progress(LLM, NOW, 120, 0.4, 1.0, 100, 20.0, 32)
+    facts = done(await scene.act(PLAN)).facts
+    assert (facts["reporter"], facts["rate_before"], facts["step_before"]) == (True, 1.0, 120)
+
+
+async def test_without_room_the_reasons_are_given() -> None:
+    scene = a_scene(default_fleet().with_gang("third").on("cube-3"))
+    assert "no room" in failed(await scene.act(PLAN)).why
+
+
+async def test_hosts_that_are_labelled_for_another_living_gang_are_not_taken() -> None:
+    other = gang_id("other")
+    scene = a_scene(default_fleet().labelled({NAMES.gang: other.key}, "cube-3-host-00"))
+    failed(await scene.act(PLAN))
+
+
+async def test_hosts_promised_to_another_run_are_not_taken() -> None:
+    scene = a_scene()
+    fleet = scene.target().fleet
+    scene.reserved = {host: gang_id("other") for host in fleet.hosts if host.name == "cube-3-host-00"}
+    failed(await scene.act(PLAN))
+
+
+@pytest.mark.parametrize(("left", "fits"), [(0, True), (-1, False), (64, True)], ids=str)
+async def test_a_running_gang_already_counts_in_its_tenants_use(left: int, fits: bool) -> None:  # noqa: FBT001
+    scene = a_scene()
+    scene.quota_left = {("default", "tpu7x"): left}
+    outcome = await scene.act(PLAN)
+    if fits:
+        done(outcome)
+    else:
+        assert "quota of default for tpu7x" in failed(outcome).why
+
+
+def _queued(scene: Scene) -> None:
+    scene.edit_owner({"metadata": {"labels": {NAMES.kueue_queue: "team-a"}}})
+
+
+def _with_workload(scene: Scene) -> None:
+    uid = scene.owner()["metadata"]["uid"]
+    owner = {"kind": "JobSet", "name": "llm", "uid": uid, "apiVersion": "jobset.x-k8s.io/v1alpha2"}
+    scene.cluster.put(WORKLOAD, {"metadata": {"name": "w", "namespace": "default", "ownerReferences": [owner]}})
+
+
+def _in_slice(scene: Scene) -> None:
+    annotation = {"alpha.jobset.sigs.k8s.io/exclusive-topology": NAMES.slice}
+    scene.edit_owner({"metadata": {"annotations": annotation}})
+
+
+def _suspended(scene: Scene) -> None:
+    scene.edit_owner({"spec": {"suspend": True}})
+
+
+def _without_exclusive_topology(scene: Scene) -> None:
+    scene.edit_owner({"metadata": {"annotations": None}})
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_queued, "Kueue"),
+        (_with_workload, "kueue"),
+        (_in_slice, "slice-controller"),
+        (_suspended, "left to them"),
+        (_without_exclusive_topology, "exclusive topology"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+async def test_a_gang_that_is_not_ours_to_move_is_held(change: Callable[[Scene], None], why: str) -> None:
+    scene = a_scene()
+    change(scene)
+    assert why.lower() in failed(await scene.act(PLAN)).why.lower()
+
+
+async def test_a_kind_that_we_cannot_move_is_held_for_a_human() -> None:
+    scene = a_scene()
+    scene.facts["gang"] = "c1/gang/default/LeaderWorkerSet/llm"
+    assert "held for a human" in failed(await scene.act(PLAN)).why
+
+
+async def test_no_gang_or_one_that_has_ended_needs_no_plan() -> None:
+    scene = a_scene()
+    scene.edit_owner({"status": {"terminalState": "Completed"}})
+    assert done(await scene.act(PLAN)).facts["gang_ended"] is True
+    scene.cluster.drop(JOBSET, "llm", "default")
+    done(await scene.act(PLAN))
+    nobody = a_scene(a_fleet())
+    nobody.gang = None
+    assert "no gang is hurt" in done(await nobody.act(PLAN)).text

@@ -110,13 +110,20 @@ class Deciding:
                     pass
             await self.idle()
         finally:
-            for task, _ in self._calls.values():
-                task.cancel()
+            await self.drop()
 
     async def idle(self) -> None:
         """Wait until no call is under way."""
         while self._calls:
             await asyncio.wait([task for task, _ in self._calls.values()])
+
+    async def drop(self) -> None:
+        """Cancel the calls under way: their intents stand, and the next leader asks the world."""
+        calls = [task for task, _ in self._calls.values()]
+        for task in calls:
+            task.cancel()
+        if calls:
+            await asyncio.wait(calls)
 
     async def round(self) -> datetime | None:
         """Look at every incident of every cluster once. Gives when the next look is due, if any is."""

@@ -51,14 +51,19 @@ class Presence:
         self._watcher_heard: datetime | None = None
         self.last_bad = ""
 
-    def connected(self) -> None:
-        """Say that a connection was made: what the broker kept comes again now, and what does not come is unknown."""
-        self._connection += 1
-        self._connected_at = self._clock()
+    def notice(self) -> None:
+        """Notice a new connection: what the broker kept comes again now, and what does not come is unknown.
+
+        The wire counts its connections before the first message of each, so that a message never counts for the one before.
+        """
+        if self._bus.counts["connected"] != self._connection:
+            self._connection = self._bus.counts["connected"]
+            self._connected_at = self._clock()
 
     @property
     def settled(self) -> bool:
         """Whether what is known can be decided on: retained messages had time to come, or the broker is away for long."""
+        self.notice()
         waited = self._clock() - self._connected_at
         return waited >= (self._grace if self._bus.connected else self._stale_after)
 
@@ -74,6 +79,7 @@ class Presence:
 
     def findings(self) -> dict[str, Finding]:
         """Give every finding that was ever told and not cleared, by id, with its state as far as it is known now."""
+        self.notice()
         lost = not self._bus.connected and self._bus.age > self._stale_after.total_seconds()
         empty = self._bus.connected and self.settled
         return {
@@ -83,6 +89,7 @@ class Presence:
 
     def take(self, message: Message) -> bool:
         """Take in one message; gives whether it changed what is known."""
+        self.notice()
         address = topics.read(message.topic)
         if address is None or address.cluster != self.cluster:
             return False
@@ -113,7 +120,7 @@ class Presence:
             return False
         try:
             progress = read_progress(message.payload)
-        except (ValueError, TypeError, KeyError, Misconfigured) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, Misconfigured) as error:
             return self._bad("progress", f"{type(error).__name__}: {error}")
         if progress.gang.cluster != self.cluster:
             return self._bad("progress", f"is of cluster {progress.gang.cluster}")

@@ -161,5 +161,5 @@ class Side:
             self.wake()
 
     async def _connected(self) -> None:
-        self.presence.connected()
+        self.presence.notice()
         self.wake()

@@ -1,0 +1,134 @@
+"""Findings as the broker holds them: absent is unknown, and only a message says resolved."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sliceward.daemons import topics
+from sliceward.daemons.coordinator.settings import PaceSettings
+from sliceward.daemons.coordinator.side import subscriptions
+from sliceward.daemons.wire import Message
+from sliceward.detectors.finding import State
+from sliceward.topology.ids import HostId
+from tests.daemons.coordinator.bench import Clock, World, a_bench, the_fleet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.fill(the_fleet())
+    return world
+
+
+async def test_a_kept_finding_is_known_to_a_coordinator_that_comes_late(world: World) -> None:
+    finding = world.finding(HostId("c1", "n1"))
+    world.tell(finding)
+    async with a_bench(world) as bench:
+        assert bench.side.presence.findings() == {finding.id: finding}
+
+
+async def test_a_broker_that_is_away_for_long_ages_findings_to_unknown(world: World) -> None:
+    finding = world.finding(HostId("c1", "n1"))
+    for patience, state in ((timedelta(minutes=1), State.FIRING), (timedelta(0), State.UNKNOWN)):
+        world.broker.start()
+        world.tell(finding)
+        world.pace = PaceSettings(broker_grace=timedelta(0), findings_stale_after=patience)
+        async with a_bench(world) as bench:
+            world.broker.stop()
+            await bench.settle()
+            assert bench.side.presence.findings()[finding.id].state is state
+
+
+async def test_a_broker_that_comes_back_empty_makes_findings_unknown_until_they_are_told_again(world: World) -> None:
+    finding = world.finding(HostId("c1", "n1"))
+    world.tell(finding)
+    async with a_bench(world) as bench:
+        world.broker.cut("coordinator")
+        world.broker.retained.clear()
+        await bench.settle()
+        assert bench.side.presence.findings()[finding.id].state is State.UNKNOWN
+        world.tell(finding)
+        await bench.settle()
+        assert bench.side.presence.findings()[finding.id].state is State.FIRING
+
+
+async def test_an_empty_message_clears_and_a_resolved_one_resolves(world: World) -> None:
+    finding = world.finding(HostId("c1", "n1"))
+    async with a_bench(world) as bench:
+        world.tell(world.finding(HostId("c1", "n1"), state=State.RESOLVED))
+        await bench.settle()
+        assert bench.side.presence.findings()[finding.id].state is State.RESOLVED
+        world.broker.publish(Message(topics.finding("c1", finding.id), b"", retain=True))
+        await bench.settle()
+        assert bench.side.presence.findings() == {}
+
+
+async def test_bad_messages_are_counted_and_cost_nothing_else(world: World) -> None:
+    good = world.finding(HostId("c1", "n1"))
+    async with a_bench(world) as bench:
+        world.broker.publish(Message(topics.finding("c1", "00"), b"{", retain=True))
+        stranger = world.finding(HostId("c2", "n1"))
+        world.tell(stranger)
+        world.broker.publish(Message(topics.progress("c1", "x"), b'{"gang": 1}'))
+        world.broker.publish(Message(topics.progress("c1", "x"), b"[]"))
+        world.tell(good)
+        await bench.settle()
+        assert set(bench.side.presence.findings()) == {good.id}
+        assert bench.side.presence.counts == {"bad_finding": 2, "bad_progress": 2}
+
+
+async def test_progress_is_read_and_proves_the_watcher_alive(world: World) -> None:
+    row = {"gang": "c1/gang/default/JobSet/train", "at": world.clock().isoformat(), "step": 7, "rate": 1.5, "members": 32}
+    async with a_bench(world) as bench:
+        assert bench.side.presence.watcher_age is None
+        world.broker.publish(Message(topics.progress("c1", "train"), json.dumps(row).encode()))
+        await bench.settle()
+        (progress,) = bench.side.presence.progress.values()
+        assert (progress.step, progress.rate, progress.members, progress.checkpoint_age) == (7, 1.5, 32, None)
+        world.clock.pass_(30)
+        assert bench.side.presence.watcher_age == timedelta(seconds=30)
+
+
+async def test_an_agent_is_asked_over_the_wire_and_only_it_may_answer(world: World) -> None:
+    async with a_bench(world) as bench:
+        hosts, host = bench.side.agents, HostId("c1", "n1")
+        deadline = world.clock() + timedelta(seconds=60)
+        await hosts.ask(host, "checkpoint", request_id="op-1", deadline=deadline, facts={"a": 1})
+        sent = world.broker.published[-1]
+        assert sent.topic == topics.host("c1", "n1", topics.REQUEST)
+        assert json.loads(sent.payload) == {
+            "id": "op-1",
+            "request": "checkpoint",
+            "deadline": deadline.isoformat(),
+            "facts": {"a": 1},
+        }
+        assert await hosts.answer("op-1") is None
+        said = json.dumps({"id": "op-1", "ok": True, "facts": {"checkpoint_step": 40}}).encode()
+        world.broker.publish(Message(topics.host("c1", "n2", topics.EVENT), said))
+        await bench.settle()
+        assert await hosts.answer("op-1") is None
+        world.broker.publish(Message(topics.host("c1", "n1", topics.EVENT), said))
+        await bench.settle()
+        answer = await hosts.answer("op-1")
+        assert answer is not None
+        assert (answer.ok, answer.facts) == (True, {"checkpoint_step": 40})
+        assert hosts.counts == {"unasked_event": 1}
+
+
+def test_the_coordinator_hears_its_own_cluster_only(tmp_path: Path) -> None:
+    del tmp_path
+    assert all(f"/{'c1'}/" in pattern for pattern in subscriptions("c1"))
+    assert not any(topics.matches(p, topics.host("c1", "n", topics.FRAME)) for p in subscriptions("c1"))
+
+
+def test_a_clock_moves_when_told() -> None:
+    clock = Clock()
+    clock.pass_(3)
+    assert clock.seconds() == 3

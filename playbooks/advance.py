@@ -184,6 +184,24 @@ def undo_of(run: Run) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def half_done(run: Run) -> bool:
+    """Whether something irreversible stands that a later step makes good again (a gang that we suspended is not resumed)."""
+    owed = {step.action for step in undo_of(run)}
+    return any(step.irreversible and step.attempts > 0 and step.inverse in owed for step in run.steps)
+
+
+def withdrawn(run: Run, now: datetime) -> Moved:
+    """Give the run as if its present step had not been begun: the intent was saved, and the action was *not* called."""
+    step = run.current
+    if step is None or step.attempts == 0:
+        return Moved(run)
+    before = replace(step, attempts=step.attempts - 1)
+    if before.attempts == 0:
+        before = replace(before, state=StepState.PENDING, started=None)
+    entry = Entry(now, run.incident, EntryKind.HELD, f"{_title(step)}: not called after all; the present changed meanwhile")
+    return Moved(_with_step(run, run.at, before), (entry,))
+
+
 def _taken_back(run: Run, ending: Ending, why: str, now: datetime) -> Moved:
     stopped = replace(run, steps=_skipped(run.steps, why, now), ending=ending, why=why)
     kind = EntryKind.ABORTED if ending is Ending.ABORTED else EntryKind.DECIDED

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from sliceward.playbooks.advance import half_done
 from sliceward.playbooks.budgets import spend
 from sliceward.playbooks.decision import Guard, Hold
 from sliceward.playbooks.guards import Intent, guards, not_paused
@@ -58,13 +59,14 @@ def may_begin(incident: Incident, choice: Choice, run: Run, world: World, now: d
 def may_step(incident: Incident, run: Run, book: Book, world: World, now: datetime) -> Allowed:
     """Whether the present step of a run may be called.
 
-    Healing steps always may. Before the first irreversible step a step that harms needs all that beginning needed; after
-    it what was begun is finished, and only a pause or a lowered mode holds a step that harms and was not called yet.
+    Healing steps always may. Before the first irreversible step a step that harms needs all that beginning needed. After
+    it what was begun is finished: a gang that we stopped is made to run again even under a pause; from then on a pause or a
+    lowered mode holds each step that harms and was not called yet.
     """
     step = run.current
     if step is None or step.purpose is not Purpose.FORWARD or not (step.harm or step.irreversible):
         return Allowed()
-    if step.irreversible and step.attempts > 0:
+    if (step.irreversible and step.attempts > 0) or half_done(run):
         return Allowed()
     paused = not_paused(world)
     ceiling = world.ceiling is Mode.OBSERVE

@@ -6,11 +6,12 @@ search: whether that playbook applies is unknown, and going on past it would tre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sliceward.playbooks.decision import Candidate
+from sliceward.playbooks.decision import Candidate, Evaluated
 from sliceward.playbooks.inputs import generation_of, inputs
+from sliceward.playbooks.sufferers import sufferers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.incident import Incident
     from sliceward.playbooks.load import Book, Playbook
     from sliceward.playbooks.world import World
+    from sliceward.topology.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,15 @@ def choose(incident: Incident, book: Book, world: World, now: datetime) -> Choic
     return Choice(tuple(candidates), why=closest or f"no playbook is for {kinds}", named=bool(closest))
 
 
+def about(incident: Incident, finding: Finding, fleet: Fleet) -> Incident:
+    """Give the incident as it is when ``finding`` is taken for its root: what is hurt and what leaves service follow."""
+    if finding.id == incident.root.id:
+        return incident
+    findings = (finding, *(other for other in incident.findings if other.id != finding.id))
+    hurt = sufferers(fleet, findings)
+    return replace(incident, findings=findings, domain=hurt.domain, gang=hurt.gang, slice=hurt.slice)
+
+
 def _unknown(candidate: Candidate) -> bool:
     values = [condition.value for condition in candidate.conditions]
     return False not in values and any(isinstance(value, str) for value in values)
@@ -65,18 +76,22 @@ def _look(
 ) -> tuple[Candidate, Mapping[str, Any]]:
     why = _dismissed(playbook, finding, incident, world)
     if why or finding is None:
-        return Candidate(playbook.name, matched=False, why_not=why), {}
-    given = playbook.language.inputs(inputs(incident, finding, world, now))
+        return _not(playbook, why), {}
+    given = playbook.language.inputs(inputs(about(incident, finding, world.fleet), finding, world, now))
     conditions = tuple(condition.evaluate(given) for condition in playbook.conditions)
     broken = next((c for c in conditions if isinstance(c.value, str)), None)
     false = next((c for c in conditions if c.value is False), None)
     if false is not None:
         # One False settles it: what another condition would have said no longer matters.
-        return Candidate(playbook.name, False, f"condition {false.name} is false", conditions), given
+        return _not(playbook, f"condition {false.name} is false", conditions), given
     if broken is not None:
         why = f"condition {broken.name} cannot be evaluated ({str(broken.value).removeprefix('error: ')})"
-        return Candidate(playbook.name, False, why, conditions), given
-    return Candidate(playbook.name, True, "", conditions), given
+        return _not(playbook, why, conditions), given
+    return Candidate(playbook.name, matched=True, why_not="", conditions=conditions), given
+
+
+def _not(playbook: Playbook, why: str, conditions: tuple[Evaluated, ...] = ()) -> Candidate:
+    return Candidate(playbook.name, matched=False, why_not=why, conditions=conditions)
 
 
 def _dismissed(playbook: Playbook, finding: Finding | None, incident: Incident, world: World) -> str:
@@ -88,7 +103,7 @@ def _dismissed(playbook: Playbook, finding: Finding | None, incident: Incident, 
     match = playbook.spec.match
     if match.clusters and incident.cluster not in match.clusters:
         return f"is not for cluster {incident.cluster}"
-    generation = generation_of(world.fleet, incident.domain)
+    generation = generation_of(world.fleet, about(incident, finding, world.fleet).domain)
     if match.generations and generation not in match.generations:
         return f"is not for generation {generation or 'unknown'}"
     return ""

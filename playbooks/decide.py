@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from sliceward.detectors.finding import State
 from sliceward.playbooks.advance import abort, cancel, due, release, start, tick, undo_of
 from sliceward.playbooks.allow import may_begin, may_step
-from sliceward.playbooks.choose import choose
+from sliceward.playbooks.choose import about, choose
 from sliceward.playbooks.decision import Close, Decision, Hold, RunStep
 from sliceward.playbooks.incident import How, Needs
 from sliceward.playbooks.run import Call, Ended, Ending, Sleep
@@ -107,30 +107,35 @@ def _standing(incident: Incident, run: Run | None, book: Book, world: World, dec
 def _over(incident: Incident, run: Run | None, now: datetime) -> Close | Hold | None:
     """Give how the story ends or what it waits for; None where a playbook may be chosen."""
     states = {finding.state for finding in incident.findings}
-    firing, unknown = State.FIRING in states, State.UNKNOWN in states
+    firing = State.FIRING in states
     if incident.aborted_by:
         who = f"aborted by {incident.aborted_by}"
         return Hold(now + RECHECK, f"{who}; the fault still fires", Needs.HUMAN) if firing else Close(How.ABORTED, who)
     if run is not None and run.ending is Ending.HEALED:
-        if not firing:
-            return Close(How.HEALED, "repaired, proven and given back; nothing fires any more")
-        if run.ended is not None and now < run.ended + CLEARING:
-            return Hold(min(now + RECHECK, run.ended + CLEARING), "healed; waiting for the findings to clear", between=True)
-        return Hold(now + RECHECK, "healed by its playbook, and still firing", Needs.HUMAN)
-    if not firing and unknown:
-        return Hold(now + RECHECK, "what is known is too old: neither firing nor resolved", incident.needs)
+        return _healed(run, now, firing=firing)
     if firing:
         return None
+    if State.UNKNOWN in states:
+        return Hold(now + RECHECK, "what is known is too old: neither firing nor resolved", incident.needs)
     if run is not None and run.ending is Ending.HANDED_OVER:
         return Close(How.HANDED_OVER, "handed over, and resolved since")
     return Close(How.RESOLVED_ITSELF, "resolved by itself")
+
+
+def _healed(run: Run, now: datetime, *, firing: bool) -> Close | Hold:
+    """Close what was repaired and proven; unknown is enough then, for a link is only seen from inside a job."""
+    if not firing:
+        return Close(How.HEALED, "repaired, proven and given back; nothing fires any more")
+    if run.ended is not None and now < run.ended + CLEARING:
+        return Hold(min(now + RECHECK, run.ended + CLEARING), "healed; waiting for the findings to clear", between=True)
+    return Hold(now + RECHECK, "healed by its playbook, and still firing", Needs.HUMAN)
 
 
 def _closed(incident: Incident, run: Run | None, close: Close, world: World, decision: Decision) -> Decision:
     """Close, but never with marks of ours left: take those back first."""
     now = decision.at
     marked = [host for host in world.fleet.hosts.values() if any(m.value == incident.id for m in host.our_marks)]
-    if run is not None and (marked or run.harms) and undo_of(run):
+    if run is not None and close.how is not How.HEALED and undo_of(run):
         if run.ended is not None and run.why.startswith("undo-") and now < run.ended + LONGEST_RELEASE:
             return replace(decision, verdict=Hold(run.ended + LONGEST_RELEASE, run.why, Needs.HUMAN))
         moved = release(run, close.why, now)
@@ -156,11 +161,10 @@ def _begin(incident: Incident, choice: Choice, world: World, decision: Decision)
     now, playbook, finding = decision.at, choice.playbook, choice.finding
     if playbook is None or finding is None:  # pragma: no cover (decided by the caller)
         return decision
+    incident = about(incident, finding, world.fleet)
     gang = None if incident.gang is None else world.fleet.gangs.get(incident.gang)
     begun = start(incident, playbook, inputs=choice.inputs, tenant="" if gang is None else gang.tenant, now=now)
-    if finding.part != incident.part:
-        begun = replace(begun, part=finding.part, domain=world.fleet.domain_of(finding.part))
-    decision = replace(decision, playbook=playbook.name, mode=playbook.mode.value)
+    decision = replace(decision, playbook=playbook.name, runbook=playbook.runbook)
     allowed = may_begin(incident, choice, begun, world, now)
     decision = replace(decision, guards=allowed.guards, budgets=allowed.budgets, mode=allowed.mode)
     if allowed.hold is not None:

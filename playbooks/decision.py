@@ -109,6 +109,7 @@ class Decision:
     guards: tuple[Guard, ...] = ()
     budgets: tuple[Spent, ...] = ()
     entries: tuple[Entry, ...] = ()
+    runbook: str = ""
 
     @property
     def conditions(self) -> tuple[Evaluated, ...]:

@@ -20,6 +20,7 @@ from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
     from sliceward.detectors.finding import Finding, Kind
     from sliceward.playbooks.schema import FindingSelector, Spec, StepSpec
@@ -114,13 +115,23 @@ class Book:
         return self.by_kind.get(kind, ())
 
 
-def load_book(texts: Mapping[str, str], catalog: Mapping[str, Known], *, modes: Mapping[str, Mode] | Mode | None = None) -> Book:
+def load_book(
+    texts: Mapping[str, str],
+    catalog: Mapping[str, Known],
+    *,
+    modes: Mapping[str, Mode] | Mode | None = None,
+    settle_at_most: timedelta | None = None,
+) -> Book:
     """Load all playbooks (file name -> text). ``modes`` overrides the files': one for all, or by playbook name (``*``: others).
+
+    ``settle_at_most`` shortens settle times (a demo that is in a hurry).
 
     Raises:
         Misconfigured: the first file that cannot be used, two of one name, or a mode for a playbook that is not there.
     """
     loaded = [load_playbook(body, where, catalog) for where, body in sorted(texts.items())]
+    if settle_at_most is not None:
+        loaded = [_hurried(playbook, settle_at_most) for playbook in loaded]
     return book_of(loaded, modes=modes)
 
 
@@ -251,3 +262,9 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 def _in_mode(playbook: Playbook, mode: Mode) -> Playbook:
     return replace(playbook, mode=mode)
+
+
+def _hurried(playbook: Playbook, most: timedelta) -> Playbook:
+    correlate = playbook.spec.correlate
+    sooner = correlate.model_copy(update={"settle": min(most, correlate.settle)})
+    return replace(playbook, spec=playbook.spec.model_copy(update={"correlate": sooner}))

@@ -9,6 +9,7 @@ healthy where they are stay there. DEGRADED cubes are the second choice; what is
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,8 @@ def place(
         for choice in (room.best(), room):
             seats = choice.fill([want for want in wants if want.key not in kept], kept)
             if seats is not None:
-                return _plan(fleet, gang, wants, seats, now)
+                crossed = _crossed(room, seats)
+                return NoFit(gang.id, now, crossed) if crossed else _plan(fleet, gang, wants, seats, now)
     return _no_fit(room, wants, now)
 
 
@@ -267,6 +269,22 @@ def _seat_of(room: _Room, want: Want, hosts: frozenset[HostId]) -> _Seat | None:
         return _Seat(tuple(c.id for c in around), ordered, stays=True) if fits and hosts == set(ordered) else None
     boxed = box_hosts(fleet, around[0], want.shape, hosts) if len(around) == 1 else None
     return _Seat((around[0].id,), boxed, stays=True) if boxed is not None and hosts == set(boxed) else None
+
+
+def _crossed(room: _Room, seats: Mapping[tuple[str, int], _Seat]) -> str | None:
+    """Say which roles could take each other's hosts; None where they cannot, or where it makes no difference.
+
+    All planned hosts get one label, so that only the roles' own selectors keep roles of different size apart.
+    """
+    hosts: dict[str, set[HostId]] = {}
+    for (role, _), seat in seats.items():
+        hosts.setdefault(role, set()).update(seat.hosts)
+    for one, other in combinations(room.vacancy.gang.roles, 2):
+        together = hosts[one.name] | hosts[other.name]
+        alike = one.hosts == other.hosts and together <= room.fits[one.name] and together <= room.fits[other.name]
+        if not alike and (hosts[one.name] & room.fits[other.name] or hosts[other.name] & room.fits[one.name]):
+            return f"roles {one.name!r} and {other.name!r} could take each other's hosts: their templates select the same ones"
+    return None
 
 
 def _plan(fleet: Fleet, gang: Gang, wants: list[Want], seats: Mapping[tuple[str, int], _Seat], now: datetime) -> Plan:

@@ -217,7 +217,7 @@ class FleetBuilder:
         self,
         as_of: datetime = NOW,
         *,
-        positions: Mapping[HostId, Sequence[Sequence[int]]] | None = None,
+        positions: Mapping[HostId, object] | None = None,
         slices: Sequence[object] = (),
         workloads: Sequence[object] = (),
     ) -> Fleet:

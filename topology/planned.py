@@ -192,7 +192,7 @@ def _gang(fields: Fields, plan: ClusterPlan) -> GangPlan:
         raise Misconfigured(fields.where("kind"), f"is {kind!r}", "JobSet or Job")
     on = fields.words("cubes")
     for number, cube in enumerate(on):
-        _among(cube, [c.name for c in plan.cubes], f"{fields.where('on')}[{number}]")
+        _among(cube, [c.name for c in plan.cubes], f"{fields.where('cubes')}[{number}]")
     first = next((c for c in plan.cubes if c.name in on), plan.cubes[0] if plan.cubes else None)
     shape = _topology(fields, plan, first)
     slices = fields.integer("slices", 1)

@@ -24,7 +24,7 @@ ToleratesEverything      a gang that no taint keeps away
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from sliceward.topology.fleet import Fleet
 from sliceward.topology.members import read_members
@@ -52,7 +52,7 @@ def read_fleet(  # noqa: PLR0913 (one argument a kind of object)
     workloads: Iterable[object] = (),
     names: Names = NAMES,
     as_of: datetime,
-    positions: Mapping[HostId, Sequence[Sequence[int]]] | None = None,
+    positions: Mapping[HostId, object] | None = None,
 ) -> Fleet:
     """Give the fleet of one cluster as its objects show it at ``as_of``.
 
@@ -78,7 +78,7 @@ def read_fleet(  # noqa: PLR0913 (one argument a kind of object)
     )
 
 
-def _checked(desk: Desk, positions: Mapping[HostId, Sequence[Sequence[int]]]) -> dict[HostId, Positions]:
+def _checked(desk: Desk, positions: Mapping[HostId, object]) -> dict[HostId, Positions]:
     """Positions come from inside users' jobs: nothing about their types is certain."""
     good: dict[HostId, Positions] = {}
     for host, chips in positions.items():
@@ -91,7 +91,7 @@ def _checked(desk: Desk, positions: Mapping[HostId, Sequence[Sequence[int]]]) ->
     return good
 
 
-def _are_coordinates(chips: object) -> bool:
+def _are_coordinates(chips: object) -> TypeGuard[Sequence[Sequence[int]]]:
     if not isinstance(chips, Sequence) or isinstance(chips, str | bytes):
         return False
     return all(isinstance(at, Sequence) and not isinstance(at, str | bytes) and all(type(x) is int for x in at) for at in chips)

@@ -1,0 +1,109 @@
+"""Quota is read with care, counted in chips, and never keeps a gang from being healed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sliceward.scheduling.quota import Allowed, Exceeded, Quota, check, explain, held, left, usage
+from sliceward.topology.errors import Misconfigured
+from tests.builders import a_fleet, gang_id
+
+FLEET = (
+    a_fleet()
+    .with_gang("llm", slices=2, tenant="research")
+    .on("cube-0", "cube-1")
+    .with_gang("small", namespace="ml")
+    .on("cube-2")
+    .with_gang("later", tenant="research")
+    .waiting()
+    .build()
+)
+RESEARCH = ("research", "tpu7x")
+
+
+def test_quota_is_read_by_label_or_name() -> None:
+    quota = Quota.from_mapping({"research": {"tpu7x": 512}, "ml": {"v5p": 64, "tpu-v6e-slice": 8}})
+    assert quota.nominal == {RESEARCH: 512, ("ml", "tpu-v5p-slice"): 64, ("ml", "tpu-v6e-slice"): 8}
+    assert Quota.from_mapping(None).nominal == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], r"quota: is \[\]"),
+        ({3: {}}, "quota: 3 is no tenant"),
+        ({"": {}}, "is no tenant"),
+        ({"a": 5}, "quota.a: is 5"),
+        ({"a": {"tpu7": 5}}, "quota.a.tpu7: is no TPU generation. Did you mean 'tpu7x'"),
+        ({"a": {"gpu": 5}}, "Known are"),
+        ({"a": {"tpu7x": -1}}, "quota.a.tpu7x: is -1"),
+        ({"a": {"tpu7x": "many"}}, "quota.a.tpu7x"),
+        ({"a": {"v5p": 1, "tpu-v5p-slice": 2}}, "is there twice"),
+    ],
+)
+def test_a_quota_that_cannot_be_used_is_told_with_its_path(value: Any, message: str) -> None:  # noqa: ANN401 (any YAML)
+    with pytest.raises(Misconfigured, match=message):
+        Quota.from_mapping(value)
+
+
+def test_usage_counts_what_runs() -> None:
+    assert usage(FLEET) == {("ml", "tpu7x"): 64, RESEARCH: 128}
+
+
+def test_a_suspended_gang_holds_what_its_last_pods_hold() -> None:
+    builder = a_fleet().with_gang("llm").on("cube-0")
+    for gone, chips in ((True, 0), (False, 64)):
+        fleet = builder.suspended("llm", pods_gone=gone).build()
+        assert held(fleet, fleet.gangs[gang_id("llm")]) == chips
+
+
+def test_chips_of_an_unknown_generation_are_counted_apart() -> None:
+    def bare(jobset: dict[str, Any]) -> None:
+        jobset["spec"]["suspend"] = False
+        jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["nodeSelector"] = {}
+
+    fleet = a_fleet().with_gang("g").waiting().gang_edited("g", bare).build()
+    assert usage(fleet) == {("default", "unknown"): 64}
+
+
+def test_what_is_left_may_be_less_than_nothing_or_without_limit() -> None:
+    assert left(Quota({RESEARCH: 256}), FLEET, RESEARCH) == 128
+    assert left(Quota({RESEARCH: 100}), FLEET, RESEARCH) == -28
+    assert left(Quota({}), FLEET, RESEARCH) is None
+
+
+def test_a_move_adds_nothing_even_over_the_quota() -> None:
+    assert isinstance(check(Quota({RESEARCH: 1}), FLEET, FLEET.gangs[gang_id("llm")]), Allowed)
+
+
+@pytest.mark.parametrize(("nominal", "by"), [(192, None), (191, 1), (0, 192)])
+def test_a_start_is_held_to_the_quota_to_the_chip(nominal: int, by: int | None) -> None:
+    verdict = check(Quota({RESEARCH: nominal}), FLEET, FLEET.gangs[gang_id("later")])
+    if by is None:
+        assert verdict == Allowed("later needs 64 more chips, research has 64 of 192 tpu7x left")
+    else:
+        assert isinstance(verdict, Exceeded)
+        assert verdict.by == by
+
+
+def test_no_quota_no_limit() -> None:
+    verdict = check(Quota({}), FLEET, FLEET.gangs[gang_id("later")])
+    assert verdict == Allowed("tenant research has no limit on tpu7x")
+
+
+def test_a_gang_of_unknown_generation_has_no_quota() -> None:
+    builder = a_fleet().with_gang("g").waiting()
+    fleet = builder.gang_edited(
+        "g", lambda j: j["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"].pop("nodeSelector")
+    ).build()
+    assert "unknown" in check(Quota({}), fleet, fleet.gangs[gang_id("g")]).why
+
+
+def test_quota_is_explained_line_by_line() -> None:
+    assert explain(Quota({RESEARCH: 100, ("web", "tpu7x"): 8}), FLEET) == (
+        "ml tpu7x: 64 chips no limit",
+        "research tpu7x: 128 chips of 100, 28 over",
+        "web tpu7x: 0 chips of 8",
+    )

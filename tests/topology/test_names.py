@@ -1,0 +1,31 @@
+"""Names can be overridden one by one, and a slip of the pen is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.names import NAMES, override
+
+
+def test_an_overridden_name_leaves_the_others_as_they_are() -> None:
+    names = override({"partition_id": "example.org/cube", "runtime_metrics_port": 9000})
+    assert names.partition_id == "example.org/cube"
+    assert names.runtime_metrics_port == 9000
+    assert names.node_pool == NAMES.node_pool
+    assert NAMES.runtime_metrics_port == 8431
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(Misconfigured, match=r"watcher\.names\.partition_idd: is not a known name. Did you mean 'partition_id'"):
+        override({"partition_idd": "x"}, where="watcher.names")
+    with pytest.raises(Misconfigured, match="is not a known name"):
+        override({"zzzzzz": "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("slice", 3), ("slice", ""), ("device_plugin_port", "2112"), ("device_plugin_port", True)]
+)
+def test_a_value_of_the_wrong_type_is_refused(key: str, value: object) -> None:
+    with pytest.raises(Misconfigured, match=f"names.{key}"):
+        override({key: value})

@@ -20,7 +20,6 @@ from sliceward.playbooks import turn as turns
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Close, Hold, RunStep
 from sliceward.playbooks.incidents import fold
-from sliceward.playbooks.turn import Turn
 from sliceward.playbooks.world import Usage, World
 from sliceward.remediations.action import Target
 from sliceward.remediations.outcome import Failed
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.load import Book
     from sliceward.playbooks.run import Call, Run
     from sliceward.playbooks.schema import BudgetSpec, Mode
+    from sliceward.playbooks.turn import Turn
     from sliceward.playbooks.world import Started
     from sliceward.remediations.action import Action
     from sliceward.remediations.outcome import Outcome
@@ -186,11 +186,7 @@ class Deciding:
                 return
             self.loop.set_aside.update({f"finding {key}": why for key, why in poisoned.items()})
             folded = fold(open_now, [one for key, one in found.items() if key not in poisoned], fleet, self.rules.book, now)
-        told = {incident.id: incident for incident in folded.incidents}
-        changed = [
-            Turn(told[key], None, tuple(entry for entry in folded.entries if entry.incident == key))
-            for key in sorted(folded.changed & told.keys(), key=lambda key: (told[key].opened, key))
-        ]
+        changed = turns.folded(open_now, folded, now)
         if changed:
             await self._save(*changed)
         for turn in changed:
@@ -216,7 +212,7 @@ class Deciding:
             raise Retry(f"cluster {side.name} was not read yet")
         return World(
             fleet=fleet,
-            fleet_age=side.age or timedelta.max,
+            fleet_age=timedelta.max if side.age is None else side.age,
             watcher_age=side.presence.watcher_age,
             usage=Usage.of(fleets, runs),
             runs=runs,
@@ -257,8 +253,8 @@ class Deciding:
         self._keep(turn.incident, run)
         self.loop.set_aside.pop(case.incident.id, None)
         begun = run is not None and (case.run is None or run.id != case.run.id)
-        if turn.call is not None and run is not None and self._still(side, turn.incident, run, turn.call):
-            self._begin(side, turn.incident, run, turn.call)
+        if turn.call is not None and run is not None:
+            await self._begin(side, turn.incident, run, turn.call)
         match decision.verdict:
             case Hold(until=until):
                 return until, begun
@@ -282,7 +278,13 @@ class Deciding:
         again = decide(present, run, self.rules.book, self.world(side), now).verdict
         return isinstance(again, RunStep) and again.call.operation == call.operation
 
-    def _begin(self, side: Side, incident: Incident, run: Run, call: Call) -> None:
+    async def _begin(self, side: Side, incident: Incident, run: Run, call: Call) -> None:
+        """Make the call whose intent was just saved, or take the intent back."""
+        if not self._still(side, incident, run, call):
+            turn = turns.withdraw(incident, run, self.clock())
+            await self._save(turn)
+            self._keep(turn.incident, turn.run or run)
+            return
         task = asyncio.create_task(self._call(side, incident.id, run, call), name=f"{incident.id} {call.step.name}")
         self._calls[incident.id] = (task, _touched(run))
         task.add_done_callback(lambda _done: self._ended(incident.id))

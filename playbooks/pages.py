@@ -28,7 +28,10 @@ def opened(incident: Incident, decision: Decision, now: datetime) -> Page:
     """Tell that something is broken and what will be done about it."""
     summary = f"{incident.kind} on {incident.part}" + (f", {incident.gang} is hurt" if incident.gang else "")
     facts = _facts(incident) | {"what is done": _plan(decision), "what a human must decide": _question(incident, decision)}
-    links = {"runbook": decision.runbook} if decision.runbook else {}
+    web = decision.runbook.startswith(("https://", "http://"))
+    links = {"runbook": decision.runbook} if web else {}
+    if decision.runbook and not web:
+        facts["runbook"] = decision.runbook
     return _page(incident, "open", PageEvent.TRIGGER, summary, facts, now, links)
 
 

@@ -65,10 +65,10 @@ def _metric_page(metric: Metric, readers: list[str]) -> str:
 
 def metrics() -> Iterator[tuple[str, str]]:
     """One page per metric, and the list of them."""
-    rules = list(yaml_files("detectors/rules"))
+    rules = [(rule["name"], set(_metrics_in(rule.get("when")))) for _, rule in shipped_rules()]
     rows = []
     for metric in CATALOGUE.values():
-        readers = sorted(file.stem for file, text in rules if metric.name in text)
+        readers = sorted(name for name, read in rules if metric.name in read)
         yield f"metrics/{metric.name}.md", _metric_page(metric, readers)
         rows.append(
             (
@@ -197,33 +197,87 @@ def yaml_files(folder: str) -> Iterator[tuple[Path, str]]:
         yield file, file.read_text(encoding="utf-8")
 
 
-def _about(text: str) -> str:
-    """Give what the file says about itself: its `about` or `description`, else its leading comment."""
-    comment = [line.lstrip("# ").rstrip() for line in text.splitlines() if line.startswith("#") and "$schema" not in line]
-    said = yaml.safe_load(text)
-    found = ""
-    if isinstance(said, dict):
-        spec, metadata = said.get("spec", {}), said.get("metadata", {})
-        found = str(
-            said.get("about")
-            or spec.get("about")
-            or spec.get("description")
-            or metadata.get("annotations", {}).get("about")
-            or ""
-        )
-    return found.strip() or " ".join(comment)
+def fenced(made: object) -> str:
+    """Give a value as a block of YAML."""
+    return f"```yaml\n{yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120).rstrip()}\n```"
 
 
-def yaml_pages(name: str, title: str, folder: str) -> Iterator[tuple[str, str]]:
-    """One page per YAML file of a folder, with the file itself, and the list of them."""
+def shipped_rules() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each rule with the file it stands in."""
+    for file, text in yaml_files("detectors/rules"):
+        for rule in yaml.safe_load(text):
+            yield f"detectors/rules/{file.name}", rule
+
+
+def _metrics_in(node: object) -> Iterator[str]:
+    """Give the metrics that a rule names anywhere in it."""
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from _metrics_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _metrics_in(value)
+    elif isinstance(node, str) and node in CATALOGUE:
+        yield node
+
+
+def detectors() -> Iterator[tuple[str, str]]:
+    """One page per rule, and the list of them."""
     rows = []
-    for file, text in yaml_files(folder):
-        yield (
-            f"{name}/{file.stem}.md",
-            page(file.stem, f"{folder}/{file.name}", _about(text) + "\n", f"```yaml\n{text.rstrip()}\n```"),
-        )
-        rows.append((f"[{file.stem}]({file.stem}.md)", _about(text)))
-    yield f"{name}/README.md", page(title, folder, table(("name", "what"), rows))
+    for source, rule in shipped_rules():
+        name = rule["name"]
+        read = ", ".join(f"[{metric}](../metrics/{metric}.md)" for metric in sorted(set(_metrics_in(rule.get("when")))))
+        facts = {
+            "finds": f"`{rule['kind']}`",
+            "part": rule["part"],
+            "severity": rule["severity"],
+            "says": rule["says"],
+            "reads": read,
+        }
+        yield f"detectors/{name}.md", page(name, source, table(("", ""), facts.items()), "## The rule\n", fenced(rule))
+        rows.append((f"[{name}]({name}.md)", rule["kind"], rule["part"], rule["severity"], rule["says"]))
+    yield (
+        "detectors/README.md",
+        page("Shipped detectors", "detectors/rules", table(("name", "finding", "part", "severity", "says"), rows)),
+    )
+
+
+def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
+    name = step["action"]
+    action = f"[{name}](../actions/{name}.md)" if name in ACTIONS else name
+    return (
+        step["name"],
+        action,
+        f"`{step['when']}`" if "when" in step else "",
+        str(step.get("timeout", "")),
+        step.get("onError", ""),
+    )
+
+
+def _playbook_page(source: str, spec: Mapping[str, Any], name: str) -> str:
+    head = ("step", "action", "when", "at most", "on error")
+    sections = {
+        "Conditions": table(
+            ("name", "holds when"), ((one["name"], f"`{one['expression']}`") for one in spec.get("conditions", ()))
+        ),
+        "Steps": table(head, map(_step_row, spec.get("steps", ()))),
+        "When a step fails": table(head, map(_step_row, spec["onFailure"])) if spec.get("onFailure") else "",
+        "Starts with": fenced(spec.get("trigger", {})),
+        "Budget": fenced(spec["budget"]) if spec.get("budget") else "",
+    }
+    parts = [f"## {title}\n\n{text}" for title, text in sections.items() if text]
+    return page(name, source, f"{spec.get('summary', '')}\n", f"Shipped in mode {spec.get('mode', '')}.\n", *parts)
+
+
+def playbooks() -> Iterator[tuple[str, str]]:
+    """One page per shipped playbook, and the list of them."""
+    rows = []
+    for file, text in yaml_files("playbooks/library"):
+        said = yaml.safe_load(text)
+        name, spec = said["metadata"]["name"], said["spec"]
+        yield f"playbooks/{name}.md", _playbook_page(f"playbooks/library/{file.name}", spec, name)
+        rows.append((f"[{name}]({name}.md)", spec.get("mode", ""), spec.get("summary", "")))
+    yield "playbooks/README.md", page("Shipped playbooks", "playbooks/library", table(("name", "mode", "what"), rows))
 
 
 def pages() -> dict[str, str]:
@@ -231,8 +285,8 @@ def pages() -> dict[str, str]:
     made = dict(metrics())
     made.update(configuration())
     made.update(actions())
-    made.update(yaml_pages("playbooks", "Shipped playbooks", "playbooks/library"))
-    made.update(yaml_pages("detectors", "Shipped detectors", "detectors/rules"))
+    made.update(playbooks())
+    made.update(detectors())
     return made
 
 

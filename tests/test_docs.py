@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from sliceward.daemons.cli.main import COMMANDS
 from sliceward.daemons.sources.catalog import SOURCES
@@ -109,14 +110,12 @@ def test_each_catalogue_entry_has_its_test_file_and_page(module: str, page: str)
     assert not page or (DOCS / page).exists(), "run `make docs`"
 
 
-@pytest.mark.parametrize("folder", ["playbooks/library", "detectors/rules"])
-def test_each_shipped_yaml_file_has_its_page_and_is_named_in_a_test(folder: str) -> None:
-    files = sorted((ROOT / folder).glob("*.yaml"))
-    assert files
+def test_each_shipped_rule_and_playbook_is_named_in_a_test(generator: ModuleType) -> None:
+    names = [rule["name"] for _, rule in generator.shipped_rules()]
+    names += [yaml.safe_load(text)["metadata"]["name"] for _, text in generator.yaml_files("playbooks/library")]
+    assert names
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))
-    pages = {"playbooks/library": "playbooks", "detectors/rules": "detectors"}[folder]
-    assert [file.stem for file in files if not (DOCS / pages / f"{file.stem}.md").exists()] == [], "run `make docs`"
-    assert [file.stem for file in files if file.stem not in tests] == []
+    assert [name for name in names if name not in tests] == []
 
 
 def test_each_metric_has_its_page() -> None:

@@ -175,7 +175,7 @@ def _job(plan: ClusterPlan, gang: GangPlan, names: Names) -> Object:
 
 
 def _pod_spec(plan: ClusterPlan, gang: GangPlan, names: Names) -> Object:
-    classic = any(cube.classic for cube in plan.cubes if not gang.on or cube.name in gang.on)
+    classic = _sits_in_pools(plan, gang)
     selector = {names.accelerator: plan.generation}
     selector |= {names.topology: text_of(gang.topology)} if classic else {}
     chips = {names.tpu_resource: str(plan.chips_a_host)}
@@ -188,8 +188,15 @@ def _pod_spec(plan: ClusterPlan, gang: GangPlan, names: Names) -> Object:
     }
 
 
+def _sits_in_pools(plan: ClusterPlan, gang: GangPlan) -> bool:
+    """Whether a gang sits in classic pools, or, while it waits, may have to."""
+    if gang.on:
+        return next(cube.classic for cube in plan.cubes if cube.name == gang.on[0])
+    return any(cube.classic for cube in plan.cubes)
+
+
 def _cube_label(plan: ClusterPlan, gang: GangPlan, names: Names) -> str:
-    classic = any(cube.classic for cube in plan.cubes if not gang.on or cube.name in gang.on)
+    classic = _sits_in_pools(plan, gang)
     return names.node_pool if classic else names.partition_id
 
 

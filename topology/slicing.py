@@ -110,7 +110,8 @@ def _slice_of(
             lowest[cube] = min(rank, lowest.get(cube, rank))
     if not lowest:
         return None
-    around = [one for one in slices.values() if min(lowest) in one.cubes and one.gang is None and hosts <= set(one.hosts)]
+    first = min(lowest)
+    around = [one for one in slices.values() if first in one.cubes and one.gang is None and hosts <= set(one.hosts)]
     if around:
         smallest = min(around, key=lambda one: (len(one.hosts), one.id))
         return replace(smallest, gang=gang.id, role=role.name, index=index)
@@ -120,7 +121,7 @@ def _slice_of(
         id=SliceId(gang.id.cluster, name),
         shape=_shape(nodes, role, order, len(hosts)),
         cubes=order,
-        hosts=tuple(host.id for host in nodes.hosts.values() if host.id in hosts),
+        hosts=tuple(host for cube in order for host in nodes.cubes[cube].hosts if host in hosts),
         gang=gang.id,
         role=role.name,
         index=index,

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import structlog
 
-from sliceward.daemons.sources.pods import Node, PodsOnNode, read_pods
+from sliceward.daemons.sources.pods import Node, NodeFacts, PodsOnNode, read_pods
 from sliceward.topology.errors import Misconfigured, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sliceward.daemons.loops import Loop
     from sliceward.topology.names import Names
@@ -71,34 +71,33 @@ class ApiServer:
             raise Misconfigured(f"CA file {self.ca_file}", f"cannot be used: {error}", "Mount the service account") from error
 
 
-async def list_pods(
-    session: aiohttp.ClientSession, server: ApiServer, node: str, *, read: Callable[[list[Any]], PodsOnNode]
-) -> PodsOnNode:
-    """Ask once.
+async def get(session: aiohttp.ClientSession, server: ApiServer, path: str, **parameters: str) -> dict[str, Any]:
+    """Ask once for one JSON object.
 
     Raises:
         Retry: no answer, no JSON, or a refusal (its text says which permission is missing).
     """
-    parameters = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
+    url = f"{server.url.rstrip('/')}{path}"
     try:
-        async with session.get(
-            f"{server.url.rstrip('/')}/api/v1/pods", params=parameters, headers=server.headers(), ssl=server.tls()
-        ) as answer:
+        async with session.get(url, params=parameters, headers=server.headers(), ssl=server.tls()) as answer:
             if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
-                raise Retry(f"the API server answers {answer.status}: the agent's service account must be allowed to list pods")
+                raise Retry(f"the API server answers {answer.status} to {path}: the agent's service account may not read it")
             if answer.status != _OK:
-                raise Retry(f"the API server answers {answer.status}")
-            body = await answer.content.read(_MOST_BYTES + 1)
-            while not answer.content.at_eof() and len(body) <= _MOST_BYTES:
-                body += await answer.content.read(_MOST_BYTES + 1 - len(body))
+                raise Retry(f"the API server answers {answer.status} to {path}")
+            body = bytearray()
+            async for part in answer.content.iter_any():
+                body += part
+                if len(body) > _MOST_BYTES:
+                    raise Retry(f"{path} is larger than {_MOST_BYTES} bytes")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Retry(f"the API server does not answer: {error or type(error).__name__}") from error
-    if len(body) > _MOST_BYTES:
-        raise Retry(f"the list of pods is larger than {_MOST_BYTES} bytes")
     try:
-        return read(json.loads(body)["items"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise Retry(f"the list of pods cannot be read: {error}") from error
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Retry(f"{path} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Retry(f"{path} is no object")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +113,12 @@ class PodList:
 
     async def run(self, known: Node, loop: Loop) -> None:
         """Ask for ever; a failed list keeps the old one, whose age `PodsOnNode.as_of` tells."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout)) as session:
+        async with self.session() as session:
             while True:
                 try:
-                    known.pods = await list_pods(session, self.server, self.node, read=self._read)
+                    if not known.facts.labels:
+                        known.facts = await self.node_facts(session)
+                    known.pods = await self.pods(session)
                     loop.beat()
                 except Retry as error:
                     loop.failed(str(error))
@@ -125,5 +126,19 @@ class PodList:
                 # Ten thousand agents that were started together must not ask together for ever after.
                 await asyncio.sleep(self.every * random.uniform(0.8, 1.2))  # noqa: S311
 
-    def _read(self, items: list[Any]) -> PodsOnNode:
+    def session(self) -> aiohttp.ClientSession:
+        """Give a session with this list's patience."""
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout))
+
+    async def pods(self, session: aiohttp.ClientSession) -> PodsOnNode:
+        """Give the TPU pods of this node now. Raises `Retry`."""
+        selector = {"fieldSelector": f"spec.nodeName={self.node}", "resourceVersion": "0"}
+        items = (await get(session, self.server, "/api/v1/pods", **selector)).get("items")
+        if not isinstance(items, list):
+            raise Retry("the list of pods has no items")
         return read_pods(items, cluster=self.cluster, names=self.names, as_of=time.time())
+
+    async def node_facts(self, session: aiohttp.ClientSession) -> NodeFacts:
+        """Give labels and annotations of this node. Raises `Retry`."""
+        meta = (await get(session, self.server, f"/api/v1/nodes/{self.node}")).get("metadata") or {}
+        return NodeFacts(dict(meta.get("labels") or {}), dict(meta.get("annotations") or {}))

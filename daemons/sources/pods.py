@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sliceward.topology.errors import Misconfigured
@@ -57,12 +57,21 @@ class PodsOnNode:
         return {pod.uid: pod for pod in self.pods}
 
 
-class Node:
-    """What is known of this node's pods; None before the first list, or where there is no API server to ask."""
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """Labels and annotations of this node, empty where nobody could be asked."""
 
-    def __init__(self, pods: PodsOnNode | None = None) -> None:
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class Node:
+    """What is known of this node: ``pods`` is None before the first list, or where there is no API server to ask."""
+
+    def __init__(self, pods: PodsOnNode | None = None, facts: NodeFacts | None = None) -> None:
         """Begin with what is known."""
         self.pods = pods
+        self.facts = facts or NodeFacts()
 
 
 def read_pods(items: Iterable[Mapping[str, Any]], *, cluster: str, names: Names, as_of: float) -> PodsOnNode:

@@ -1,0 +1,341 @@
+"""The panel: all readings of one cluster over a window, and the one door where their flaws are dealt with.
+
+In: frames with the time they were received, and columns of other sources (Kubernetes, Prometheus). Inside: one ring a
+metric (`sliceward.detectors.ring`), counters as increases. Handled at the door, once: counter resets, clock steps of a host,
+late, doubled, out-of-order and missing frames, values that cannot be true, hosts that come, go, reboot or speak with two
+voices. Missing is NaN and has an age. Times are unix seconds of the watcher's clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sliceward.detectors.metrics import CATALOGUE, EntityKind, Metric, Shape
+from sliceward.detectors.ring import Ring
+from sliceward.topology.ids import ChipId, HostId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from sliceward.detectors.frame import Frame
+
+Speaker = tuple[float, str, str]
+"""Agent start, instance id and boot id: who speaks for a host."""
+
+TWIN_TURNS = 2
+"""Returns of a former speaker that make twins: one is a frame that came late over a restart, a second is none."""
+TWIN_MEMORY = 60.0
+"""Periods for which twins stay twins after the last turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelSize:
+    """``period``: seconds a row; ``rows``: how many are kept. ``max_bytes`` bounds the arrays; a watcher of 25,000 hosts needs 1 GiB."""
+
+    period: float = 10.0
+    rows: int = 72
+    max_hosts: int = 32_768
+    max_bytes: int = 2 << 30
+
+
+class Taken(StrEnum):
+    """What became of a frame, by the name under which it is counted."""
+
+    TAKEN = "taken"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    LATE = "late"
+    STRANGER = "wrong_cluster"
+    FULL = "panel_full"
+
+
+@dataclass(slots=True)
+class Known:
+    """What the panel knows of one host beside its readings.
+
+    ``heard``: newest frame's time, NaN before the first. ``silent_since``: attended seconds at the last frame.
+    ``offset``: watcher's clock minus the host's, from the fastest frame. ``index``: its place as its agent says.
+    """
+
+    name: str
+    silent_since: float
+    heard: float = np.nan
+    seq: int = -1
+    at: float = np.nan
+    period: float = 0.0
+    offset: float = np.nan
+    chips: int = 0
+    ports: int = 0
+    index: int | None = None
+    speaker: Speaker | None = None
+    former: Speaker | None = None
+    turns: list[float] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def instance_id(self) -> str:
+        """The provider's id as the agent says, "" where it does not know."""
+        return self.speaker[1] if self.speaker else ""
+
+    @property
+    def boot_id(self) -> str:
+        """The boot id as the agent says."""
+        return self.speaker[2] if self.speaker else ""
+
+    def twins(self, now: float) -> bool:
+        """Whether two agents speak for this host by turns."""
+        memory = TWIN_MEMORY * max(self.period, 1.0)
+        return sum(now - turn <= memory for turn in self.turns) >= TWIN_TURNS
+
+
+class Panel:
+    """Readings of one cluster. ``track``: gauges whose last change is remembered beyond the ring."""
+
+    def __init__(self, cluster: str, size: PanelSize | None = None, *, track: Iterable[str] = ()) -> None:
+        """Begin empty."""
+        self.cluster, self.size = cluster, size or PanelSize()
+        self.ring = Ring(rows=self.size.rows, period=self.size.period, max_bytes=self.size.max_bytes)
+        self.slots: dict[str, int] = {}
+        self.hosts: list[Known | None] = []
+        self.counts: Counter[str] = Counter()
+        self.attended = 0.0
+        self.now = 0.0
+        self.changed: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in track}
+        self._last: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in track}
+        self._baseline: dict[str, NDArray[np.float64]] = {}
+        self._free: list[int] = []
+
+    # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def advance(self, now: float, *, attending: bool = True) -> None:
+        """Let time pass. ``attending`` False while nothing could have been heard (no broker): then nobody ages.
+
+        A tick that comes late counts for two periods at most: a stall of our own ages nobody either.
+        """
+        if self.now and attending:
+            self.attended += min(max(0.0, now - self.now), 2 * self.size.period)
+        self.now = max(self.now, now)
+        self.ring.advance(self.now)
+
+    def silence(self, slot: int) -> float:
+        """Seconds of attention since the host was last heard, or since it was first expected."""
+        known = self.hosts[slot]
+        return 0.0 if known is None else self.attended - known.silent_since
+
+    # ── hosts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Know of hosts that should speak; one that never does is silent from now on."""
+        for name in names:
+            if name not in self.slots:
+                self._add(name)
+
+    def forget(self, name: str) -> None:
+        """Drop a host that no longer exists."""
+        slot = self.slots.pop(name, None)
+        if slot is None:
+            return
+        self.hosts[slot] = None
+        self.ring.forget(slot)
+        for column in (*self._baseline.values(), *self.changed.values(), *self._last.values()):
+            if slot < len(column):
+                column[slot] = np.nan
+        self._free.append(slot)
+
+    def known(self, name: str) -> Known | None:
+        """Give what is known of a host."""
+        slot = self.slots.get(name)
+        return None if slot is None else self.hosts[slot]
+
+    def entity(self, kind: EntityKind, flat: int) -> tuple[HostId, int, int]:
+        """Give host, chip and port of an entity by its place in a flattened row (chip and port 0 where they have no meaning)."""
+        ring = self.ring
+        chips, ports = (
+            (ring.chips if kind in (EntityKind.CHIP, EntityKind.LINK) else 1),
+            (ring.ports if kind is EntityKind.LINK else 1),
+        )
+        host, rest = divmod(flat, chips * ports)
+        known = self.hosts[host]
+        return HostId(self.cluster, known.name if known else "gone"), rest // ports, rest % ports
+
+    def chip(self, flat: int) -> ChipId:
+        """Give the chip at a place in a flattened row of chips."""
+        host, index, _ = self.entity(EntityKind.CHIP, flat)
+        return ChipId(self.cluster, host.name, index)
+
+    # ── the door ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, frame: Frame, received_at: float) -> Taken:
+        """Take in one frame; a few slice assignments. What became of it is counted in ``counts``."""
+        taken = self._put(frame, received_at)
+        self.counts[taken] += 1
+        return taken
+
+    def _put(self, frame: Frame, received_at: float) -> Taken:
+        if frame.cluster != self.cluster:
+            return Taken.STRANGER
+        slot = self.slots.get(frame.host)
+        slot = self._add(frame.host) if slot is None else slot
+        if slot is None or not self.ring.fit(hosts=slot + 1, chips=frame.chips, ports=frame.ports):
+            return Taken.FULL
+        known = self.hosts[slot]
+        assert known is not None  # noqa: S101 (a slot in `slots` has a host)
+        self.ring.advance(received_at)
+        refused = self._meet(slot, known, frame, received_at)
+        if refused is not None:
+            return refused
+        when = self._time_of(known, frame, received_at)
+        known.seq, known.at, known.period = frame.seq, frame.at, frame.period
+        known.chips, known.ports, known.index = frame.chips, frame.ports, frame.index
+        known.notes = dict(frame.notes) if frame.full_notes else known.notes | dict(frame.notes)
+        if not known.heard >= when:
+            known.heard, known.silent_since = when, self.attended
+        row = self.ring.row_at(when)
+        if row is None:
+            return Taken.LATE
+        for name, raw in frame.columns.items():
+            self._store(CATALOGUE[name], raw, (row, slot, frame), when)
+        return Taken.TAKEN
+
+    def write(self, name: str, host: str, values: ArrayLike, when: float) -> bool:
+        """Take in a gauge of another source: one value, or one a chip. False where the host is unknown or ``when`` has left."""
+        slot, metric = self.slots.get(host), CATALOGUE[name]
+        if slot is None:
+            return False
+        self.ring.advance(when)
+        found = np.atleast_1d(np.asarray(values, dtype=np.float32))
+        if metric.kind is EntityKind.CHIP and not self.ring.fit(hosts=slot + 1, chips=len(found), ports=0):
+            return False
+        row, column = self.ring.row_at(when), self.ring.column(name)
+        if row is None or column is None:
+            return False
+        good = self._refuse(metric, found)
+        if metric.kind is EntityKind.HOST:
+            column[row, slot] = good[0]
+        else:
+            column[row, slot, : len(good)] = good
+        return True
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _add(self, name: str) -> int | None:
+        if len(self.slots) >= self.size.max_hosts:
+            self.counts["hosts_refused"] += 1
+            return None
+        slot = self._free.pop() if self._free else len(self.hosts)
+        if not self.ring.fit(hosts=slot + 1, chips=0, ports=0):
+            self.counts["hosts_refused"] += 1
+            return None
+        if slot == len(self.hosts):
+            self.hosts.append(None)
+        self.hosts[slot] = Known(name, silent_since=self.attended)
+        self.slots[name] = slot
+        for tracked in (self.changed, self._last):
+            for key, column in tracked.items():
+                tracked[key] = _grown(column, (self.ring.hosts,))
+        return slot
+
+    def _meet(self, slot: int, known: Known, frame: Frame, received_at: float) -> Taken | None:
+        """Judge who speaks and in what order; give why the frame is not used, None where it is."""
+        speaker = (frame.agent_start, frame.instance_id, frame.boot_id)
+        if speaker == known.speaker:
+            if frame.seq <= known.seq and frame.at <= known.at:
+                return Taken.DUPLICATE if frame.seq == known.seq else Taken.OUT_OF_ORDER
+            self.counts["missing"] += max(0, frame.seq - known.seq - 1)
+            return None
+        if speaker == known.former:
+            known.turns = [*known.turns[-8:], received_at]
+            self.counts["speaker_returned"] += 1
+        if known.speaker is not None and speaker[1:] != known.speaker[1:]:
+            # Another boot or another machine under this name: its counters began anew, and so does what we know of them.
+            self.counts["rebooted"] += 1
+            for column in self._baseline.values():
+                if slot < len(column):
+                    column[slot] = np.nan
+            for name in self._baseline:
+                self.ring.columns[name][:, slot] = np.nan
+        known.former, known.speaker = known.speaker, speaker
+        known.offset, known.notes = np.nan, {}
+        known.seq, known.at = frame.seq - 1, frame.at - frame.period
+        return None
+
+    def _time_of(self, known: Known, frame: Frame, received_at: float) -> float:
+        """Give the time of a frame on the watcher's clock: the host's, moved by the offset of its fastest frame."""
+        offset = received_at - frame.at
+        expected = (frame.seq - known.seq) * frame.period
+        stepped = abs(frame.at - known.at - expected) > max(3 * frame.period, 0.5 * expected)
+        if not offset >= known.offset or stepped:
+            if stepped and not np.isnan(known.offset):
+                self.counts["clock_steps"] += 1
+            known.offset = offset
+        else:
+            # A slow drift of the host's clock must not look like lateness for ever.
+            known.offset += 0.01 * (offset - known.offset)
+        return min(frame.at + known.offset, received_at)
+
+    def _store(self, metric: Metric, raw: bytes, place: tuple[int, int, Frame], when: float) -> None:
+        row, slot, frame = place
+        column = self.ring.column(metric.name)
+        if column is None:
+            self.counts["columns_refused"] += 1
+            return
+        shape: tuple[int, ...] = ()
+        if metric.kind is not EntityKind.HOST:
+            shape = (frame.chips,) if metric.kind is EntityKind.CHIP else (frame.chips, frame.ports)
+        cell: tuple[int | slice, ...] = (slot, *(slice(length) for length in shape))
+        if metric.shape is Shape.COUNTER:
+            totals = self._refuse(metric, np.frombuffer(raw, dtype="<f8")).reshape(shape)
+            old = column[(row, *cell)]
+            more = self._increase(metric, totals, cell)
+            column[(row, *cell)] = np.where(np.isnan(old), more, np.where(np.isnan(more), old, old + more))
+            return
+        values = self._refuse(metric, np.frombuffer(raw, dtype="<f4")).reshape(shape)
+        column[(row, *cell)] = values
+        if metric.name in self.changed:
+            self._note_change(metric.name, slot, float(values), when)
+
+    def _increase(self, metric: Metric, totals: NDArray[np.floating], cell: tuple[int | slice, ...]) -> NDArray[np.float64]:
+        wanted = self.ring.entities(metric.kind)
+        base = self._baseline.get(metric.name)
+        if base is None or base.shape != wanted:
+            base = self._baseline[metric.name] = _grown(np.full((0,) * len(wanted), np.nan) if base is None else base, wanted)
+        before = np.asarray(base[cell])
+        more = totals - before
+        restarted = more < 0
+        if restarted.any():
+            self.counts["counter_resets"] += int(restarted.sum())
+            more = np.where(restarted, totals, more)
+        base[cell] = np.where(np.isnan(totals), before, totals)
+        return np.asarray(more)
+
+    def _refuse(self, metric: Metric, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        wrong = (values < metric.low) | (values > metric.high) | np.isinf(values)
+        if not wrong.any():
+            return values
+        self.counts["out_of_range"] += int(wrong.sum())
+        return np.where(wrong, np.nan, values)
+
+    def _note_change(self, name: str, slot: int, value: float, when: float) -> None:
+        last = self._last[name][slot]
+        if not np.isnan(value) and value != last:
+            self._last[name][slot], self.changed[name][slot] = value, when
+
+
+def _grown(column: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if column.shape == shape:
+        return column
+    new = np.full(shape, np.nan)
+    new[tuple(slice(length) for length in column.shape)] = column
+    return new
+
+
+def notes_of(panel: Panel) -> Mapping[str, Mapping[str, str]]:
+    """Give the notes of every host that has some."""
+    return {known.name: known.notes for known in panel.hosts if known is not None and known.notes}

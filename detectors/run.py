@@ -1,0 +1,245 @@
+"""One round of detection: panel, rules and fleet in, the findings of the cluster out.
+
+Pure: what was found before is an argument, the same for the same input. A finding fires while its rule does and for
+``clear_for`` after; it is unknown while its part cannot be seen; it is resolved when its part is seen and shows nothing,
+is another machine by now, or is explained by a larger part. Absence is never resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sliceward.detectors.clauses import NO, UNKNOWN, YES, Look, evidence, judge
+from sliceward.detectors.finding import Evidence, Finding, Kind, State
+from sliceward.detectors.localise import Located, Suspect, hosts_of, locate
+from sliceward.detectors.metrics import EntityKind
+from sliceward.topology.checks import mixed_slices
+from sliceward.topology.health import Severity
+from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId
+from sliceward.topology.links import port_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sliceward.detectors.clauses import Verdicts
+    from sliceward.detectors.panel import Known, Panel
+    from sliceward.detectors.rules import Rule
+    from sliceward.topology.fleet import Fleet
+    from sliceward.topology.ids import PartId
+
+MIXED = "slice-mixed"
+NO_TIME = timedelta()
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round knows. ``verdicts``: by rule name, over all entities of its kind."""
+
+    panel: Panel
+    fleet: Fleet
+    look: Look
+    rules: Mapping[str, Rule]
+    verdicts: Mapping[str, Verdicts]
+    now: datetime
+
+
+def evaluate(
+    panel: Panel, rules: Sequence[Rule], fleet: Fleet, *, grace: timedelta, previous: Iterable[Finding]
+) -> tuple[Finding, ...]:
+    """Give every finding of the cluster as it stands at the panel's present: those that fire and those known before."""
+    look = Look.at(panel, grace=grace.total_seconds())
+    now = datetime.fromtimestamp(panel.now, UTC)
+    verdicts = {rule.name: judge(look, rule) for rule in rules}
+    for rule in rules:
+        for better in rule.yields_to:
+            if verdicts[better].shape == verdicts[rule.name].shape:
+                verdicts[rule.name] = np.where(verdicts[better] == YES, NO, verdicts[rule.name]).astype(np.int8)
+    this = Round(panel, fleet, look, {rule.name: rule for rule in rules}, verdicts, now)
+    known = {finding.id: finding for finding in previous}
+    firing = {finding.id: finding for finding in (_fired(this, one, known) for one in locate(fleet, _suspects(this)))}
+    firing |= {finding.id: finding for finding in _mixed(this, known)}
+    causes = {part: finding for finding in firing.values() for part in finding.also}
+    rest = (_not_firing(this, finding, causes) for key, finding in known.items() if key not in firing)
+    return tuple(sorted((*firing.values(), *rest), key=lambda finding: finding.id))
+
+
+def _suspects(this: Round) -> Iterable[Suspect]:
+    for name, verdicts in this.verdicts.items():
+        rule = this.rules[name]
+        for entity in np.flatnonzero(verdicts == YES):
+            yield _suspect(this, rule, int(entity))
+
+
+def _suspect(this: Round, rule: Rule, entity: int) -> Suspect:
+    host, chip, port = this.panel.entity(rule.entity, entity)
+    numbers = tuple(evidence(this.look, rule, entity))
+    note = ""
+    if rule.note:
+        known = this.panel.known(host.name)
+        note = _identity_note(this, known) if rule.note == "identity" else _note(known, rule.note.format(chip=chip))
+    part = host if rule.entity is EntityKind.HOST else ChipId(host.cluster, host.name, chip)
+    return Suspect(rule, part, numbers, note, port if rule.entity is EntityKind.LINK else None)
+
+
+def _note(known: Known | None, key: str) -> str:
+    return known.notes.get(key, "no details") if known is not None else "no details"
+
+
+def _identity_note(this: Round, known: Known | None) -> str:
+    if known is None or known.speaker is None:
+        return "nobody speaks for this host"
+    if known.twins(this.panel.now):
+        voices = [voice for voice in (known.speaker, known.former) if voice]
+        return "two agents speak for this host: " + " and ".join(f"instance {v[1] or '?'} boot {v[2] or '?'}" for v in voices)
+    missing = [name for name, there in _identity(this.fleet, HostId(this.panel.cluster, known.name), known) if not there]
+    return f"frames come without {', '.join(missing)}" if missing else "identity is incomplete"
+
+
+def _identity(fleet: Fleet, host: HostId, known: Known) -> tuple[tuple[str, bool], ...]:
+    shown = fleet.hosts.get(host)
+    indexed = known.index is not None or (shown is not None and shown.index is not None)
+    return ("instance id", bool(known.instance_id)), ("boot id", bool(known.boot_id)), ("index", indexed)
+
+
+def identity_is_missing(fleet: Fleet, host: HostId, known: Known) -> bool:
+    """Whether the host speaks without saying who and where it is."""
+    return known.speaker is not None and not all(there for _, there in _identity(fleet, host, known))
+
+
+def _fired(this: Round, one: Located, known: Mapping[str, Finding]) -> Finding:
+    rule = one.rule
+    instance, boot = _incarnation(this, one.part)
+    gang, slice_ = _sufferers(this.fleet, one.part)
+    fresh = Finding(
+        rule.kind, one.part, State.FIRING, rule.severity, this.now, this.now, one.score, rule.name, rule.version,
+        _says(rule, one), one.evidence, one.also, gang, slice_, instance, boot, one.labels,
+    )  # fmt: skip
+    before = known.get(fresh.id)
+    if before is None or before.state is State.RESOLVED:
+        return fresh
+    # A gang that was moved away because of this fault no longer suffers, but it stays in the story while the fault lasts.
+    return replace(fresh, since=before.since, gang=gang or before.gang, slice=slice_ or before.slice)
+
+
+def _says(rule: Rule, one: Located) -> str:
+    first = one.evidence[0] if one.evidence else Evidence("", 0.0, 0.0, "", datetime.fromtimestamp(0, UTC), "")
+    text = rule.says.format(value=first.value, limit=first.limit, unit=first.unit, note=one.note)
+    if "port" in one.labels:
+        return f"{text} (port {one.labels['port']}; its other end is not known)"
+    if one.also and rule.part == "link":
+        return f"{text}; {len(one.also)} links of one {'host' if isinstance(one.part, HostId) else 'chip'}"
+    if rule.kind is Kind.COLLECTIVE_STUCK:
+        return f"{text}: the job, not the hardware"
+    return text
+
+
+def _incarnation(this: Round, part: PartId) -> tuple[str, str]:
+    if not isinstance(part, HostId | ChipId):
+        return "", ""
+    host = part if isinstance(part, HostId) else part.host_id
+    known, shown = this.panel.known(host.name), this.fleet.hosts.get(host)
+    instance = (known.instance_id if known else "") or (shown.instance_id if shown else "")
+    return instance, (known.boot_id if known else "") or (shown.boot_id if shown else "")
+
+
+def _sufferers(fleet: Fleet, part: PartId) -> tuple[GangId | None, SliceId | None]:
+    hosts = hosts_of(fleet, part)
+    gang = part if isinstance(part, GangId) else next((g for h in hosts for g in fleet.gangs_on.get(h, ())), None)
+    if isinstance(part, SliceId):
+        return gang, part
+    cubes = [fleet.hosts[h].cube for h in hosts if h in fleet.hosts]
+    slices = (
+        s for cube in cubes if cube is not None for s in fleet.slices_in.get(cube, ()) if set(hosts) & set(fleet.slices[s].hosts)
+    )
+    return gang, next(slices, None)
+
+
+def _mixed(this: Round, known: Mapping[str, Finding]) -> Iterable[Finding]:
+    for mixed in mixed_slices(this.fleet):
+        fresh = Finding(
+            Kind.SLICE_MIXED, mixed.gang, State.FIRING, Severity.ERROR, this.now, this.now, 0.9, MIXED, "1",
+            f"slice {mixed.role}-{mixed.index} is not whole: {mixed.why}", gang=mixed.gang,
+        )  # fmt: skip
+        before = known.get(fresh.id)
+        yield fresh if before is None or before.state is State.RESOLVED else replace(fresh, since=before.since)
+
+
+def _not_firing(this: Round, finding: Finding, causes: Mapping[PartId, Finding]) -> Finding:
+    """Judge a finding of before that does not fire now."""
+    over = _over(this, finding, causes)
+    if finding.state is State.RESOLVED or over is not None:
+        return finding if over is None else _resolved(this, finding, over)
+    rule = this.rules.get(finding.detector)
+    seen = UNKNOWN if rule is None else _verdict_on(this, rule, finding.part)
+    if rule is None or seen == UNKNOWN:
+        return replace(finding, state=State.UNKNOWN)
+    if seen == YES or this.now - finding.seen < _clear_for(this, rule, finding):
+        # Still within its hysteresis, or shown by a member of a larger part that is not the whole of it any more.
+        return replace(finding, state=State.FIRING)
+    return _resolved(this, finding, finding.text)
+
+
+def _over(this: Round, finding: Finding, causes: Mapping[PartId, Finding]) -> str | None:
+    """Give why a finding is over whatever its rule says, None where it is not."""
+    if finding.state is State.RESOLVED:
+        return None
+    cause = causes.get(finding.part)
+    if cause is not None:
+        return f"explained by {cause.kind} of {cause.part}"
+    groups: tuple[tuple[type, Mapping[Any, Any]], ...] = (
+        (HostId, this.fleet.hosts), (GangId, this.fleet.gangs), (SliceId, this.fleet.slices), (CubeId, this.fleet.cubes),
+    )  # fmt: skip
+    if this.fleet.hosts and any(isinstance(finding.part, kind) and finding.part not in group for kind, group in groups):
+        return f"{finding.part} no longer exists"
+    return finding.text if finding.detector == MIXED else None
+
+
+def _resolved(this: Round, finding: Finding, text: str) -> Finding:
+    return replace(finding, state=State.RESOLVED, seen=this.now, text=text)
+
+
+def _clear_for(this: Round, rule: Rule, finding: Finding) -> timedelta:
+    _, boot = _incarnation(this, finding.part)
+    if finding.boot_id and boot and boot != finding.boot_id:
+        return NO_TIME  # the machine was restarted or replaced since: what the former one showed says nothing of this one
+    hosts = [this.panel.slots[h.name] for h in hosts_of(this.fleet, finding.part) if h.name in this.panel.slots]
+    period = max((float(this.look.periods[slot]) for slot in hosts), default=this.panel.size.period)
+    return timedelta(seconds=rule.clear_for.at(period, this.look.grace))
+
+
+def _verdict_on(this: Round, rule: Rule, part: PartId) -> np.int8:
+    """Give what the rule says of a part: the worst of its entities; unknown where none of them is seen."""
+    entities = _entities(this, rule, part)
+    if not entities:
+        return UNKNOWN
+    verdicts = this.verdicts[rule.name][entities]
+    if isinstance(part, LinkId):
+        # One end that sees the link well is enough to know of it; both ends silent is unknown.
+        known = verdicts[verdicts != UNKNOWN]
+        return np.int8(known.max()) if len(known) else UNKNOWN
+    return np.int8(verdicts.max())
+
+
+def _entities(this: Round, rule: Rule, part: PartId) -> list[int]:
+    ring, slots = this.panel.ring, this.panel.slots
+    if isinstance(part, LinkId):
+        ends = [(end, port_at(this.fleet, end, part)) for end in part.ends]
+        return [
+            (slots[end.host] * ring.chips + end.index) * ring.ports + port
+            for end, port in ends
+            if port is not None and port < ring.ports and end.index < ring.chips and end.host in slots
+        ]
+    per_host = int(np.prod(ring.entities(rule.entity)[1:], dtype=int))
+    found: list[int] = []
+    for host in hosts_of(this.fleet, part):
+        if host.name in slots:
+            first, count = slots[host.name] * per_host, per_host
+            if isinstance(part, ChipId) and rule.entity is not EntityKind.HOST:
+                count = per_host // ring.chips
+                first += part.index * count
+            found.extend(range(first, first + count))
+    return found

@@ -6,7 +6,7 @@ Members are the modules that the folder's ``catalog`` imports from its own folde
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from importlinter import Contract, ContractCheck, fields, output
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from grimp import ImportGraph
 
 
-class SiblingsContract(Contract):  # type: ignore[misc]  # import-linter's classes are untyped
+class SiblingsContract(Contract):
     """``catalogs``: their modules. ``shared``: modules beside the members that all may know, such as their protocol."""
 
     type_name = "siblings"
 
-    catalogs = fields.ListField(subfield=fields.StringField())
-    shared = fields.ListField(subfield=fields.StringField(), required=False)
+    catalogs: Any = fields.ListField(subfield=fields.StringField())
+    shared: Any = fields.ListField(subfield=fields.StringField(), required=False)
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002, FBT001 (import-linter's signature)
         """Look for a chain of imports from each member to each of its siblings."""

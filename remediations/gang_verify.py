@@ -93,7 +93,7 @@ def _placed(found: hurt.Hurt, pods: Sequence[Object], target: Target) -> Failed 
         if not piece.tpu:
             continue
         hosts = _hosts_of(found, pods, piece)
-        room = next((slice_hosts for slice_hosts in planned if hosts <= slice_hosts), None) if planned else _cube(hosts, target)
+        room = next((slice_hosts for slice_hosts in planned if hosts <= slice_hosts), None) if planned else _cubes(hosts, target)
         if room is None:
             return Failed(f"slice {piece.role}/{piece.index} is mixed: on {some(hosts, 20)}, which is no single planned slice")
         if room in used:
@@ -108,11 +108,13 @@ def _hosts_of(found: hurt.Hurt, pods: Sequence[Object], piece: WantedSlice) -> f
     return frozenset(hurt.node_of(pod) for pod in pods if found.kind.place_of(pod) == (piece.role, piece.index))
 
 
-def _cube(hosts: frozenset[str], target: Target) -> frozenset[str] | None:
-    """Without a plan: the one cube, or the one slice of the snapshot, that holds all these hosts."""
-    rooms = [cube.hosts for cube in target.fleet.cubes.values()] + [piece.hosts for piece in target.fleet.slices.values()]
-    named = (frozenset(host.name for host in room) for room in rooms)
-    return next((room for room in named if hosts <= room), None)
+def _cubes(hosts: frozenset[str], target: Target) -> frozenset[str] | None:
+    """Without a plan: all hosts of the cubes that hold these, if they are no more cubes than so many hosts fill."""
+    cubes = [frozenset(host.name for host in cube.hosts) for cube in target.fleet.cubes.values()]
+    touched = [cube for cube in cubes if cube & hosts]
+    room = frozenset[str]().union(*touched)
+    fewest = max(1, len(hosts) // max(map(len, touched), default=1))
+    return room if touched and len(touched) <= fewest and hosts <= room else None
 
 
 def _stepping(target: Target, pods: int) -> Outcome:

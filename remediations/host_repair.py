@@ -66,6 +66,9 @@ async def _why_not(host: HostId, target: Target, ports: Ports) -> Outcome | None
     node = nodes.get(host.name)
     if node is not None and target.incident not in marks.holders(node):
         return Failed(f"{host.name} is not out of service by this incident: no repair is asked for")
+    known = target.fleet.hosts.get(host)
+    if node is not None and known is not None and marks.instance_of(node) != known.instance_id:
+        return Failed(f"{host.name} is another machine now ({marks.instance_of(node)}): no repair is asked for")
     busy = [pod for pod in await ports.cluster.list(POD, fields=f"spec.nodeName={host.name}") if _holds_chips(pod)]
     if busy:
         return Wait(LATER, f"{host.name} is not drained: {some(map(hurt.name_of, busy))}")

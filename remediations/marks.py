@@ -95,6 +95,12 @@ def uncordoned(node: Object, *, incident: str) -> Object | None:
     return patch
 
 
+def instance_of(node: Object) -> str:
+    """Give the provider's id of the machine behind a node, "" where it is not told."""
+    told = (node["metadata"].get("annotations") or {}).get(NAMES.instance_id)
+    return str(told or node.get("spec", {}).get("providerID", ""))
+
+
 def label(node: Object, key: str) -> str | None:
     """Give a label of a node."""
     found = (node["metadata"].get("labels") or {}).get(key)

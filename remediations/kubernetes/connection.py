@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _USER_AGENT = "sliceward"
 _TOKEN_INTERVAL = 60
+_UNUSABLE = (kube_config.ConfigException, OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError)
+"""What the library raises on a file that is empty, half written or of another shape."""
 
 
 @asynccontextmanager
@@ -70,9 +72,9 @@ async def _load(configuration: Configuration, kubeconfig: str | Path | None, con
         return await kube_config.load_kube_config(
             config_file=str(kubeconfig) if kubeconfig else None, context=context, client_configuration=configuration
         )
-    except (kube_config.ConfigException, OSError, yaml.YAMLError) as error:
+    except _UNUSABLE as error:
         raise Misconfigured(
             f"kubeconfig {where}" + (f", context {context}" if context else ""),
-            f"cannot be used: {error}",
+            f"cannot be used: {type(error).__name__}: {error}",
             "Name a kubeconfig file and context that `kubectl` accepts, or run inside the cluster with a service account",
         ) from error

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from sliceward.remediations.action import Target
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, WORKLOAD, Kind, Object, Ports
-from sliceward.topology.ids import GangId, HostId, PartId
 from sliceward.topology.reading import read_fleet
 from tests.builders import NOW, FleetBuilder, a_fleet, gang_id, host_id
 from tests.fakes.cluster import FakeCluster
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from sliceward.remediations.action import Action
     from sliceward.remediations.ports import Progress
+    from sliceward.topology.ids import GangId, HostId, PartId
 
 INCIDENT = "inc-0a1b2c3d4e"
 LLM = gang_id("llm")

@@ -27,13 +27,14 @@ from sliceward.playbooks.record import BadRecord, incident_row
 from sliceward.topology.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from sliceward.daemons.coordinator.coordinator import Coordinator
     from sliceward.daemons.coordinator.tokens import Tokens
     from sliceward.daemons.coordinator.views import Row, Sight
     from sliceward.playbooks.incident import Incident
 
+_SERVED = frozenset({".html", ".js", ".mjs", ".css", ".svg", ".png", ".ico", ".woff2"})
 PAGE = Path(__file__).parent.parent / "web"
 
 _LISTS: Mapping[str, Callable[[Sight], list[Row]]] = {
@@ -82,16 +83,10 @@ class Api:
                 web.get(f"{api}/audit", self.audit),
             ]
         )
-        if (PAGE / "index.html").is_file():
-            app.router.add_get("/", self.page)
-            app.router.add_static("/", PAGE, follow_symlinks=False)
+        app.add_routes(_page_routes())
         return app
 
     # ── reads ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def page(self, _request: web.Request) -> web.StreamResponse:
-        """Give the page."""
-        return web.FileResponse(PAGE / "index.html")
 
     async def fleet(self, _request: web.Request) -> web.Response:
         """Give the ``Fleet``."""
@@ -228,6 +223,21 @@ class Api:
             return await read(filters, after=after, limit=limit)
         except Refused as error:
             raise Problem(400, "BadRequest", str(error), "See docs/api.md") from None
+
+
+def _page_routes() -> list[web.RouteDef]:
+    """Give one route a file of the page, so that no other path ever reaches the disk."""
+    files = {f"/{file.relative_to(PAGE).as_posix()}": file for file in sorted(PAGE.rglob("*")) if file.suffix in _SERVED}
+    if "/index.html" in files:
+        files["/"] = files["/index.html"]
+    return [web.get(path, _file(file)) for path, file in files.items()]
+
+
+def _file(file: Path) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def given(_request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(file)
+
+    return given
 
 
 def _each(rows: Iterable[Mapping[str, Any]], shown: Callable[[Mapping[str, Any]], Row]) -> list[Row]:

@@ -217,7 +217,7 @@ def _closed(cursor: str) -> str:
 
 def _opened(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise Problem(
             400, "BadRequest", f"cursor {cursor!r} is not one of ours", "Take it from 'next' of the page before"

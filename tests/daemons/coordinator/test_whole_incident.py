@@ -38,6 +38,7 @@ spec:
   mode: Enforce
   trigger: {findings: [{kinds: [ChipLost]}]}
   correlate: {settle: 2s}
+  budget: {hosts: {cluster: 64}}
   steps:
   - {name: mark, action: domain.mark}
   - {name: repair, action: host.repair, phase: repairing, timeout: 1h, with: {poll: 1s}}

@@ -166,7 +166,8 @@ def _about(incident: Incident, run: Run) -> Incident:
 
 
 def _held(incident: Incident, decision: Decision, hold: Hold) -> Turn:
-    observing = hold.needs is Needs.HUMAN and decision.mode == Mode.OBSERVE.value and decision.playbook != ""
+    chosen = any(one.matched and one.playbook == decision.playbook for one in decision.candidates)
+    observing = chosen and hold.needs is Needs.HUMAN and decision.mode == Mode.OBSERVE.value
     phase = {Needs.NOTHING: Phase.HELD, Needs.APPROVAL: Phase.WAITING_FOR_APPROVAL, Needs.HUMAN: Phase.HANDED_OVER}[hold.needs]
     run = decision.run
     if run is not None and run.open:

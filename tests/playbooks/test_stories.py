@@ -1,0 +1,259 @@
+"""Whole stories of shipped playbooks on values: what is called, in which order, and how each ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks import turn as turns
+from sliceward.playbooks.incident import How, Needs, Phase
+from sliceward.playbooks.run import Ending
+from sliceward.remediations.outcome import Done, Failed, Wait
+from sliceward.remediations.page import PageEvent
+from sliceward.topology.errors import Refused
+from sliceward.topology.ids import HostId
+from tests.builders import NOW, a_fleet, gang_id
+from tests.playbooks.stage import OBSERVED, Stage, a_finding, chip, inner_link, outer_link, seconds
+
+MOVE = [
+    "evidence.keep", "gang.plan", "domain.mark", "gang.checkpoint", "gang.suspend", "gang.end_dead", "gang.wait_gone",
+    "gang.place", "gang.resume", "gang.verify", "host.repair", "host.burn_in", "domain.give_back",
+]  # fmt: skip
+
+
+def link_down() -> Stage:
+    return Stage().see(a_finding(Kind.ICI_LINK_DOWN, inner_link(), gang=gang_id("llm")))
+
+
+@pytest.mark.parametrize(
+    ("finding", "playbook"),
+    [
+        (a_finding(Kind.ICI_LINK_DOWN, inner_link()), "ici-link-in-cube"),
+        (a_finding(Kind.ICI_LINK_DEGRADED, inner_link()), "ici-link-in-cube"),
+        (a_finding(Kind.HOST_LOST, HostId("c1", "cube-0-host-03")), "host-or-chip-lost"),
+        (a_finding(Kind.CHIP_LOST, chip("cube-0-host-03", 2)), "host-or-chip-lost"),
+        (a_finding(Kind.HBM_UNCORRECTABLE, chip("cube-0-host-03", 2)), "uncorrectable-memory"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.kind,
+)
+def test_a_sick_part_inside_a_cube_leads_to_a_move_a_repair_and_a_clean_end(finding, playbook):
+    stage = Stage().see(finding).until("gang.wait_gone")
+    stage.become(State.UNKNOWN)  # the job that reported it is gone
+    stage.play()
+    assert stage.actions == MOVE
+    assert stage.incident.playbook == playbook
+    assert stage.incident.how is How.HEALED
+    assert [page.event for page in stage.pages] == [PageEvent.TRIGGER, PageEvent.RESOLVE]
+    assert {page.dedup_key for page in stage.pages} == {stage.incident.id}
+    assert not any(host.our_marks for host in stage.fleet.hosts.values())
+
+
+def test_the_whole_cube_of_the_fault_is_marked_and_no_other_host():
+    stage = link_down().until("gang.checkpoint")
+    marked = {host.id for host in stage.fleet.hosts.values() if host.our_marks}
+    assert marked == set(stage.incident.domain) == {HostId("c1", f"cube-0-host-{n:02}") for n in range(16)}
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        a_finding(Kind.ICI_LINK_DOWN, outer_link()),
+        a_finding(Kind.CHIP_THROTTLED, chip("cube-0-host-00")),
+        a_finding(Kind.DEVICE_OCCUPIED, chip("cube-0-host-00")),
+        a_finding(Kind.TELEMETRY_LOST, HostId("c1", "cube-0-host-00")),
+        a_finding(Kind.AGENT_UNWELL, HostId("c1", "cube-0-host-00")),
+        a_finding(Kind.COLLECTIVE_STUCK, gang_id("llm")),
+        a_finding(Kind.MEMORY_ERRORS_RISING, chip("cube-0-host-00")),
+        a_finding(Kind.PCIE_AER_STORM, chip("cube-0-host-00")),
+        a_finding(Kind.IDENTITY_CONFLICT, HostId("c1", "cube-0-host-00")),
+    ],
+    ids=lambda finding: finding.kind,
+)
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+def test_what_is_no_reason_to_drain_is_named_kept_and_handed_over(finding, mode):
+    stage = Stage(book=OBSERVED) if mode == "Observe" else Stage()
+    stage.see(finding).play(20, seconds(30))
+    assert stage.actions == ["evidence.keep", "human.hand_over"]
+    assert (stage.incident.phase, stage.incident.needs) == (Phase.HANDED_OVER, Needs.HUMAN)
+    assert [page.event for page in stage.pages] == [PageEvent.TRIGGER]
+    assert stage.pages[0].facts["what a human must decide"]
+    stage.become(State.RESOLVED).play(3)
+    assert stage.incident.how is How.HANDED_OVER
+    assert [page.event for page in stage.pages] == [PageEvent.TRIGGER, PageEvent.RESOLVE]
+
+
+def test_a_kind_that_no_playbook_is_for_is_handed_to_a_human_and_never_acted_on():
+    book = type(OBSERVED)()
+    stage = Stage(book=book).see(a_finding(Kind.HOST_LOST, HostId("c1", "cube-0-host-00"))).play(30)
+    assert stage.actions == []
+    assert stage.incident.needs is Needs.HUMAN
+    assert "no playbook" in stage.pages[0].facts["what a human must decide"]
+
+
+def test_in_observe_a_moving_playbook_changes_nothing_and_says_what_it_would_do():
+    stage = Stage(book=OBSERVED).see(a_finding(Kind.ICI_LINK_DOWN, inner_link())).play(30)
+    assert stage.actions == []
+    assert stage.incident.phase is Phase.OBSERVING
+    assert "mode Observe" in stage.incident.why
+
+
+def test_a_spare_cube_without_a_gang_is_marked_repaired_and_given_back():
+    stage = Stage().see(a_finding(Kind.CHIP_LOST, chip("cube-3-host-05"))).play()
+    assert stage.actions == ["evidence.keep", "domain.mark", "host.repair", "host.burn_in", "domain.give_back"]
+    stage.become(State.RESOLVED).play(3)
+    assert stage.incident.how is How.HEALED
+
+
+def test_a_fault_that_resolves_before_anything_irreversible_is_given_back_and_closed():
+    stage = link_down().until("gang.checkpoint")
+    stage.become(State.RESOLVED).play()
+    assert "gang.suspend" not in stage.actions
+    assert stage.actions[-1] == "domain.give_back"
+    assert stage.incident.how is How.RESOLVED_ITSELF
+    assert not any(host.our_marks for host in stage.fleet.hosts.values())
+
+
+def test_a_fault_that_resolves_after_something_irreversible_is_finished():
+    stage = link_down().until("gang.suspend")
+    stage.become(State.RESOLVED).play()
+    assert stage.actions == MOVE
+    assert stage.incident.how is How.HEALED
+
+
+def test_a_fault_that_resolves_while_it_settles_is_closed_without_a_page():
+    stage = link_down().play(3)
+    stage.become(State.RESOLVED).play(3)
+    assert stage.incident.how is How.RESOLVED_ITSELF
+    assert stage.pages == []
+
+
+def test_a_plan_that_does_not_fit_marks_nothing_and_asks_a_human():
+    stage = link_down()
+    stage.answer = lambda call: Failed("no cube is free") if call.step.action == "gang.plan" else Done("done")
+    stage.play()
+    assert stage.actions == ["evidence.keep", "gang.plan", "gang.resume"]
+    assert stage.incident.needs is Needs.HUMAN
+    assert "no cube is free" in stage.incident.why
+    assert [page.delivery_id.rpartition("-")[2] for page in stage.pages] == ["open", "over"]
+
+
+def test_a_failure_after_the_mark_and_before_the_move_takes_the_mark_back():
+    stage = link_down()
+    stage.answer = lambda call: Failed("API said no") if call.step.action == "gang.suspend" else Done("done")
+    stage.play()
+    # The suspension was tried, so what it did is unknown: the gang is made to run, and the sick cube stays marked.
+    assert stage.actions[-2:] == ["gang.suspend", "gang.resume"]
+    assert stage.incident.needs is Needs.HUMAN
+    assert any(host.our_marks for host in stage.fleet.hosts.values())
+    stage.become(State.RESOLVED).play()
+    assert stage.actions[-1] == "domain.give_back"
+    assert stage.incident.how is How.HANDED_OVER
+
+
+def test_a_failed_repair_leaves_the_mark_and_a_human_until_the_fault_is_gone():
+    stage = link_down()
+    stage.answer = lambda call: Failed("no spare parts") if call.step.action == "host.repair" else Done("done")
+    stage.play()
+    assert stage.run.ending is Ending.HANDED_OVER
+    assert any(host.our_marks for host in stage.fleet.hosts.values())
+    assert stage.incident.open
+    stage.become(State.RESOLVED).play()
+    assert stage.actions.count("host.repair") == 1
+    assert stage.incident.how is How.HANDED_OVER
+    assert not any(host.our_marks for host in stage.fleet.hosts.values())
+
+
+def test_a_playbook_that_failed_is_not_tried_again_by_itself():
+    stage = link_down()
+    stage.answer = lambda call: Failed("no") if call.step.action == "gang.plan" else Done("done")
+    stage.play(300, seconds(60))
+    assert stage.actions.count("gang.plan") == 1
+
+
+def test_a_person_can_stop_a_run_and_what_can_be_taken_back_is():
+    stage = link_down().until("gang.suspend")
+    stage.save(turns.abort(stage.incident, stage.run, by="ada", reason="maintenance", now=stage.now))
+    stage.play()
+    assert stage.actions[-2:] == ["gang.resume", "domain.give_back"]
+    assert "host.repair" not in stage.actions
+    assert stage.incident.open
+    assert stage.incident.needs is Needs.HUMAN
+    stage.become(State.RESOLVED).play(3)
+    assert stage.incident.how is How.ABORTED
+
+
+def test_an_incident_is_aborted_once():
+    stage = link_down().play(15)
+    stage.save(turns.abort(stage.incident, stage.run, by="ada", reason="", now=stage.now))
+    with pytest.raises(Refused, match="aborted by ada"):
+        turns.abort(stage.incident, None, by="bob", reason="", now=stage.now)
+
+
+def test_a_time_out_is_told_as_unknown_and_goes_on_where_the_playbook_says_so():
+    stage = link_down()
+    stage.answer = lambda call: Wait(seconds(5), "no answer yet") if call.step.action == "gang.checkpoint" else Done("done")
+    stage.play(200, seconds(5))
+    assert "unknown" in next(s.text for s in stage.run.steps if s.action == "gang.checkpoint")
+    assert "gang.suspend" in stage.actions
+
+
+def test_a_run_past_its_own_time_goes_to_a_human():
+    stage = link_down()
+    stage.answer = lambda call: Wait(seconds(3600), "still repairing") if call.step.action == "host.repair" else Done("done")
+    stage.play(60).play(40, seconds(3600))
+    assert stage.run.ending is Ending.HANDED_OVER
+
+
+def test_what_fires_on_after_healing_goes_to_a_human_and_is_not_repaired_in_circles():
+    stage = link_down().play(40).play(60, seconds(60))
+    assert stage.actions.count("host.repair") == 1
+    assert stage.incident.needs is Needs.HUMAN
+    assert "still firing" in stage.incident.why
+
+
+def test_the_incident_of_a_healed_fault_stays_open_while_our_mark_is_seen():
+    stage = link_down()
+    stage.happen = lambda call, run: Stage.happen(stage, call, run) if call.step.action == "domain.mark" else None
+    stage.until("domain.give_back").become(State.RESOLVED).play(10)
+    assert stage.incident.open
+    assert stage.incident.closed is None
+
+
+def test_a_fault_of_another_kind_on_a_handed_over_part_gets_its_own_playbook():
+    part = chip("cube-0-host-00")
+    stage = Stage().see(a_finding(Kind.CHIP_THROTTLED, part)).play(50)
+    assert stage.incident.playbook == "throttled"
+    stage.see(a_finding(Kind.CHIP_LOST, part, since=NOW + seconds(50))).play()
+    assert stage.incident.playbook == "host-or-chip-lost"
+    assert "domain.give_back" in stage.actions
+
+
+def test_a_gang_that_nobody_runs_is_not_woken():
+    fleet = a_fleet().with_gang("llm").on("cube-0").suspended("llm")
+    stage = Stage(fleet).see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00"), gang=gang_id("llm"))).play()
+    assert not [action for action in stage.actions if action.startswith("gang.")]
+
+
+def test_every_step_resumes_exactly_after_a_crash_before_its_answer():
+    whole = link_down().until("gang.wait_gone").become(State.UNKNOWN).play()
+    for crash_at in range(len(MOVE)):
+        stage = link_down()
+        perform, lost = stage.perform, []
+
+        def crashing(name, call, *, stage=stage, perform=perform, lost=lost, crash_at=crash_at):
+            if len(stage.calls) == crash_at and not lost:
+                lost.append(call.operation)  # called, and the answer was lost with the process
+                stage.calls.append((name, call.step.action))
+                return
+            perform(name, call)
+
+        stage.perform = crashing
+        stage.until("gang.wait_gone" if crash_at > 6 else MOVE[min(crash_at + 1, 6)])
+        if crash_at >= 6:
+            stage.become(State.UNKNOWN)
+        stage.until("gang.wait_gone").become(State.UNKNOWN).play()
+        assert stage.incident.how is whole.incident.how, MOVE[crash_at]
+        again = [action for place, action in enumerate(stage.actions) if place != crash_at]
+        assert again == MOVE, "the lost step is asked again, and no other"
+        operations = [f"{stage.run.id}.{n}" for n in range(len(MOVE))]
+        assert lost[0] == operations[crash_at]

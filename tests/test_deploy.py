@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.cli.main import COMMANDS
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
 from sliceward.daemons.settings import load
@@ -85,6 +86,19 @@ def test_the_coordinators_file_is_one_that_it_reads(tmp_path: Path) -> None:
     assert settings.clusters[0].name == of_kind("ConfigMap")["sliceward"]["data"]["SLICEWARD_CLUSTER"]
     ports = {port["containerPort"] for _, spec in pod_specs() for box in spec["containers"] for port in box.get("ports", ())}
     assert settings.api.port in ports
+
+
+def test_the_agents_variables_make_a_configuration() -> None:
+    agent = of_kind("DaemonSet")["sliceward-agent"]["spec"]["template"]["spec"]["containers"][0]
+    environ = {
+        **of_kind("ConfigMap")["sliceward"]["data"],
+        **{given["name"]: given.get("value", "a-node") for given in agent["env"]},
+    }
+    settings = load(AgentSettings, file=None, environ=environ)
+    assert settings.node == "a-node"
+    assert settings.listen is not None
+    assert settings.listen.port == agent["livenessProbe"]["httpGet"]["port"]
+    assert str(settings.state) in {mount["mountPath"] for mount in agent["volumeMounts"]}
 
 
 def rights(role: str) -> set[tuple[str, str, str]]:

@@ -57,7 +57,7 @@ def job_problems(new: Json, old: Json | None) -> Iterator[Cause]:
         )
         if spec.get(name) != before.get(name) and not elastic:
             yield invalid_value(f"spec.{name}", _short(spec.get(name)), _IMMUTABLE)
-    open_now = bool(before.get("suspend") and spec.get("suspend"))
+    open_now = bool(before.get("suspend"))
     if _fixed_template(spec["template"], open_now=open_now) != _fixed_template(before["template"], open_now=open_now):
         yield invalid_value("spec.template", _short(spec["template"]), _IMMUTABLE)
 

@@ -5,7 +5,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types layers coverage bench lock docs clean
 
-PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+# The first that starts and is new enough: a name on PATH may be a stub that only says where Python is not.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 # .types/sliceward links to this folder: with it on the path, sliceward.* is found also where nothing is installed.
 export PYTHONPATH := $(CURDIR)/.types
 RUN := .venv/bin/python
@@ -18,7 +20,7 @@ help:
 .venv: .venv/.locked .venv/.installed
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sliceward needs Python 3.11 or newer; set PYTHON=")'
+	@test -n "$(PYTHON)" || { echo "sliceward needs Python 3.11 or newer: install it, or name it with PYTHON=" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/.locked: requirements/dev.txt | .venv/bin/python

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+VERSION = version()
 _ASKS_AT_START = 5
 _LEAST_PERIOD, _MOST_PERIOD = 0.2, 600.0
 _MOST_REQUESTS = 16
@@ -71,7 +72,7 @@ class Agent:
         self.says_good_bye = True
         self.bus: Bus | None = None
         self.rounds: Rounds | None = None
-        self._connect, self._start, self._version = connect, time.time(), version()
+        self._connect, self._start, self._version = connect, time.time(), VERSION
         self._names = override(settings.kubernetes.names, where="kubernetes.names")
         self._node = Node()
         self._pods = self._pod_list()

@@ -6,6 +6,7 @@ reaches; in a test or a fake root the same file is an ordinary one that grows.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -44,6 +45,7 @@ class Pattern:
     example: str
 
 
+@functools.cache
 def shipped_patterns() -> tuple[Pattern, ...]:
     """Give the patterns that come with sliceward."""
     file = resources.files(__package__).joinpath("kernel_log.yaml")

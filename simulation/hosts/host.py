@@ -52,10 +52,13 @@ class SimulatedHost:
         """Where this host's agent listens to reporters."""
         return self.folder / "run/sliceward/reporter.sock"
 
-    def agent_configuration(self, *, cluster: str, broker: str, period: str = "1s") -> dict[str, Any]:
-        """Give the agent's configuration file for this host, as a mapping."""
+    def agent_configuration(self, *, cluster: str, broker: str, period: str = "1s", slow: str = "5s") -> dict[str, Any]:
+        """Give the agent's configuration file for this host, as a mapping.
+
+        ``slow``: time between two reads of libtpu and of the device plugin, which cost most.
+        """
         metrics, plugin = self.ports
-        floor = {"floor": period}
+        floor, gentle = {"floor": period}, {"floor": slow}
         return {
             "cluster": cluster,
             "node": self.state.node,
@@ -68,8 +71,8 @@ class SimulatedHost:
             "state": str(self.folder / "var/lib/sliceward"),
             "sources": {
                 "root": str(self.folder),
-                "libtpu": {"targets": [self.address], "ports": [metrics], **floor},
-                "device_plugin": {"url": f"http://{self.address}:{plugin}/metrics", **floor},
+                "libtpu": {"targets": [self.address], "ports": [metrics], **gentle},
+                "device_plugin": {"url": f"http://{self.address}:{plugin}/metrics", **gentle},
                 "host": floor,
                 "holders": floor,
                 "reporter": {"socket": str(self.socket)},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sliceward.topology.generations import Generation
 
 BUSY_PERCENT = 93.0
+UNUSABLE = 10  # link score at which libtpu calls a link unusable
 _GIB = 1 << 30
 
 
@@ -70,6 +71,11 @@ class HostState:
     slice_error: str = ""
     is_dead: bool = False
     is_stuck: bool = False
+
+    @property
+    def can_step(self) -> bool:
+        """Whether a gang with a member here can end a step: no dead link, no lost chip, not dead, not stuck."""
+        return not (self.is_dead or self.is_stuck or self.missing or any(score >= UNUSABLE for score in self.links.values()))
 
     def duty_cycle(self, chip: int) -> float:
         """Give how busy a chip is, in percent: a throttled one is busier for the same work."""

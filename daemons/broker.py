@@ -36,7 +36,8 @@ class _TidyBroker(Broker):  # type: ignore[misc] # amqtt ships no types
             await super().stream_connected(reader, writer, listener_name)
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
+            # The task ends here either way, and asyncio 3.11 logs a connection whose task was cancelled as an error.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
     async def farewell(self) -> None:

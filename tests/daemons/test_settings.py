@@ -169,7 +169,8 @@ def test_the_schema_accepts_what_load_accepts_and_refuses_what_it_refuses(tmp_pa
     load(_Daemon, file=_file(tmp_path, text), environ={})
     jsonschema.validate(yaml.safe_load(text), schema(_Daemon))
     json.dumps(schema(_Daemon))
-    for wrong in ({"stroe": {}}, {"key": "plain"}, {"store": {"busy": "3"}}):
+    mistakes: list[dict[str, object]] = [{"stroe": {}}, {"key": "plain"}, {"store": {"busy": "3"}}]
+    for wrong in mistakes:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema(_Daemon))
 

@@ -225,7 +225,8 @@ class _Bad:
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         if any(self.bad_for in host.name for host in target.domain):
             raise ZeroDivisionError("a mistake of ours")
-        return await self.real(target, ports)
+        answer: Outcome = await self.real(target, ports)
+        return answer
 
 
 async def test_an_incident_that_raises_is_set_aside_by_name_and_the_others_go_on(world: World) -> None:

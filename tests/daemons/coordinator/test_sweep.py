@@ -1,0 +1,114 @@
+"""Every mark of ours has an open incident; an orphaned one is given back, and nobody else's is touched."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks.load import load_book
+from sliceward.playbooks.schema import Mode
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.remediations.ports import NODE
+from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.names import NAMES
+from tests.daemons.coordinator.bench import World, a_bench, the_fleet
+from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, marked, some_rounds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.daemons.coordinator.bench import Bench
+
+HOST = "cube-3-host-02"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path, actions=ACTIONS)
+    world.book = load_book({"repair-chip.yaml": PLAYBOOK}, ACTIONS, modes=Mode.OBSERVE)
+    world.fill(the_fleet())
+    return world
+
+
+def mark(world: World, incident: str, host: str = HOST) -> None:
+    ours = {"key": NAMES.out_of_service, "value": incident, "effect": "NoSchedule"}
+    theirs = {"key": "team/x", "value": "y", "effect": "NoExecute"}
+    world.cluster.edit(NODE, host, {"spec": {"taints": [theirs, ours]}})
+
+
+async def an_incident_that_is_over(bench: Bench) -> str:
+    bench.world.tell(bench.world.finding(PART, Kind.CHIP_LOST))
+    await bench.round()
+    bench.world.clock.pass_(5)
+    bench.world.tell(bench.world.finding(PART, Kind.CHIP_LOST, State.RESOLVED))
+    await bench.round()
+    (row,) = (await bench.coordinator.store.history.incidents({"state": "closed"})).items
+    return str(row["id"])
+
+
+async def test_a_mark_of_a_closed_incident_is_given_back_at_once_and_told(world: World) -> None:
+    async with a_bench(world) as bench:
+        incident = await an_incident_that_is_over(bench)
+        mark(world, incident)
+        await bench.settle()
+        assert await bench.coordinator.sweep.round() == 1
+        assert marked(world) == set()
+        assert [taint["key"] for taint in world.cluster.see(NODE, HOST)["spec"]["taints"]] == ["team/x"]
+        (*_, entry) = (await bench.coordinator.store.history.entries({"incident": incident})).items
+        assert HOST in entry["text"]
+
+
+async def test_a_mark_of_an_open_incident_stays(world: World) -> None:
+    world.book = load_book({"repair-chip.yaml": PLAYBOOK}, ACTIONS)
+    async with a_bench(world) as bench:
+        world.tell(world.finding(PART, Kind.CHIP_LOST))
+        await some_rounds(bench, 5)
+        assert len(marked(world)) == 16
+        world.clock.pass_(100_000)
+        assert await bench.coordinator.sweep.round() == 0
+        assert len(marked(world)) == 16
+
+
+async def test_a_mark_of_an_incident_that_nobody_knows_waits_a_long_grace(world: World) -> None:
+    async with a_bench(world) as bench:
+        mark(world, "inc-lost")
+        await bench.settle()
+        assert await bench.coordinator.sweep.round() == 0
+        world.clock.pass_(timedelta(minutes=11).total_seconds())
+        assert await bench.coordinator.sweep.round() == 1
+        assert marked(world) == set()
+
+
+async def test_an_open_incident_about_the_host_keeps_even_a_mark_that_nobody_knows(world: World) -> None:
+    async with a_bench(world) as bench:
+        world.tell(world.finding(PART, Kind.CHIP_LOST))
+        await bench.round()
+        mark(world, "inc-lost")
+        await bench.settle()
+        for _ in range(3):
+            assert await bench.coordinator.sweep.round() == 0
+            world.clock.pass_(timedelta(minutes=11).total_seconds())
+
+
+@pytest.mark.parametrize("error", [Retry("no answer"), Refused("forbidden")])
+async def test_what_cannot_be_given_back_is_shown_and_tried_again(world: World, error: Exception) -> None:
+    async with a_bench(world) as bench:
+        mark(world, await an_incident_that_is_over(bench))
+        await bench.settle()
+        world.cluster.fail("patch", NODE, error=error)
+        sweep = bench.coordinator.sweep
+        assert await sweep.round() == 0
+        assert any(HOST in name for name in sweep.loop.set_aside)
+        assert await sweep.round() == 1
+        assert sweep.loop.set_aside == {}
+
+
+async def test_a_pause_does_not_stop_giving_back(world: World) -> None:
+    async with a_bench(world) as bench:
+        mark(world, await an_incident_that_is_over(bench))
+        await bench.coordinator.pause("storm", by="ann")
+        await bench.settle()
+        assert await bench.coordinator.sweep.round() == 1

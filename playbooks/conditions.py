@@ -112,8 +112,7 @@ class Condition:
         """Give True, False or the error, with the inputs that were read."""
         read = {name: inputs[name] for name in self.reads if name in inputs}
         try:
-            found = self.value(inputs)
-            value: bool | str = found if isinstance(found, bool) else f"error: gives {found!r}, not true or false"
+            value: bool | str = bool(self.value(inputs))
         except ValueError as error:
             value = f"error: {error}"
         return Evaluated(self.name, self.expression, value, read)

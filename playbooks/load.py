@@ -194,7 +194,9 @@ def _validated(read: yaml_text.Text) -> Document:
     try:
         return Document.model_validate(read.value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        # A key that does not exist explains one that is missing better than the other way round.
+        found = error.errors(include_url=False, include_context=False)
+        first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         loc = tuple(step for step in first["loc"] if not str(step).startswith(("function-", "is-instance")))
         hint = "See `sliceward playbook lint --schema` for the form"
         if first["type"] == "extra_forbidden" and loc:

@@ -127,7 +127,7 @@ def _bound(value: object) -> object:
     return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Limit = Annotated[Bound, BeforeValidator(_bound)]
+Limit = Annotated[Bound, BeforeValidator(_bound, json_schema_input_type=int | Bound)]
 
 
 class Level(_Strict):

@@ -74,8 +74,8 @@ def read(text: str, where: str) -> Text:
     """Read one YAML document. Raises `Misconfigured` with file and line."""
     if len(text) > LARGEST:
         raise Misconfigured(where, f"has {len(text)} characters, more than {LARGEST}", "Look whether it is a playbook")
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         return Text(where, None if node is None else loader.construct_document(node), node)
     except yaml.MarkedYAMLError as error:
@@ -84,5 +84,3 @@ def read(text: str, where: str) -> Text:
         raise Misconfigured(f"{where}{line}", str(error.problem or error.context), "Correct the YAML on that line") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Misconfigured(where, f"is no YAML: {error}", "Correct the file") from None
-    finally:
-        loader.dispose()

@@ -90,7 +90,7 @@ def entries() -> list[Any]:
     catalogues: Mapping[str, tuple[Mapping[str, Any], str]] = {
         "actions": (ACTIONS, "actions/{name}.md"),
         "gangs": (GANG_KINDS, ""),
-        "pagers": (PAGERS, ""),
+        "pagers": (PAGERS, "pagers/{name}.md"),
         "providers": (PROVIDERS, ""),
         "sources": (SOURCES, ""),
     }
@@ -98,15 +98,16 @@ def entries() -> list[Any]:
     for kind, (catalogue, page) in catalogues.items():
         for name, entry in catalogue.items():
             module = f"sliceward.daemons.sources.{name}" if kind == "sources" else _module_of(entry)
-            found.append(pytest.param(module, page.format(name=name), id=f"{kind}-{name}"))
+            found.append(pytest.param(module, name, page.format(name=name), id=f"{kind}-{name}"))
     return found
 
 
-@pytest.mark.parametrize(("module", "page"), entries())
-def test_each_catalogue_entry_has_its_test_file_and_page(module: str, page: str) -> None:
-    *folders, name = module.split(".")[1:]
-    beside = ROOT.joinpath("tests", *folders)
-    assert (beside / f"test_{name}.py").exists(), f"add tests/{'/'.join(folders)}/test_{name}.py"
+@pytest.mark.parametrize(("module", "name", "page"), entries())
+def test_each_catalogue_entry_has_its_test_and_page(module: str, name: str, page: str) -> None:
+    mine = Path(__file__).resolve()
+    tests = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py") if file != mine]
+    called = re.compile(rf"\b{re.escape(module)}\b|[\"']{re.escape(name)}[\"']")
+    assert any(called.search(text) for text in tests), f"no test names {module} or {name!r}"
     assert not page or (DOCS / page).exists(), "run `make docs`"
 
 

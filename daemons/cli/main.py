@@ -38,12 +38,8 @@ COMMANDS: Mapping[str, Entry] = {
     "coordinator": Entry(f"{_DAEMONS}.coordinator.command:command", "Turn findings into healing (one per fleet).", "coordinator"),
     "all-in-one": Entry(f"{_DAEMONS}.all_in_one:command", "Watcher, coordinator and broker in one process.", "demo"),
     "demo": Entry(f"{_DAEMONS}.demo_command:command", "A simulated fleet, a fault, and the healing of it.", "demo"),
-    "check": Entry(
-        f"{_CLI}.check:check", "Say line by line what is reachable, and what to do about what is not.", "coordinator"
-    ),
-    "get": Entry(
-        f"{_CLI}.get:get", "List incidents, findings, hosts, cubes, slices, gangs, links, quota, pages.", "coordinator"
-    ),
+    "check": Entry(f"{_CLI}.check:check", "Say line by line what is reachable, and what to do about what is not.", "coordinator"),
+    "get": Entry(f"{_CLI}.get:get", "List incidents, findings, hosts, cubes, slices, gangs, links, quota, pages.", "coordinator"),
     "describe": Entry(f"{_CLI}.describe:describe", "Show one thing and everything that is known about it.", "coordinator"),
     "explain": Entry(f"{_CLI}.describe:explain", "Tell why sliceward did, or did not, from the record alone.", "coordinator"),
     "approve": Entry(f"{_CLI}.act:approve", "Let a waiting incident go on.", "coordinator"),
@@ -51,9 +47,7 @@ COMMANDS: Mapping[str, Entry] = {
     "pause": Entry(f"{_CLI}.act:pause", "Stop all harm; healing goes on.", "coordinator"),
     "resume": Entry(f"{_CLI}.act:resume", "End a pause.", "coordinator"),
     "playbook": Entry(f"{_CLI}.playbook:playbook", "Lint playbooks, or plan what they would do.", "coordinator"),
-    "config": Entry(
-        f"{_CLI}.config:config", "Print a daemon's configuration schema, or check a file against it.", "coordinator"
-    ),
+    "config": Entry(f"{_CLI}.config:config", "Print a daemon's configuration schema, or check a file against it.", "coordinator"),
 }
 
 

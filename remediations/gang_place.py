@@ -61,6 +61,8 @@ class PlaceGang:
 
 async def _place(found: hurt.Hurt, target: Target, ports: Ports) -> Outcome:
     facts: Mapping[str, Any] = target.facts
+    if not found.kind.templates(found.owner):
+        return Failed(f"no pod template of {found.id} asks for {NAMES.tpu_resource}: there is nothing to place")
     if not facts.get("planned_hosts"):
         return Failed("no plan to place the gang by (gang.plan comes first)")
     unfit = await _unfit(found, facts, ports)

@@ -65,4 +65,6 @@ def _running(found: hurt.Hurt, target: Target) -> Done:
         note = {}
     if isinstance(note, dict) and note.get("incident") == target.incident:
         return Done(f"{found.id} is resumed", {"resumed_at": str(note.get("at", target.now.isoformat()))})
+    if not target.facts.get("suspended"):
+        return Done(f"{found.id} runs: this incident has not suspended it", {})
     return Done(f"{found.id} was resumed by somebody else", {"resumed_at": target.started.isoformat()})

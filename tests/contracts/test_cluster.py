@@ -15,7 +15,7 @@ import pytest
 import sliceward.remediations.kubernetes.cluster as adapter
 import sliceward.remediations.kubernetes.mirror as adapter_mirror
 from sliceward.remediations.kubernetes import connect
-from sliceward.remediations.ports import JOBSET, NODE, POD, Cluster, Kind, Object
+from sliceward.remediations.ports import EVENT, JOBSET, NODE, POD, Cluster, Kind, Object
 from sliceward.topology.errors import Conflict, Refused, Retry
 from tests.fakes.cluster import FakeCluster
 
@@ -202,6 +202,22 @@ async def test_field_selectors_find_the_pods_of_a_node(cluster: MirroringCluster
     assert [item["metadata"]["name"] for item in found] == [f"{name}-a"]
     for pod in ("a", "b"):
         await cluster.delete(POD, f"{name}-{pod}", NAMESPACE, grace=timedelta())
+
+
+async def test_events_are_found_by_what_they_are_about(cluster: MirroringCluster, name: str) -> None:
+    for about in (name, f"{name}-other"):
+        event = _body("events.k8s.io/v1", "Event", f"{about}.1") | {
+            "regarding": {"kind": "Node", "name": about, "apiVersion": "v1"},
+            "eventTime": "2026-09-01T12:00:00.000000Z",
+            "reportingController": "sliceward.dev/test",
+            "reportingInstance": "t",
+            "action": "Test",
+            "reason": "Test",
+            "type": "Normal",
+        }
+        await cluster.create(EVENT, event, NAMESPACE)
+    found = await cluster.list(EVENT, fields=f"regarding.name={name}")
+    assert [item["regarding"]["name"] for item in found] == [name]
 
 
 async def test_a_long_list_comes_whole(cluster: MirroringCluster, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,14 @@ async def test_without_a_plan_nothing_is_placed() -> None:
     failed(await scene.act(PLACE))
 
 
+async def test_a_gang_without_a_template_that_asks_for_tpus_is_not_placed() -> None:
+    scene = await _planned()
+    owner = scene.owner()
+    owner["spec"]["replicatedJobs"] = []
+    scene.cluster.put(JOBSET, owner)
+    assert "nothing to place" in failed(await scene.act(PLACE)).why
+
+
 async def test_a_planned_host_that_is_lost_meanwhile_makes_a_new_plan() -> None:
     scene = await _planned(a_fleet().with_cubes(5).with_gang("llm", slices=2).on("cube-0", "cube-1"))
     lost = next(name for name in scene.facts["planned_hosts"] if not name.startswith("cube-1"))

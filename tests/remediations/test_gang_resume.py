@@ -54,6 +54,8 @@ async def test_a_lost_answer_is_found_out_and_the_time_of_the_resume_is_kept() -
 
 async def test_a_gang_that_somebody_else_resumed_is_running() -> None:
     scene = a_scene()
+    assert "has not suspended" in done(await scene.act(RESUME)).text
+    scene.facts["suspended"] = True
     assert "somebody else" in done(await scene.act(RESUME)).text
     scene.edit_owner({"metadata": {"annotations": {RESUMED_BY: "not json"}}})
     assert "somebody else" in done(await scene.act(RESUME)).text

@@ -87,3 +87,12 @@ async def test_a_gang_that_ended_or_was_deleted_needs_no_suspension() -> None:
     scene.cluster.drop(JOBSET, "llm", "default")
     scene.facts |= {"gang": str(scene.gang)}
     assert "no longer exists" in done(await scene.act(SUSPEND)).text
+
+
+async def test_a_workload_of_kueue_that_the_snapshot_does_not_show_yet_is_seen_before_the_write() -> None:
+    scene = a_scene()
+    target = scene.target()
+    owner = {"kind": "JobSet", "name": "llm", "uid": scene.owner()["metadata"]["uid"], "apiVersion": "x"}
+    scene.cluster.put(WORKLOAD, {"metadata": {"name": "w", "ownerReferences": [owner]}})
+    assert "workload w" in failed(await SUSPEND(target, scene.ports)).why
+    assert scene.cluster.writes == []

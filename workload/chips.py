@@ -84,7 +84,7 @@ def find_chips() -> Chips:
 
 
 def _entry(entry: Any) -> tuple[str, int, list[int]]:  # noqa: ANN401 (libtpu has no types)
-    def get(name: str) -> Any:  # noqa: ANN401
+    def get(name: str) -> Any:  # noqa: ANN401 (libtpu has no types)
         return entry[name] if isinstance(entry, dict) else getattr(entry, name)
 
     return str(get("hostname")), int(get("chip_index")), [int(part) for part in get("coordinates")]

@@ -58,7 +58,7 @@ class Connection:
             self._socket = None
             wait = _FIRST_WAIT if time.monotonic() - began > _LONGEST_WAIT else min(wait * 2, _LONGEST_WAIT)
             # Spread the hosts of a gang whose agents were all upgraded at once.
-            stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311
+            stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 (spreads calls over time, keeps no secret)
 
     def forget(self) -> None:
         """Drop the socket without a word to the agent: in a forked child it belongs to the parent."""

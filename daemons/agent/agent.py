@@ -147,7 +147,7 @@ class Agent:
         loop = self.loops.add("read", deadline=max(10.0, 5 * self.period))
         before: Round | None = None
         # Hosts that booted together must not speak together.
-        await asyncio.sleep(random.uniform(0, self.period))  # noqa: S311
+        await asyncio.sleep(random.uniform(0, self.period))  # noqa: S311 (spreads calls over time, keeps no secret)
         due = time.monotonic()
         while True:
             found = await rounds.read()
@@ -275,7 +275,7 @@ class Agent:
                     self._node.facts = await self._pods.node_facts(session)
                 except Retry as error:
                     log.warning("node unknown", node=settings.node, why=str(error))
-                    await asyncio.sleep(2.0**wait * random.uniform(0.25, 0.5))  # noqa: S311
+                    await asyncio.sleep(2.0**wait * random.uniform(0.25, 0.5))  # noqa: S311 (spreads calls over time, keeps no secret)
                 else:
                     return
 

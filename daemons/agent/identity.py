@@ -43,7 +43,7 @@ def identify(settings: AgentSettings, facts: NodeFacts, *, names: Names, start: 
     instance_id = settings.instance_id or told or facts.annotations.get(names.instance_id, "")
     boot_id = text_in(settings.sources.root / _BOOT_ID)
     label = facts.labels.get(names.host_index, "")
-    index = settings.index if settings.index is not None else int(label) if label.isdecimal() and len(label) <= 5 else None  # noqa: PLR2004
+    index = settings.index if settings.index is not None else int(label) if label.isdecimal() and len(label) <= 5 else None  # noqa: PLR2004 (five digits hold every index)
     problems = []
     if not instance_id:
         problems.append("no instance id: set instance_id, instance_id_file or SLICEWARD_INSTANCE_ID")

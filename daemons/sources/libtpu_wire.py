@@ -32,12 +32,12 @@ def list_request() -> Any:  # noqa: ANN401 (protobufs without types, here and be
     return pb.ListSupportedMetricsRequest()
 
 
-def names_in(answer: Any) -> frozenset[str]:  # noqa: ANN401
+def names_in(answer: Any) -> frozenset[str]:  # noqa: ANN401 (generated protobufs have no types)
     """Give the names that the process offers."""
     return frozenset(metric.metric_name for metric in answer.supported_metric)
 
 
-def metric_request(name: str) -> Any:  # noqa: ANN401
+def metric_request(name: str) -> Any:  # noqa: ANN401 (generated protobufs have no types)
     """Give the request for one metric."""
     return pb.MetricRequest(metric_name=name)
 
@@ -48,7 +48,7 @@ serialize_list_request = pb.ListSupportedMetricsRequest.SerializeToString
 read_list_answer = pb.ListSupportedMetricsResponse.FromString
 
 
-def values_by_device(answer: Any) -> dict[int, float]:  # noqa: ANN401
+def values_by_device(answer: Any) -> dict[int, float]:  # noqa: ANN401 (generated protobufs have no types)
     """Give device number -> value of a gauge; devices without a number are numbered as they come."""
     found: dict[int, float] = {}
     for place, metric in enumerate(answer.metric.metrics):
@@ -57,7 +57,7 @@ def values_by_device(answer: Any) -> dict[int, float]:  # noqa: ANN401
     return found
 
 
-def device_of(attribute: Any) -> int | None:  # noqa: ANN401
+def device_of(attribute: Any) -> int | None:  # noqa: ANN401 (generated protobufs have no types)
     """Give the device's number wherever this metric keeps it."""
     value = attribute.value
     match value.WhichOneof("attr"):
@@ -70,7 +70,7 @@ def device_of(attribute: Any) -> int | None:  # noqa: ANN401
             return None
 
 
-def attributes_of(attribute: Any) -> dict[str, str]:  # noqa: ANN401
+def attributes_of(attribute: Any) -> dict[str, str]:  # noqa: ANN401 (generated protobufs have no types)
     """Give the key-value list of a metric as text, also where there is a single key."""
     value = attribute.value
     if value.WhichOneof("attr") == "kvlist_attr":
@@ -78,12 +78,12 @@ def attributes_of(attribute: Any) -> dict[str, str]:  # noqa: ANN401
     return {attribute.key: _text(value)} if attribute.key else {}
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: Any) -> str:  # noqa: ANN401 (generated protobufs have no types)
     which = value.WhichOneof("attr")
     return "" if which is None else str(getattr(value, which))[:1000]
 
 
-def gauge_of(metric: Any) -> float:  # noqa: ANN401
+def gauge_of(metric: Any) -> float:  # noqa: ANN401 (generated protobufs have no types)
     """Give the number of a gauge or counter, NaN where it is none."""
     measure = metric.WhichOneof("measure")
     if measure not in ("gauge", "counter"):
@@ -98,7 +98,7 @@ def gauge_of(metric: Any) -> float:  # noqa: ANN401
         return math.nan
 
 
-def distributions_of(answer: Any) -> list[Distribution]:  # noqa: ANN401
+def distributions_of(answer: Any) -> list[Distribution]:  # noqa: ANN401 (generated protobufs have no types)
     """Give the exponential distributions of an answer, one a core."""
     found = []
     for metric in answer.metric.metrics:

@@ -124,7 +124,7 @@ class PodList:
                     loop.failed(str(error))
                     log.warning("pods unknown", node=self.node, why=str(error))
                 # Ten thousand agents that were started together must not ask together for ever after.
-                await asyncio.sleep(self.every * random.uniform(0.8, 1.2))  # noqa: S311
+                await asyncio.sleep(self.every * random.uniform(0.8, 1.2))  # noqa: S311 (spreads calls over time, keeps no secret)
 
     def session(self) -> aiohttp.ClientSession:
         """Give a session with this list's patience."""

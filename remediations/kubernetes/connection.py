@@ -61,7 +61,7 @@ async def _keep_token_fresh(loader: Any, configuration: Configuration) -> None: 
             return
 
 
-async def _load(configuration: Configuration, kubeconfig: str | Path | None, context: str | None) -> Any:  # noqa: ANN401
+async def _load(configuration: Configuration, kubeconfig: str | Path | None, context: str | None) -> Any:  # noqa: ANN401 (the library has no types)
     where = str(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
     in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     try:

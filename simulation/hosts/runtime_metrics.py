@@ -67,11 +67,11 @@ def _used(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (
     _per_device(metric, state, lambda chip: state.hbm_bytes(chip)[0])
 
 
-def _total(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401
+def _total(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     _per_device(metric, state, lambda chip: state.hbm_bytes(chip)[1])
 
 
-def _per_device(metric: Any, state: HostState, value: Callable[[int], int]) -> None:  # noqa: ANN401
+def _per_device(metric: Any, state: HostState, value: Callable[[int], int]) -> None:  # noqa: ANN401 (generated protobufs have no types)
     """Add one gauge a device: memory counts devices, of which a tpu7x chip has two."""
     devices = state.generation.devices_a_chip
     for device in range(state.chips * devices):
@@ -82,21 +82,21 @@ def _per_device(metric: Any, state: HostState, value: Callable[[int], int]) -> N
             one.gauge.as_int = value(device // devices) // devices
 
 
-def _duty(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401
+def _duty(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     _per_chip(metric, state, state.duty_cycle)
 
 
-def _bandwidth(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401
+def _bandwidth(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     _per_chip(metric, state, lambda chip: 0.0 if state.is_stuck else state.duty_cycle(chip) * 0.6)
 
 
-def _idle(metric: Any, state: HostState, now: float) -> None:  # noqa: ANN401
+def _idle(metric: Any, state: HostState, now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     job = state.job
     idle = 0.0 if job is None or job.step is None or state.is_stuck else max(0.0, now - job.stepped)
     _per_chip(metric, state, lambda _chip: idle)
 
 
-def _per_chip(metric: Any, state: HostState, value: Callable[[int], float]) -> None:  # noqa: ANN401
+def _per_chip(metric: Any, state: HostState, value: Callable[[int], float]) -> None:  # noqa: ANN401 (generated protobufs have no types)
     for chip in range(state.chips):
         if chip not in state.missing:
             one = metric.metrics.add()
@@ -105,13 +105,13 @@ def _per_chip(metric: Any, state: HostState, value: Callable[[int], float]) -> N
             one.gauge.as_double = value(chip)
 
 
-def _queue(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401
+def _queue(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     one = metric.metrics.add()
     _ordinal(one)
     one.gauge.as_int = 3 if state.is_stuck else 1
 
 
-def _execution(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401
+def _execution(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     steps = state.job.steps if state.job is not None else 0
     counts = [0] * (_BUCKETS + 2)
     counts[_EXECUTION_BUCKET] = steps * _EXECUTIONS_A_STEP
@@ -124,13 +124,13 @@ def _execution(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN
     buckets.num_finite_buckets, buckets.growth_factor, buckets.scale = _BUCKETS, _GROWTH, _SCALE
 
 
-def _ordinal(metric: Any) -> None:  # noqa: ANN401
+def _ordinal(metric: Any) -> None:  # noqa: ANN401 (generated protobufs have no types)
     for key, text in (("core_type", "tensorcore"), ("device_ordinal", "0")):
         entry = metric.attribute.value.kvlist_attr.attributes.add()
         entry.key, entry.value.string_attr = key, text
 
 
-def _slice_error(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401
+def _slice_error(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
     if not state.slice_error:
         return
     one = metric.metrics.add()

@@ -196,7 +196,7 @@ class Coordinator:
             fleet=side.fleet,
             age=side.age,
             reachable=side.reachable,
-            telemetry=side.bus.connected and side.presence.settled and side.presence.watcher_age is not None,
+            telemetry=side.watched,
             findings=tuple(self.deciding.findings(side).values()),
             incidents=sorted(incidents, key=lambda one: one.opened),
             progress=side.presence.progress,

@@ -98,7 +98,7 @@ class Outbox:
     def _linked(self, delivery: Delivery) -> Page:
         if not self.public_url:
             return delivery.page
-        link = f"{self.public_url.rstrip('/')}/#incident={delivery.incident}"
+        link = f"{self.public_url.rstrip('/')}/#{delivery.incident}"
         return replace(delivery.page, links={**delivery.page.links, "sliceward": link})
 
     async def _again(self, delivery: Delivery, why: str, *, asked: float | None) -> None:

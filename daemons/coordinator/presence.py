@@ -1,7 +1,7 @@
 """The present state of one cluster's findings and gang progress, as the broker holds it (retained).
 
-Absent is unknown: a broker that is away, or that came back empty, ages every finding to unknown; only a message says
-resolved. Malformed messages are counted by reason and cost nothing else.
+Absent is unknown: a broker that is away, or that came back empty, ages findings to unknown, and so does a watcher that
+no longer repeats them; only a message says resolved. Malformed messages are counted by reason and cost nothing else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sliceward.topology.ids import ClusterId, GangId, parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sliceward.daemons.coordinator.settings import PaceSettings
     from sliceward.daemons.wire import Bus, Message
     from sliceward.topology.ids import PartId
 
@@ -32,19 +33,19 @@ MOST_FINDINGS = 100_000
 class _Told:
     finding: Finding
     connection: int
+    at: datetime
 
 
 class Presence:
     """What the broker of one cluster tells. ``clock`` gives the wall time."""
 
-    def __init__(
-        self, cluster: str, bus: Bus, *, clock: Callable[[], datetime], stale_after: timedelta, grace: timedelta
-    ) -> None:
+    def __init__(self, cluster: str, bus: Bus, *, clock: Callable[[], datetime], pace: PaceSettings) -> None:
         """Begin knowing nothing."""
         self.cluster = cluster
         self.counts: Counter[str] = Counter()
         self._bus, self._clock = bus, clock
-        self._stale_after, self._grace = stale_after, grace
+        self._stale_after, self._grace = pace.findings_stale_after, pace.broker_grace
+        self._told_within = pace.findings_told_within
         self._told: dict[str, _Told] = {}
         self._progress: dict[GangId, Progress] = {}
         self._connection, self._connected_at = 0, clock()
@@ -82,8 +83,11 @@ class Presence:
         self.notice()
         lost = not self._bus.connected and self._bus.age > self._stale_after.total_seconds()
         empty = self._bus.connected and self.settled
+        now = self._clock()
         return {
-            key: aged(told.finding) if lost or (empty and told.connection < self._connection) else told.finding
+            key: aged(told.finding)
+            if lost or (empty and told.connection < self._connection) or now - told.at > self._told_within
+            else told.finding
             for key, told in self._told.items()
         }
 
@@ -110,9 +114,8 @@ class Presence:
             return self._bad("finding", f"topic names {key} of {self.cluster}, the message {finding.id} of {finding.part}")
         if key not in self._told and len(self._told) >= MOST_FINDINGS:
             return self._bad("finding", f"more than {MOST_FINDINGS} findings")
-        self._heard(message, finding.seen)
         before = self._told.get(key)
-        self._told[key] = _Told(finding, self._connection)
+        self._told[key] = _Told(finding, self._connection, self._heard(message, finding.seen))
         return before is None or before.finding != finding
 
     def _take_progress(self, message: Message) -> bool:
@@ -128,10 +131,11 @@ class Presence:
         self._progress[progress.gang] = progress
         return True
 
-    def _heard(self, message: Message, at: datetime) -> None:
-        """Note when the watcher spoke: now for a live message, when it was written for one that the broker kept."""
+    def _heard(self, message: Message, at: datetime) -> datetime:
+        """Give when this was said, and note that the watcher lived then: now, or when it was written if the broker kept it."""
         when = min(at, self._clock()) if message.retain else self._clock()
         self._watcher_heard = when if self._watcher_heard is None else max(when, self._watcher_heard)
+        return when
 
     def _bad(self, what: str, why: str) -> bool:
         self.counts[f"bad_{what}"] += 1

@@ -111,6 +111,10 @@ class PaceSettings(Section):
     findings_stale_after: Duration = Field(
         default=timedelta(seconds=60), description="Without the broker for so long, every finding of the cluster is unknown."
     )
+    findings_told_within: Duration = Field(
+        default=timedelta(minutes=2),
+        description="A finding that the watcher did not repeat for so long is unknown (it repeats every 30 s).",
+    )
     fleet_stale_after: Duration = Field(
         default=timedelta(seconds=90), description="A snapshot older than this is no ground for harm."
     )

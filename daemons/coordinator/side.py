@@ -90,13 +90,7 @@ class Side:
 
     def __post_init__(self) -> None:
         """Make the mirrors; nothing runs yet."""
-        self.presence = Presence(
-            self.name,
-            self.bus,
-            clock=self.clock,
-            stale_after=self.pace.findings_stale_after,
-            grace=self.pace.broker_grace,
-        )
+        self.presence = Presence(self.name, self.bus, clock=self.clock, pace=self.pace)
         self.agents = WireHosts(self.name, self.bus)
         self._mirrors = {plural: self.cluster.mirror(kind) for plural, kind in KINDS.items()}
 
@@ -124,6 +118,12 @@ class Side:
     def reachable(self) -> bool:
         """Whether the API server spoke lately."""
         return self.age is not None and self.age <= self.pace.fleet_stale_after
+
+    @property
+    def watched(self) -> bool:
+        """Whether a watcher spoke lately: only then does silence about a part mean that it is well."""
+        age = self.presence.watcher_age
+        return self.bus.connected and self.presence.settled and age is not None and age <= self.pace.findings_told_within
 
     @property
     def fleet(self) -> Fleet | None:

@@ -59,6 +59,25 @@ async def test_a_broker_that_comes_back_empty_makes_findings_unknown_until_they_
         assert bench.side.presence.findings()[finding.id].state is State.FIRING
 
 
+async def test_a_watcher_that_repeats_nothing_any_more_ages_its_findings_to_unknown(world: World) -> None:
+    finding = world.finding(HostId("c1", "n1"))
+    async with a_bench(world) as bench:
+        world.tell(finding)
+        await bench.settle()
+        assert bench.side.watched
+        world.clock.pass_(121)
+        assert bench.side.presence.findings()[finding.id].state is State.UNKNOWN
+        assert not bench.side.watched
+
+
+async def test_a_finding_that_was_kept_from_long_ago_is_unknown_from_the_start(world: World) -> None:
+    finding = world.finding(HostId("c1", "n1"))
+    world.tell(finding)
+    world.clock.pass_(3600)
+    async with a_bench(world) as bench:
+        assert bench.side.presence.findings()[finding.id].state is State.UNKNOWN
+
+
 async def test_an_empty_message_clears_and_a_resolved_one_resolves(world: World) -> None:
     finding = world.finding(HostId("c1", "n1"))
     async with a_bench(world) as bench:

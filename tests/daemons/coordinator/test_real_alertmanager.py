@@ -58,7 +58,7 @@ async def test_an_alert_comes_through_fires_and_resolves(world: World, alertmana
     async with calling(world, *tokens) as caller:
         config = CONFIG.format(url=caller.base, token=ALERT)
         with alertmanager_runner(config=config) as service:
-            alert = {
+            alert: dict[str, object] = {
                 "labels": {"alertname": "HostDown", "node": "cube-3-host-01"},
                 "annotations": {"summary": "no answer"},
                 "startsAt": (world.clock() - timedelta(minutes=1)).isoformat(),

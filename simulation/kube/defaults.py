@@ -79,14 +79,19 @@ def _pod(obj: Json) -> None:
     spec.setdefault("enableServiceLinks", True)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     spec.setdefault("priority", 0)
-    tolerations = spec.setdefault("tolerations", [])
-    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        if not any(_tolerates_absence(toleration, key) for toleration in tolerations):
-            tolerations.append({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": _EVICTED_AFTER})
+    admitted(obj)
     obj["status"] = {"phase": "Pending", "qosClass": _quality(spec)}
     if spec.get("schedulingGates"):
         gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
         obj["status"]["conditions"] = [gated | {"message": "Scheduling is blocked due to non-empty scheduling gates"}]
+
+
+def admitted(pod: Json) -> None:
+    """Let every pod, at every write, bear a lost node for a while: the DefaultTolerationSeconds plug-in."""
+    tolerations = pod["spec"].setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(_tolerates_absence(toleration, key) for toleration in tolerations):
+            tolerations.append({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": _EVICTED_AFTER})
 
 
 def _tolerates_absence(toleration: Json, key: str) -> bool:

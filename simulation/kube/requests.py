@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from sliceward.simulation.kube import patches, refusal, selectors
+from sliceward.simulation.kube import patches, refusal, selectors, translation
 from sliceward.simulation.kube.listing import ListRequest
 from sliceward.simulation.kube.watching import WatchRequest
 from sliceward.simulation.kube.writes import Call
@@ -31,6 +31,7 @@ class Route:
 
     verb: str
     call: Call
+    spoken: Kind
 
 
 def flag(request: web.Request, name: str) -> bool:
@@ -80,7 +81,7 @@ def _route(store: Store, request: web.Request, at: tuple[str, str], rest: list[s
         verb = "watch"
     if kind.namespaced and not namespace and verb in {"create", "deletecollection"}:
         raise _no_method()
-    return Route(verb, _call(request, kind, namespace, name, subresource))
+    return Route(verb, _call(request, translation.kept_as(kind), namespace, name, subresource), spoken=kind)
 
 
 def _no_method() -> refusal.Refusal:

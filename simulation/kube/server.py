@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from sliceward.simulation.kube import deletion, discovery, kinds, listing, refusal, requests, streams, subresources
+from sliceward.simulation.kube import deletion, discovery, kinds, listing, refusal, requests, streams, subresources, translation
 from sliceward.simulation.kube.disruption import Budgets
 from sliceward.simulation.kube.faults import Faults
 from sliceward.simulation.kube.garbage import Garbage
@@ -75,16 +75,22 @@ class EmulatedApi:
         if route is None:
             found = discovery.answer(self.store, requests.parts(request))
             return web.Response(text=found) if isinstance(found, str) else web.json_response(found)
+        if route.verb == "watch":
+            return await streams.watch(self, request, route, watch_faults)
+        response = await self._answer(route, request)
+        if isinstance(response.body, bytes):
+            response.body = translation.to_spoken(route.spoken, response.body)
+        return response
+
+    async def _answer(self, route: Route, request: web.Request) -> web.Response:
         match route.verb:
-            case "watch":
-                return await streams.watch(self, request, route, watch_faults)
             case "list":
                 raw = listing.list_objects(self.store, self.pages, route.call.kind, requests.list_request(request, route.call))
                 return requests.answered(raw)
             case "get":
                 return requests.answered(self.writer.get(route.call).raw)
             case _:
-                return self._write(route, await _body(request), request)
+                return self._write(route, translation.to_kept(route.spoken, await _body(request)), request)
 
     def _write(self, route: Route, body: Any, request: web.Request) -> web.Response:  # noqa: ANN401 - JSON
         call = route.call

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from aiohttp import web
 
-from sliceward.simulation.kube import requests, watching
+from sliceward.simulation.kube import requests, translation, watching
 from sliceward.simulation.kube.faults import After, Before, Cut, DuplicateEvents, Effect, RaiseFloor, Stall, WithholdBookmarks
 from sliceward.simulation.kube.refusal import Refusal
 
@@ -94,7 +94,7 @@ async def watch(api: EmulatedApi, request: web.Request, route: Route, faults: Wa
     await response.prepare(request)
     left = faults.cut_after
     async for batch in watching.events(api.store, route.call.kind, asked):
-        lines = _spoiled(batch, faults)
+        lines = [translation.to_spoken(route.spoken, line) for line in _spoiled(batch, faults)]
         if left is not None and len(lines) > left:
             torn = lines[left]
             await response.write(b"".join(lines[:left]) + torn[: len(torn) // 2])

@@ -65,10 +65,10 @@ def _meta_problems(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
     yield from label_map_problems(meta.get("labels", {}), "metadata.labels")
     for key in meta.get("annotations", {}):
         yield from (invalid_value("metadata.annotations", key, why) for why in naming.label_key_problems(key.lower()))
-    for at, owner in enumerate(meta.get("ownerReferences", ())):
+    for owner in meta.get("ownerReferences", ()):
         for name in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(name):
-                yield invalid_value(f"metadata.ownerReferences[{at}].{name}", "", "must not be empty")
+                yield invalid_value(f"metadata.ownerReferences.{name}", "", "must not be empty")
     if old is not None and "deletionTimestamp" in meta:
         added = set(meta.get("finalizers", ())) - set(old["metadata"].get("finalizers", ()))
         if added:
@@ -87,7 +87,7 @@ def _node_problems(new: Json, old: Json | None) -> Iterator[Cause]:
     spec = new.get("spec", {})
     seen: set[tuple[str, str]] = set()
     for at, taint in enumerate(spec.get("taints", ())):
-        where = f"spec.taints[{at}]"
+        where = f"metadata.taints[{at}]"  # so says the real server
         key, effect = taint.get("key", ""), taint.get("effect", "")
         yield from (invalid_value(f"{where}.key", key, why) for why in naming.label_key_problems(key))
         yield from (

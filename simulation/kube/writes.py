@@ -92,6 +92,8 @@ class Writer:
         self._check_identity(call, item, old, _meta(wanted))
         new = self._through_door(call, old, wanted)
         new = schemas.completed(call.schema, defaults.tidied(call.kind, new))
+        if call.kind == kinds.POD and not call.subresource:
+            defaults.admitted(new)
         problems = validation.problems(call.kind, new, old=old, subresource=call.subresource)
         if problems:
             raise refusal.invalid(call.kind, call.name, problems)

@@ -107,6 +107,15 @@ class Cloud:
                     continue
                 break
 
+    async def force_away(self, pod: Json) -> None:
+        """Take a pod away whatever holds it."""
+        try:
+            await self.client.patch(PODS, pod, {"metadata": {"finalizers": None}})
+        except Refusal as no:
+            if no.code != 404:
+                raise
+        await self.client.delete(PODS, pod, gracePeriodSeconds=0)
+
     async def label(self, node: str, **labels: str | None) -> None:
         await self.client.call(
             "PATCH", NODES.path(name=node), {"metadata": {"labels": labels}}, kind="application/merge-patch+json"

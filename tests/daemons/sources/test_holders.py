@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sliceward.daemons.sources.devices import Devices
+from sliceward.daemons.sources.holders import Holders
+from sliceward.daemons.sources.pods import Node, PodsOnNode, TpuPod
+from sliceward.simulation.hosts import Holder
+from sliceward.topology.errors import Retry
+from tests.daemons.sources.builders import POD, TPU7X, a_host, a_job, devices_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sliceward.daemons.sources.source import Reading
+    from sliceward.simulation.hosts import SimulatedHost
+
+OWNER = PodsOnNode(0.0, (TpuPod(POD, "ml", "llm-0", "10.0.0.7", host_network=False, seat=None),))
+NOBODY = PodsOnNode(0.0, ())
+
+
+async def look(host: SimulatedHost, pods: PodsOnNode | None, *allowed: str) -> Reading:
+    return await Holders(TPU7X, devices_of(host), Node(pods), frozenset(allowed)).read(1e9)
+
+
+async def test_the_pod_that_owns_the_devices_is_no_foreigner(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        await host.start_job(a_job())
+        reading = await look(host, OWNER)
+    assert reading.columns["chip_foreign_holder"] == [0.0] * 4
+    assert reading.notes["holder/0"].startswith(f"pid 4711 (python3), pod {POD}, container ")
+
+
+async def test_a_process_outside_of_any_pod_is_foreign_and_named(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        await host.start_job(a_job())
+        host.hold(2, Holder(66001, "python3"))
+        reading = await look(host, OWNER)
+    assert reading.columns["chip_foreign_holder"] == [0.0, 0.0, 1.0, 0.0]
+    assert reading.notes["holder/2"].startswith("foreign: pid 66001 (python3), no pod, since ")
+
+
+async def test_a_pod_that_has_ended_and_still_holds_is_foreign(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        host.hold(0, Holder(66001, "python3", "0a0b0c0d-1111-2222-3333-00000000dead"))
+        assert (await look(host, NOBODY)).columns["chip_foreign_holder"] == [1.0, 0.0, 0.0, 0.0]
+
+
+async def test_googles_own_agents_may_hold_devices(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        host.hold(0, Holder(66001, "vbar_control_ag"))
+        assert (await look(host, NOBODY, "vbar_control_ag")).columns["chip_foreign_holder"] == [0.0] * 4
+
+
+async def test_without_the_nodes_pods_a_holder_is_neither_foreign_nor_not(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        host.hold(0, Holder(66001, "python3"))
+        reading = await look(host, None)
+    assert reading.columns["chip_foreign_holder"] == pytest.approx([math.nan, 0.0, 0.0, 0.0], nan_ok=True)
+    assert reading.notes["holder/0"].startswith("perhaps foreign")
+
+
+async def test_when_it_lets_go_nobody_holds(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        host.hold(0, Holder(66001, "python3"))
+        host.hold(0, None)
+        reading = await look(host, NOBODY)
+    assert reading.columns["chip_foreign_holder"] == [0.0] * 4
+    assert not reading.notes
+
+
+async def test_no_proc_is_no_reading(tmp_path: Path) -> None:
+    with pytest.raises(Retry, match="cannot be read"):
+        await Holders(TPU7X, Devices(TPU7X, tmp_path), Node(OWNER)).read(1e9)

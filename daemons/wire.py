@@ -84,6 +84,8 @@ class WireOptions:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     inbox: int = 65_536
     max_payload: int = 1 << 20
     publish_timeout: float = 10.0
@@ -305,12 +307,17 @@ class Wire:
     def _tls_context(self) -> ssl.SSLContext | None:
         if not self.address.tls:
             return None
+        ca, cert, key = self._options.ca_file, self._options.cert_file, self._options.key_file
         try:
-            return ssl.create_default_context(cafile=self._options.ca_file)
-        except (OSError, ssl.SSLError) as error:
+            context = ssl.create_default_context(cafile=ca)
+            if cert is not None:
+                context.load_cert_chain(cert, key)
+        except OSError as error:
+            files = ", ".join(str(file) for file in (ca, cert, key) if file)
             raise Misconfigured(
-                f"CA file {self._options.ca_file}", f"cannot be used: {error}", "Give a PEM file with the broker's CA"
+                f"TLS files {files}", f"cannot be used: {error}", "Give PEM files of CA, certificate, key"
             ) from error
+        return context
 
 
 def _is_failure(code: object) -> bool:

@@ -223,6 +223,28 @@ class Panel:
             column[row, slot, : len(good)] = good
         return True
 
+    def write_hosts(self, name: str, slots: NDArray[np.intp], values: NDArray[np.floating]) -> None:
+        """Take in a gauge of many hosts at once, as of now."""
+        column, row = self.ring.column(name), self.ring.row_at(self.now)
+        if column is not None and row is not None:
+            column[row, slots] = self._refuse(CATALOGUE[name], values)
+
+    def fill(self, name: str, host: str, chip: int, readings: Iterable[tuple[float, float]]) -> int:
+        """Take in (time, value) of one chip where nothing was read yet: what the agent says wins. Give how many were used."""
+        slot, metric = self.slots.get(host), CATALOGUE[name]
+        if slot is None or metric.kind is not EntityKind.CHIP or not self.ring.fit(hosts=slot + 1, chips=chip + 1, ports=0):
+            return 0
+        column, used, known = self.ring.column(name), 0, self.hosts[slot]
+        for when, value in readings if column is not None else ():
+            row = self.ring.row_at(when)
+            good = self._refuse(metric, np.array([value]))[0]
+            if column is not None and row is not None and np.isnan(column[row, slot, chip]) and not np.isnan(good):
+                column[row, slot, chip] = good
+                used += 1
+        if known is not None and used:
+            known.chips = max(known.chips, chip + 1)
+        return used
+
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _add(self, name: str) -> int | None:

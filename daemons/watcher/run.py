@@ -1,0 +1,159 @@
+"""Put a watcher together from its settings and run it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sliceward.daemons.health import Dependency, Health, application, new_registry, serving
+from sliceward.daemons.loops import Loops
+from sliceward.daemons.version import version
+from sliceward.daemons.watcher.prometheus import PrometheusSource
+from sliceward.daemons.watcher.surroundings import STALE_AFTER, Surroundings
+from sliceward.daemons.watcher.watcher import Parts, Watcher, subscriptions, utc_now
+from sliceward.daemons.wire import Wire, WireOptions
+from sliceward.detectors.rules import Rule, load_rules
+from sliceward.remediations import kubernetes
+from sliceward.topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from prometheus_client import Metric
+
+    from sliceward.daemons.watcher.settings import RuleSettings, WatcherSettings
+
+log = structlog.get_logger(__name__)
+
+
+def read_rules(settings: RuleSettings) -> tuple[Rule, ...]:
+    """Give the shipped rules with those of the configured folders over them. Raises `Misconfigured`."""
+    shipped = resources.files("sliceward.detectors") / "rules"
+    texts = {f"rules/{file.name}": file.read_text("utf-8") for file in shipped.iterdir() if file.name.endswith(".yaml")}
+    for folder in settings.folders:
+        files = sorted(folder.glob("*.yaml"))
+        if not files:
+            raise Misconfigured(f"rules.folders: {folder}", "holds no YAML file", "Name a folder with rules")
+        texts |= {str(file): file.read_text("utf-8") for file in files}
+    return load_rules(texts)
+
+
+@asynccontextmanager
+async def running(settings: WatcherSettings) -> AsyncIterator[tuple[Watcher, asyncio.Task[None], int]]:
+    """Run a watcher with its health server inside the block; gives it, its task and the port."""
+    async with AsyncExitStack() as stack:
+        watcher = await built(settings, stack)
+        health = _health(watcher)
+        listen = settings.health
+        port = await stack.enter_async_context(serving(application(health), host=listen.host, port=listen.port))
+        task = asyncio.create_task(watcher.run(), name=f"watcher of {settings.cluster.name}")
+        try:
+            yield watcher, task, port
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def built(settings: WatcherSettings, stack: AsyncExitStack) -> Watcher:
+    """Make a watcher with its connections, which end with ``stack``; nothing runs yet."""
+    cluster = settings.cluster
+    rules = read_rules(settings.rules)
+    link = None
+    if settings.kubernetes:
+        connection = kubernetes.connect(cluster.name, kubeconfig=cluster.kubeconfig, context=cluster.context)
+        link = await stack.enter_async_context(connection)
+    source = PrometheusSource(settings.prometheus, clock=utc_now) if settings.prometheus.url else None
+    if source is not None:
+        stack.callback(source.close)
+    parts = Parts(
+        settings=settings,
+        rules=rules,
+        bus=_wire(settings),
+        surroundings=Surroundings(cluster.name, link),
+        loops=Loops(time.monotonic),
+        clock=utc_now,
+        prometheus=source,
+    )
+    return Watcher(parts)
+
+
+async def serve(settings: WatcherSettings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stopped.set)
+    async with running(settings) as (watcher, task, port):
+        log.info("watching", cluster=settings.cluster.name, rules=len(watcher.parts.rules), port=port, version=version())
+        ending = asyncio.create_task(stopped.wait(), name="signals")
+        await asyncio.wait([ending, task], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        log.info("stopping", asked=stopped.is_set())
+        if task.done():
+            task.result()
+
+
+def _wire(settings: WatcherSettings) -> Wire:
+    name, broker = settings.cluster.name, settings.cluster.broker
+    if not broker.url:
+        raise Misconfigured("cluster.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL")
+    options = WireOptions(
+        username=broker.username or None,
+        password=broker.password.reveal() if broker.password else None,
+        ca_file=broker.ca_file,
+    )
+    client = f"sliceward-watcher-{name}-{socket.gethostname()}-{os.getpid()}"
+    return Wire(broker.url, client_id=client, subscribe=subscriptions(name), options=options)
+
+
+def _health(watcher: Watcher) -> Health:
+    loops = watcher.parts.loops
+    registry = new_registry(loops, version=version())
+    registry.register(_Figures(watcher))
+    return Health(loops, lambda: _dependencies(watcher), registry, version())
+
+
+def _dependencies(watcher: Watcher) -> Sequence[Dependency]:
+    bus, around = watcher.parts.bus, watcher.parts.surroundings
+    needs = [Dependency("broker", bus.connected, None if bus.age == float("inf") else bus.age, getattr(bus, "error", ""))]
+    if around.mirrors:
+        fresh = around.age is not None and around.age <= STALE_AFTER
+        needs.append(Dependency("kubernetes", fresh, around.age, around.problem))
+    return needs
+
+
+class _Figures(Collector):
+    """Reads the watcher's counts at each scrape."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def collect(self) -> Iterable[Metric]:
+        watcher = self._watcher
+        frames = CounterMetricFamily("sliceward_frames", "Frames and readings by what became of them.", labels=["outcome"])
+        for name, count in {**watcher.panel.counts, **watcher.counts}.items():
+            frames.add_metric([str(name)], count)
+        wire = CounterMetricFamily(
+            "sliceward_wire_messages", "Messages of the broker by what became of them.", labels=["outcome"]
+        )
+        for name, count in watcher.parts.bus.counts.items():
+            wire.add_metric([name], count)
+        findings = GaugeMetricFamily("sliceward_findings", "Findings by kind and state.", labels=["kind", "state"])
+        counts: dict[tuple[str, str], int] = {}
+        for finding in watcher.findings:
+            key = (finding.kind.value, finding.state.value)
+            counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            findings.add_metric(list(key), count)
+        hosts = GaugeMetricFamily("sliceward_hosts_known", "Hosts that the panel holds.", value=len(watcher.panel.slots))
+        memory = GaugeMetricFamily("sliceward_panel_bytes", "Memory of the panel's readings.", value=watcher.panel.ring.bytes)
+        return (frames, wire, findings, hosts, memory)

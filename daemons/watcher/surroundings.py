@@ -1,0 +1,148 @@
+"""What Kubernetes says of a cluster: the fleet snapshot for localisation, and conditions as readings for the panel.
+
+Mirrors of nodes, pods and gang objects are kept fresh by list and watch. A mirror that has grown old gives no readings: then
+the second witness is missing, which is unknown, not healthy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE
+from sliceward.topology.fleet import Fleet
+from sliceward.topology.health import Health
+from sliceward.topology.ids import HostId
+from sliceward.topology.names import NAMES
+from sliceward.topology.reading import read_fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from sliceward.detectors.panel import Panel
+    from sliceward.remediations.ports import Kind, Object
+
+KINDS = (NODE, POD, JOB, JOBSET, SLICE)
+STALE_AFTER = 90.0
+"""Seconds after which a mirror says nothing any more; a living one is never older than 60 s (its watch is renewed)."""
+
+
+class Mirror(Protocol):
+    """A copy of all objects of one kind; see `sliceward.remediations.kubernetes`."""
+
+    synced: bool
+    problem: str
+
+    @property
+    def age(self) -> float:
+        """Seconds since the server last proved the copy fresh."""
+        ...
+
+    @property
+    def objects(self) -> Collection[Object]:
+        """The objects."""
+        ...
+
+    async def run(self, on_change: Callable[[], None] | None = None) -> None:
+        """Keep it fresh for ever."""
+        ...
+
+
+class Mirroring(Protocol):
+    """A cluster that can be mirrored."""
+
+    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
+        """Give a mirror of one kind."""
+        ...
+
+
+class Surroundings:
+    """One cluster as Kubernetes shows it; without a cluster there is an empty fleet and no reading."""
+
+    def __init__(self, name: str, cluster: Mirroring | None) -> None:
+        """Nothing runs yet."""
+        self.name = name
+        self.mirrors = {} if cluster is None else {kind.plural: cluster.mirror(kind) for kind in KINDS}
+        self.fleet = Fleet(datetime.fromtimestamp(0, UTC), {}, {}, {}, {})
+        self._dirty = True
+        self._positions: dict[HostId, Sequence[Sequence[int]]] = {}
+        self._coordinates: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Keep the mirrors fresh until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for plural, mirror in self.mirrors.items():
+                tasks.create_task(mirror.run(self._changed), name=f"mirror of {plural}")
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind was listed once."""
+        return all(mirror.synced for mirror in self.mirrors.values())
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the oldest mirror was fresh; None before all were listed, 0 without a cluster."""
+        return max((mirror.age for mirror in self.mirrors.values()), default=0.0) if self.synced else None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what is held can be spoken of in the present tense."""
+        return bool(self.mirrors) and self.age is not None and self.age <= STALE_AFTER
+
+    @property
+    def problem(self) -> str:
+        """Why the copies are not kept fresh, "" while they are."""
+        return next((f"{plural}: {mirror.problem}" for plural, mirror in self.mirrors.items() if mirror.problem), "")
+
+    def read(self, notes: Mapping[str, Mapping[str, str]], now: datetime) -> Fleet:
+        """Give the fleet, read again only after a change; ``notes`` of the frames may hold places of chips."""
+        self._learn(notes)
+        if self.mirrors and self.synced and self._dirty:
+            self._dirty = False
+            held = {plural: tuple(mirror.objects) for plural, mirror in self.mirrors.items()}
+            self.fleet = read_fleet(
+                self.name,
+                nodes=held["nodes"],
+                pods=held["pods"],
+                jobsets=held["jobsets"],
+                jobs=held["jobs"],
+                slices=held["slices"],
+                as_of=now,
+                positions=self._positions,
+            )
+        return self.fleet
+
+    def _changed(self) -> None:
+        self._dirty = True
+
+    def _learn(self, notes: Mapping[str, Mapping[str, str]]) -> None:
+        for name, said in notes.items():
+            text = said.get("coordinates", "")
+            if text and self._coordinates.get(name) != text:
+                self._coordinates[name] = text
+                try:
+                    self._positions[HostId(self.name, name)] = json.loads(text)
+                except ValueError:
+                    continue
+                self._dirty = True
+
+
+def write_readings(panel: Panel, fleet: Fleet) -> None:
+    """Put what the fleet says of its hosts into the panel, as of now."""
+    hosts = [(panel.slots[host.id.name], host) for host in fleet.hosts.values() if host.id.name in panel.slots]
+    if not hosts:
+        return
+    slots = np.array([slot for slot, _ in hosts], dtype=np.intp)
+    sick = {cube.id for cube in fleet.cubes.values() if cube.state == NAMES.unhealthy}
+    readings = {
+        "host_ready": [host.ready is Health.HEALTHY for _, host in hosts],
+        "host_slice_error_condition": [host.conditions.get(NAMES.slice_error) == "True" for _, host in hosts],
+        "host_megascale_hang_condition": [host.conditions.get(NAMES.megascale_hang) == "True" for _, host in hosts],
+        "host_partition_unhealthy": [host.cube in sick for _, host in hosts],
+    }
+    for name, values in readings.items():
+        panel.write_hosts(name, slots, np.array(values, dtype=np.float32))

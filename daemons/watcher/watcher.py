@@ -1,0 +1,269 @@
+"""The watcher of one cluster: frames in, rounds of detection, findings and gang progress out.
+
+A round is: let the panel's time pass, put in what Kubernetes and the watcher itself say, evaluate, tell what changed.
+State is compared with state; a message never decides anything by itself. After a start nothing is told before the panel
+has filled, and what the broker still holds of our own findings is taken over first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sliceward.daemons import topics
+from sliceward.daemons.watcher.shelf import Shelf
+from sliceward.daemons.watcher.surroundings import write_readings
+from sliceward.detectors import progress
+from sliceward.detectors.frame import BadFrame, decode
+from sliceward.detectors.panel import Panel, PanelSize, notes_of
+from sliceward.detectors.rules import Stalled
+from sliceward.detectors.run import evaluate
+from sliceward.detectors.witness import write_own
+from sliceward.topology.errors import Refused, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sliceward.daemons.loops import Loops
+    from sliceward.daemons.watcher.prometheus import PrometheusSource
+    from sliceward.daemons.watcher.settings import WatcherSettings
+    from sliceward.daemons.watcher.surroundings import Surroundings
+    from sliceward.daemons.wire import Bus, Message
+    from sliceward.detectors.finding import Finding
+    from sliceward.detectors.rules import Clause, Rule
+    from sliceward.topology.ids import GangId
+
+log = structlog.get_logger(__name__)
+
+TELL_AT_ONCE = 64
+MOST_COMPLAINTS = 10_000
+WARM_UP_PERIODS = 6
+
+
+def subscriptions(cluster: str) -> tuple[str, ...]:
+    """Give the topics that a watcher hears: frames, and its own retained words from before a start."""
+    return (topics.host(cluster, "+", topics.FRAME), topics.finding(cluster, "+"), topics.progress(cluster, "+"))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a watcher is made of. ``clock`` gives the wall time, ``loops`` its own."""
+
+    settings: WatcherSettings
+    rules: Sequence[Rule]
+    bus: Bus
+    surroundings: Surroundings
+    loops: Loops
+    clock: Callable[[], datetime]
+    prometheus: PrometheusSource | None = None
+
+
+@dataclass(eq=False)
+class Watcher:
+    """One cluster's watcher. ``counts``: what was refused, by reason; `Panel.counts` has the frames'."""
+
+    parts: Parts
+    panel: Panel = field(init=False)
+    shelf: Shelf = field(init=False)
+    counts: Counter[str] = field(default_factory=Counter)
+    paces: dict[GangId, progress.Pace] = field(default_factory=dict)
+    ready_at: datetime | None = None
+    _complained: set[str] = field(default_factory=set)
+    _told_progress: dict[GangId, float] = field(default_factory=dict)
+    _connections: int = 0
+    _attended: bool = False
+
+    def __post_init__(self) -> None:
+        """Make panel and shelf."""
+        settings = self.parts.settings
+        size = PanelSize(
+            settings.panel.period.total_seconds(), settings.panel.rows, settings.panel.max_hosts, settings.panel.max_bytes
+        )
+        tracked = {name for rule in self.parts.rules for name in _stalled(rule.when)}
+        self.panel = Panel(settings.cluster.name, size, track=tracked)
+        self.shelf = Shelf(settings.cluster.name, settings.rules.refresh, settings.rules.keep_resolved)
+
+    @property
+    def warm(self) -> bool:
+        """Whether the panel has filled since the start, so that findings may be told."""
+        return self.ready_at is not None and self.parts.clock() >= self.ready_at
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Every finding as it stands."""
+        return self.shelf.findings
+
+    # ── running ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Run all loops until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.parts.bus.run(self.take, self._greet), name="broker")
+            tasks.create_task(self.parts.surroundings.run(), name="kubernetes")
+            tasks.create_task(self._rounds(), name="rounds")
+            if self.parts.prometheus is not None:
+                tasks.create_task(self._asking(self.parts.prometheus), name="prometheus")
+
+    async def _rounds(self) -> None:
+        period = self.panel.size.period
+        loop = self.parts.loops.add("detect", deadline=max(30.0, 6 * period))
+        while True:
+            try:
+                await self.round()
+                loop.beat()
+            except Retry as error:
+                # The broker is away: it is shown by readiness, and is no reason to restart the watcher.
+                log.info("not everything could be told", why=str(error))
+                loop.beat()
+            except Exception as error:
+                log.exception("round failed", loop=loop.name)
+                loop.failed(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(period)
+
+    async def _asking(self, source: PrometheusSource) -> None:
+        every = self.parts.settings.prometheus.every.total_seconds()
+        loop = self.parts.loops.add("prometheus", deadline=10 * every + 60)
+        while True:
+            try:
+                await source.read(self.panel, self.parts.surroundings.fleet)
+                loop.beat()
+            except Retry as error:
+                # A Prometheus that is away is missing readings, not a watcher that hangs.
+                self.counts["prometheus_failed"] += 1
+                loop.beat()
+                loop.error = str(error)
+            except Exception as error:
+                log.exception("round failed", loop=loop.name)
+                loop.failed(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(every)
+
+    # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, message: Message) -> None:
+        """Take in one message of the broker."""
+        address = topics.read(message.topic)
+        if address is None or address.cluster != self.panel.cluster:
+            self.counts["wrong_topic"] += 1
+        elif address.thing == "hosts":
+            self._take_frame(address.name, message.payload)
+        elif not self.warm and address.thing == "findings":
+            self.shelf.recall(address.name, message.payload)
+        elif not self.warm and message.payload:
+            self._recall_progress(message.payload)
+
+    def _take_frame(self, host: str, payload: bytes) -> None:
+        try:
+            frame = decode(payload)
+        except BadFrame as error:
+            self._complain(host, "bad_frame", str(error))
+            return
+        if frame.cluster != self.panel.cluster or frame.host != host:
+            self._complain(host, "wrong_speaker", f"a frame of {frame.cluster}/{frame.host} came on the topic of {host}")
+            return
+        self.panel.put(frame, self.parts.clock().timestamp())
+
+    def _complain(self, host: str, count: str, why: str) -> None:
+        self.counts[count] += 1
+        if host not in self._complained and len(self._complained) < MOST_COMPLAINTS:
+            self._complained.add(host)
+            log.warning("frame refused", host=host, why=why, more="counted, not logged again for this host")
+
+    def _recall_progress(self, payload: bytes) -> None:
+        try:
+            pace = progress.from_json(payload)
+        except ValueError:
+            self.counts["bad_progress"] += 1
+            return
+        if pace.gang.cluster == self.panel.cluster:
+            self.paces.setdefault(pace.gang, pace)
+
+    async def _greet(self) -> None:
+        """Notice a connection: everything is told again, for the broker may have come back empty."""
+        if self.ready_at is None:
+            wait = self.parts.settings.rules.warm_up or WARM_UP_PERIODS * self.parts.settings.panel.period
+            self.ready_at = self.parts.clock() + wait
+
+    # ── a round ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def round(self) -> None:
+        """Detect once and tell what changed.
+
+        Raises:
+            Retry: not everything could be told; the next round goes on with it.
+        """
+        now = self.parts.clock()
+        self._detect(now)
+        connections = self.parts.bus.counts["connected"]
+        if connections != self._connections:
+            self._connections = connections
+            self.shelf.forget_telling()
+            self._told_progress.clear()
+        if self.warm and self.parts.bus.connected:
+            await self._tell(now)
+
+    def _detect(self, now: datetime) -> None:
+        panel, around, grace = self.panel, self.parts.surroundings, self.parts.settings.rules.grace
+        # Time counts as attended only if there was a connection at both its ends: nobody ages while we could not hear.
+        connected = self.parts.bus.connected
+        panel.advance(now.timestamp(), attending=connected and self._attended)
+        self._attended = connected
+        fleet = around.read(notes_of(panel), now)
+        panel.expect(host.name for host in fleet.hosts if host.cluster == panel.cluster)
+        if around.fresh:
+            write_readings(panel, fleet)
+            self._forget_the_gone({host.name for host in fleet.hosts}, grace.total_seconds())
+        write_own(panel, fleet, grace=grace.total_seconds())
+        self.paces = progress.follow(panel, self.paces)
+        if self.warm:
+            self.shelf.take(evaluate(panel, self.parts.rules, fleet, grace=grace, previous=self.shelf.findings), now)
+
+    def _forget_the_gone(self, there: set[str], grace: float) -> None:
+        gone = [name for name, slot in self.panel.slots.items() if name not in there and self.panel.silence(slot) > grace]
+        for name in gone:
+            self.panel.forget(name)
+
+    async def _tell(self, now: datetime) -> None:
+        due = self.shelf.due(now)
+        for first in range(0, len(due), TELL_AT_ONCE):
+            batch = due[first : first + TELL_AT_ONCE]
+            answers = await asyncio.gather(*(self._publish(message) for _, message in batch), return_exceptions=True)
+            for (key, message), answer in zip(batch, answers, strict=True):
+                if not isinstance(answer, BaseException):
+                    self.shelf.confirmed(key, message, now)
+            _raise_first(answers)
+        for gang, pace in list(self.paces.items()):
+            if self._told_progress.get(gang) != pace.at:
+                topic = topics.progress(self.panel.cluster, gang.key)
+                await self.parts.bus.publish(topic, progress.to_json(pace), qos=1, retain=True)
+                self._told_progress[gang] = pace.at
+
+    async def _publish(self, message: Message) -> None:
+        try:
+            await self.parts.bus.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+        except Refused as error:
+            # One finding that cannot be sent must not keep the others from being told.
+            self.counts["finding_refused"] += 1
+            log.warning("finding cannot be told", topic=message.topic, why=str(error))
+
+
+def _raise_first(answers: Iterable[BaseException | None]) -> None:
+    for answer in answers:
+        if answer is not None:
+            raise answer
+
+
+def _stalled(clause: Clause) -> Iterator[str]:
+    if isinstance(clause.condition, Stalled):
+        yield clause.condition.metric
+    for inner in (*(clause.all or ()), *(clause.any or ()), *((clause.negated,) if clause.negated else ())):
+        yield from _stalled(inner)
+
+
+def utc_now() -> datetime:
+    """Give the wall time."""
+    return datetime.now(UTC)

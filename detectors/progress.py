@@ -1,0 +1,175 @@
+"""Progress of gangs, from what the in-job reporters say: step, rate, the rate it used to have, checkpoint, members.
+
+In: the panel (steps and notes of each host) and what was known of each gang before. Out: one `Pace` a gang. A gang is as far
+as its slowest host; a step that goes back (a restart from a checkpoint) begins the rate anew and keeps the former one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.ids import GangId, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sliceward.detectors.panel import Known, Panel
+
+WINDOW = 12
+"""Readings over which the rate is taken."""
+MEMORY = 120
+"""Rates that are remembered; their median is the rate before, which a slow spell of half of them does not move."""
+STALE = 3
+"""Periods after which what a host said of its job is no news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a gang gets on. ``rate`` in steps a second, None where unknown; ``checkpoint_age`` in seconds; ``at`` unix seconds.
+
+    ``marks``: (time, step) of the last readings; ``rates``: the rates while it stepped, oldest first.
+    """
+
+    gang: GangId
+    at: float
+    step: int | None = None
+    rate: float | None = None
+    rate_before: float | None = None
+    checkpoint_step: int | None = None
+    checkpoint_age: float | None = None
+    members: int = 0
+    marks: tuple[tuple[float, int], ...] = ()
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What one host says of its job at one instant."""
+
+    step: int | None
+    checkpoint_step: int | None
+    checkpoint_age: float | None
+
+
+def follow(panel: Panel, before: Mapping[GangId, Pace]) -> dict[GangId, Pace]:
+    """Give the pace of every gang that a reporter speaks for now, and of those known before, whose age then shows."""
+    voices = _voices(panel)
+    paces = {gang: _next(before.get(gang) or Pace(gang, panel.now), heard, panel.now) for gang, heard in voices.items()}
+    return {**before, **paces}
+
+
+def _voices(panel: Panel) -> dict[GangId, list[Voice]]:
+    heard: dict[GangId, list[Voice]] = defaultdict(list)
+    for name, slot in panel.slots.items():
+        known = panel.hosts[slot]
+        if known is None or "gang" not in known.notes:
+            continue
+        gang = gang_of(panel.cluster, known.notes["gang"])
+        if gang is None or panel.silence(slot) > STALE * max(known.period, panel.size.period):
+            continue
+        heard[gang].append(_voice(panel, name, known))
+    return heard
+
+
+def gang_of(cluster: str, note: str) -> GangId | None:
+    """Read the gang out of a frame's note ``id|role|slice|rank``; None where it names none of this cluster."""
+    try:
+        gang = parse(note.partition("|")[0])
+    except Misconfigured:
+        return None
+    return gang if isinstance(gang, GangId) and gang.cluster == cluster else None
+
+
+def _voice(panel: Panel, name: str, known: Known) -> Voice:
+    step = _latest(panel, "host_step", name, known)
+    base = _whole(known.notes.get("step_base"))
+    age = _latest(panel, "host_checkpoint_age_seconds", name, known)
+    return Voice(None if step is None or base is None else base + int(step), _whole(known.notes.get("checkpoint_step")), age)
+
+
+def _latest(panel: Panel, metric: str, name: str, known: Known) -> float | None:
+    column = panel.ring.columns.get(metric)
+    if column is None:
+        return None
+    rows = panel.ring.recent(STALE * max(known.period, panel.size.period))
+    series = column[rows, panel.slots[name]]
+    there = np.flatnonzero(~np.isnan(series))
+    return float(series[there[0]]) if len(there) else None
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and len(text) < 16 else None  # noqa: PLR2004 (2**53)
+
+
+def _next(pace: Pace, voices: Iterable[Voice], now: float) -> Pace:
+    heard = list(voices)
+    steps = [voice.step for voice in heard if voice.step is not None]
+    saved = [voice.checkpoint_step for voice in heard if voice.checkpoint_step is not None]
+    ages = [voice.checkpoint_age for voice in heard if voice.checkpoint_age is not None]
+    step = min(steps, default=None)
+    marks = pace.marks
+    if step is not None:
+        marks = () if marks and step < marks[-1][1] else marks
+        marks = (*marks[-WINDOW:], (now, step)) if not marks or now > marks[-1][0] else marks
+    rate = _rate(marks)
+    rates = (*pace.rates[-MEMORY + 1 :], rate) if rate else pace.rates
+    return replace(
+        pace,
+        at=now,
+        step=step,
+        rate=rate if step is not None else None,
+        rate_before=median(rates) if rates else pace.rate_before,
+        checkpoint_step=min(saved, default=None),
+        checkpoint_age=max(ages, default=None),
+        members=len(heard),
+        marks=marks,
+        rates=rates,
+    )
+
+
+def _rate(marks: tuple[tuple[float, int], ...]) -> float | None:
+    if len(marks) < 2 or marks[-1][0] <= marks[0][0]:  # noqa: PLR2004 (a rate needs two points)
+        return None
+    return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
+
+
+def to_json(pace: Pace) -> bytes:
+    """Give the message of topic ``…/gangs/{gang}/progress``."""
+    body = {
+        "gang": str(pace.gang),
+        "at": datetime.fromtimestamp(pace.at, UTC).isoformat(),
+        "step": pace.step,
+        "rate": pace.rate,
+        "rate_before": pace.rate_before,
+        "checkpoint_step": pace.checkpoint_step,
+        "checkpoint_age": pace.checkpoint_age,
+        "members": pace.members,
+    }
+    return json.dumps(body).encode()
+
+
+def from_json(payload: bytes) -> Pace:
+    """Read a message of ours back after a restart: the rate before is worth keeping.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        body = json.loads(payload)
+        gang, before = parse(body["gang"]), body.get("rate_before")
+        at = datetime.fromisoformat(body["at"]).timestamp()
+    except (KeyError, TypeError, AttributeError, Misconfigured) as error:
+        raise ValueError(f"is no progress message: {error}") from error
+    number = isinstance(before, int | float) and not isinstance(before, bool) and math.isfinite(before) and before > 0
+    if not isinstance(gang, GangId):
+        raise ValueError(f"{gang} is no gang")  # noqa: TRY004 (the payload is wrong, not the type of an argument)
+    return Pace(gang, at, rate_before=float(before) if number else None, rates=(float(before),) * 10 if number else ())

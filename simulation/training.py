@@ -14,6 +14,7 @@ from sliceward.simulation.hosts import RunningJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from sliceward.simulation.hosts import HostState, SimulatedHost
     from sliceward.topology.gangs import Gang, Member
@@ -48,11 +49,12 @@ class Training:
     """One gang's run. ``step``: where it is; ``saved``: last durable checkpoint; ``executed``: steps done, repeats included.
 
     ``lost``: steps that were done and had to be done again. ``places``: where each host's chips sit, by node name.
+    ``history``: the step at each round in which the gang was whole.
     """
 
     id: GangId
     program: Program
-    clock: Callable[[], float]
+    clock: Callable[[], datetime]
     places: Mapping[str, tuple[tuple[int, ...], ...]]
     step: float = 0.0
     saved: int = 0
@@ -60,6 +62,7 @@ class Training:
     restarts: int = 0
     lost: int = 0
     stepping: bool = False
+    history: list[tuple[datetime, float]] = field(default_factory=list)
     _ready_since: float | None = None
     _seats: dict[str, SimulatedHost] = field(default_factory=dict)
     _pods: dict[str, str] = field(default_factory=dict)
@@ -79,6 +82,7 @@ class Training:
         if self._ready_since is None:
             await self._begin(gang, here, hosts, now)
         self._train(now, passed)
+        self.history.append((self.clock(), self.step))
 
     async def _begin(self, gang: Gang, members: Mapping[str, Member], hosts: Mapping[str, SimulatedHost], now: float) -> None:
         self._ready_since = now
@@ -99,7 +103,7 @@ class Training:
             rank=member.rank or 0,
             pod_uid=member.uid,
             pid=FIRST_PID + number,
-            began=self.clock(),
+            began=self.clock().timestamp(),
             coordinates=self.places.get(member.host.name, ()) if member.host is not None else (),
         )
 

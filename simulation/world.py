@@ -112,7 +112,7 @@ async def running_world(
         mirrors = {kind.plural: cluster.mirror(kind) for kind in (NODE, POD, JOBSET, SLICE)}
         running = [tasks.create_task(mirror.run()) for mirror in mirrors.values()]
         places = {host.id.name: host.coordinates for host in fleet_of(plan, datetime.now(UTC)).hosts.values()}
-        trainings = {gang: Training(gang, pacing.program, time.time, places) for gang in gangs_of(plan)}
+        trainings = {gang: Training(gang, pacing.program, _now, places) for gang in gangs_of(plan)}
         world = World(plan, kubeconfig, client, SimulatedProvider("", pacing.repair, _nobody), hosts, trainings, mirrors)
         world.provider = await stack.enter_async_context(running_provider(pacing.repair, world.repair))
         await furnish(client, plan, slices)
@@ -122,6 +122,10 @@ async def running_world(
         finally:
             for task in running:
                 task.cancel()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _nobody(_node: str) -> None:

@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, Entry] = {
     "watcher": Entry(f"{_DAEMONS}.watcher.command:command", "Turn frames into findings (one per cluster).", "watcher"),
     "coordinator": Entry(f"{_DAEMONS}.coordinator.command:command", "Turn findings into healing (one per fleet).", "coordinator"),
     "all-in-one": Entry(f"{_DAEMONS}.all_in_one:command", "Watcher, coordinator and broker in one process.", "demo"),
-    "demo": Entry(f"{_DAEMONS}.demo_command:command", "A simulated fleet, a fault, and the healing of it.", "demo"),
+    "demo": Entry(f"{_DAEMONS}.demo.command:command", "A simulated fleet, a fault, and the healing of it.", "demo"),
     "check": Entry(f"{_CLI}.check:check", "Say line by line what is reachable, and what to do about what is not.", "coordinator"),
     "get": Entry(f"{_CLI}.get:get", "List incidents, findings, hosts, cubes, slices, gangs, links, quota, pages.", "coordinator"),
     "describe": Entry(f"{_CLI}.describe:describe", "Show one thing and everything that is known about it.", "coordinator"),

@@ -63,9 +63,12 @@ class Story:
         kind = entry["kind"]
         if kind == "step-done":
             action = entry.get("facts", {}).get("action", "")
-            word, style = WORDS.get(action, (action, "dim"))
+            self.tell(at, *_said(action, entry["text"].partition(": ")[2]))
         elif kind in KINDS:
             word, style = KINDS[kind]
-        else:
-            return
-        self.tell(at, word, entry["text"], style)
+            self.tell(at, word, entry["text"], style)
+
+
+def _said(action: str, text: str) -> tuple[str, str, str]:
+    word, style = WORDS.get(action, (action, "dim"))
+    return word, text, style

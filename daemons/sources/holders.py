@@ -1,8 +1,8 @@
 """Who holds the TPU devices: every process with a device file open, its pod, container and start.
 
 Most "bad nodes" were only occupied: an orphan process held the device. A holder is *foreign* when a pod on the node asks for
-chips and the holder is outside of it, or when no pod owns the devices at all. Without knowledge of the node's pods, or without
-the right to look at other processes, foreign is not known (NaN), never "no".
+chips and the holder is outside of it, or when no pod owns the devices at all. Without knowledge of the node's pods, without
+the right to look at other processes, or in a pod that began after the pods were last listed, foreign is not known (NaN), never "no".
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
 _CONTAINER = re.compile(r"([0-9a-f]{64})")
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_LIST_LAG = 5.0
+"""Seconds that a list of pods may be behind: the API server answers from its watch cache."""
 _START_FIELD = 19  # starttime, counted behind the command's closing bracket in /proc/<pid>/stat, proc(5) field 22
 
 
@@ -73,6 +75,7 @@ class Holders(Held):
     def _read(self, now: float) -> Reading:
         self.devices.look()
         holders, is_blind = find_holders(self.devices, self.node.pods, allowed=self.allowed, now=now)
+        self.node.is_behind = any(holder.foreign is None for holder in holders)
         column, notes = [], {}
         for chip in range(self.layout.chips):
             mine = sorted((h for h in holders if h.chip == chip), key=lambda h: (h.foreign is not True, h.since))
@@ -123,12 +126,20 @@ def _holder(folder: Path, chip: int, pods: PodsOnNode | None, allowed: frozenset
     cgroup = text_in(folder / "cgroup")
     pod, container = _POD.search(cgroup), _CONTAINER.search(cgroup)
     uid, command = pod[1].replace("_", "-") if pod else "", text_in(folder / "comm")[:64]
-    foreign = None if pods is None else uid not in pods.by_uid
     start = text_in(folder / "stat").rpartition(")")[2].split()
     ticks = start[_START_FIELD] if len(start) > _START_FIELD else ""
     since = boot + int(ticks) / _TICKS if boot and ticks.isdecimal() else 0.0
-    pid = int(folder.name)
-    return Holder(chip, pid, command, uid, container[1] if container else "", since, False if command in allowed else foreign)
+    foreign = False if command in allowed else _is_foreign(uid, since, pods)
+    return Holder(chip, int(folder.name), command, uid, container[1] if container else "", since, foreign)
+
+
+def _is_foreign(uid: str, since: float, pods: PodsOnNode | None) -> bool | None:
+    """Whether no pod of the list owns a holder; None where the list is older than the holder's pod may be."""
+    if pods is None:
+        return None
+    if uid in pods.by_uid:
+        return False
+    return None if uid and since + _LIST_LAG > pods.as_of else True
 
 
 def _boot_time(proc: Path, now: float) -> float:

@@ -100,6 +100,10 @@ async def get(session: aiohttp.ClientSession, server: ApiServer, path: str, **pa
     return found
 
 
+EARLIEST, LOOK = 5.0, 1.0
+"""Seconds between two lists at least, and between two looks whether one is wanted early."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodList:
     """Keeps `Node.pods` fresh."""
@@ -124,7 +128,17 @@ class PodList:
                     loop.failed(str(error))
                     log.warning("pods unknown", node=self.node, why=str(error))
                 # Ten thousand agents that were started together must not ask together for ever after.
-                await asyncio.sleep(self.every * random.uniform(0.8, 1.2))  # noqa: S311 (spreads calls over time, keeps no secret)
+                await self._rest(known, self.every * random.uniform(0.8, 1.2))  # noqa: S311 (spreads calls over time, keeps no secret)
+
+    async def _rest(self, known: Node, seconds: float) -> None:
+        """Wait for the next list; shorter where a pod began since the last."""
+        least = min(seconds, EARLIEST)
+        await asyncio.sleep(least)
+        rested = least
+        while rested < seconds and not known.is_behind:
+            part = min(LOOK, seconds - rested)
+            await asyncio.sleep(part)
+            rested += part
 
     def session(self) -> aiohttp.ClientSession:
         """Give a session with this list's patience."""

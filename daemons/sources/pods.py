@@ -66,11 +66,15 @@ class NodeFacts:
 
 
 class Node:
-    """What is known of this node: ``pods`` is None before the first list, or where there is no API server to ask."""
+    """What is known of this node: ``pods`` is None before the first list, or where there is no API server to ask.
+
+    ``is_behind``: something on the node is younger than the list, which is then asked for early.
+    """
 
     def __init__(self, pods: PodsOnNode | None = None, facts: NodeFacts | None = None) -> None:
         """Begin with what is known."""
         self.pods = pods
+        self.is_behind = False
         self.facts = facts or NodeFacts()
 
 

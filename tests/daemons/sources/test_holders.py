@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sliceward.simulation.hosts import SimulatedHost
 
 OWNER = PodsOnNode(0.0, (TpuPod(POD, "ml", "llm-0", "10.0.0.7", host_network=False, seat=None),))
-NOBODY = PodsOnNode(0.0, ())
+NOBODY = PodsOnNode(math.inf, ())
 
 
 async def look(host: SimulatedHost, pods: PodsOnNode | None, *allowed: str) -> Reading:
@@ -47,6 +47,15 @@ async def test_a_pod_that_has_ended_and_still_holds_is_foreign(tmp_path: Path) -
     async with a_host(tmp_path) as host:
         host.hold(0, Holder(66001, "python3", "0a0b0c0d-1111-2222-3333-00000000dead"))
         assert (await look(host, NOBODY)).columns["chip_foreign_holder"] == [1.0, 0.0, 0.0, 0.0]
+
+
+async def test_a_pod_younger_than_the_list_of_pods_is_not_called_foreign_and_asks_for_a_new_list(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        host.hold(0, Holder(66001, "python3", "0a0b0c0d-1111-2222-3333-00000000beef"))
+        node = Node(PodsOnNode(0.0, ()))
+        reading = await Holders(TPU7X, devices_of(host), node).read(1e9)
+    assert math.isnan(reading.columns["chip_foreign_holder"][0])
+    assert node.is_behind
 
 
 async def test_googles_own_agents_may_hold_devices(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
             folder = tmp_path_factory.mktemp(f"venv-{extra}")
             uv = [sys.executable, "-m", "uv", "--quiet"]
             _call(*uv, "venv", "--python", sys.executable, folder / "venv", cwd=folder)
-            install = [*uv, "pip", "install", "--python", folder / "venv" / "bin" / "python"]
+            install: list[str | Path] = [*uv, "pip", "install", "--python", folder / "venv" / "bin" / "python"]
             _call(*install, "--require-hashes", "--requirements", ROOT / "requirements" / f"{extra}.txt", cwd=folder)
             _call(*install, "--no-deps", wheel, cwd=folder)
             made[extra] = folder / "venv" / "bin"

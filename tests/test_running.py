@@ -1,0 +1,121 @@
+"""How tests are run and counted: a skip is named, and a failure where nothing may be skipped; coverage by folder; claims of benchmarks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.claim import Claim
+from benchmarks.run import met, results
+from tests.coverage_by_folder import Share, share
+
+ROOT = Path(__file__).resolve().parents[1]
+PROBE = """
+import pytest
+
+def test_that_needs_a_moon():
+    pytest.skip("no moon")
+
+def test_that_runs():
+    pass
+"""
+
+
+def run_probe(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run two tests under this project's conftest, in a folder of their own."""
+    (folder / "test_probe.py").write_text(PROBE, encoding="utf-8")
+    (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
+    plain = {name: value for name, value in os.environ.items() if name not in ("CI", "SLICEWARD_NO_SKIPS")}
+    path = os.pathsep.join([str(ROOT / ".types"), str(ROOT)])
+    return subprocess.run(  # noqa: S603 (pytest itself)
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--rootdir",
+            str(folder),
+            "-p",
+            "no:cacheprovider",
+            "--import-mode=importlib",
+        ],
+        cwd=folder,
+        env={**plain, "PYTHONPATH": path, **environ},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_skipped_test_is_named_and_counted_at_the_end(tmp_path: Path) -> None:
+    told = run_probe(tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "1 skipped" in told.stdout
+    assert "test_that_needs_a_moon: no moon" in told.stdout
+
+
+@pytest.mark.parametrize("variable", ["CI", "SLICEWARD_NO_SKIPS"])
+def test_a_skipped_test_fails_where_nothing_may_be_skipped(variable: str, tmp_path: Path) -> None:
+    told = run_probe(tmp_path, **{variable: "true"})
+    assert told.returncode == 1
+    assert "1 failed, 1 passed" in told.stdout
+    assert "no moon" in told.stdout
+
+
+def summary(*, lines: tuple[int, int], branches: tuple[int, int]) -> dict[str, Any]:
+    of = {"covered_lines": lines[0], "num_statements": lines[1], "covered_branches": branches[0], "num_branches": branches[1]}
+    return {"summary": of}
+
+
+def test_coverage_is_counted_by_folder_and_what_was_not_measured_is_nothing() -> None:
+    files = {
+        "topology/ids.py": summary(lines=(9, 10), branches=(1, 2)),
+        "topology/deep/torus.py": summary(lines=(10, 10), branches=(2, 2)),
+        "tests/test_topology.py": summary(lines=(0, 10), branches=(0, 2)),
+    }
+    assert share({"files": files}, "topology") == Share(branches=75.0, lines=95.0)
+    assert share({"files": files}, "scheduling") == Share(branches=0.0, lines=0.0)
+
+
+def a_claim(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (any key of a claim)
+    return (
+        {
+            "claim": "it is quick",
+            "value": 80.0,
+            "unit": "ms",
+            "goal": 150,
+            "better": "lower",
+            "reference": "nothing",
+            "reference_value": 20.0,
+        }
+        | {
+            "ratio": 4.0,
+            "setup": "here",
+        }
+        | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "good"), [("lower", 150, True), ("lower", 151, False), ("higher", 150, True), ("higher", 149, False)]
+)
+def test_a_goal_is_met_in_its_own_direction(better: str, value: float, good: bool) -> None:  # noqa: FBT001 (a table)
+    assert met(a_claim(better=better, value=value)) is good
+
+
+def test_a_claim_says_how_many_times_its_reference_it_is() -> None:
+    claim = Claim(claim="x", value=6, unit="s", goal=5, better="lower", reference="y", reference_value=3, setup="")
+    assert claim.ratio == pytest.approx(2.0)
+    assert not claim.met
+
+
+def test_results_say_which_goals_are_missed() -> None:
+    told = results([a_claim(), a_claim(claim="it is small", value=900)], today=dt.date(2026, 1, 2))
+    assert "2026-01-02" in told
+    assert [line.split("|")[-2].strip() for line in told.splitlines() if line.startswith("| it")] == ["yes", "**no**"]

@@ -133,7 +133,8 @@ def _rooted(incident: Incident, fleet: Fleet, book: Book) -> Incident:
     """Give the incident with its best root first and what follows from it; unchanged while a run acts."""
     if frozen(incident):
         return incident
-    best = min(incident.findings, key=lambda f: (f.state is State.RESOLVED, *_order(f)))
+    explained = {part for finding in incident.findings for part in finding.also}
+    best = min(incident.findings, key=lambda f: (f.state is State.RESOLVED, f.part in explained, *_order(f)))
     findings = (best, *(f for f in incident.findings if f.id != best.id))
     settle = next((p.spec.correlate.settle for p in book.for_kind(best.kind) if p.triggered_by(best)), SETTLE)
     hurt = sufferers(fleet, findings)

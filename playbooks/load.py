@@ -198,7 +198,7 @@ def _validated(read: yaml_text.Text) -> Document:
         found = error.errors(include_url=False, include_context=False)
         first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         loc = tuple(step for step in first["loc"] if not str(step).startswith(("function-", "is-instance")))
-        hint = "See `sliceward playbook lint --schema` for the form"
+        hint = "`sliceward playbook schema` tells the form"
         if first["type"] == "extra_forbidden" and loc:
             hint = _did_you_mean(str(loc[-1]), _keys_beside(loc))
         why = (

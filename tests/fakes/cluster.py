@@ -240,14 +240,18 @@ class FakeMirror:
         self._selectors = {"fields": fields, "labels": labels}
         self._on_change: Callable[[], None] = lambda: None
         self._held: Sequence[Object] = ()
+        self._stale = False
 
     @property
     def objects(self) -> Collection[Object]:
+        if self._stale:
+            self._held = self._cluster._select(self.kind, **self._selectors)  # noqa: SLF001 (the fake's own other half)
+            self._stale = False
         return tuple(self._held)
 
     def get(self, name: str, namespace: str = "") -> Object | None:
         wanted = (namespace, name)
-        return next((o for o in self._held if (o["metadata"].get("namespace", ""), o["metadata"]["name"]) == wanted), None)
+        return next((o for o in self.objects if (o["metadata"].get("namespace", ""), o["metadata"]["name"]) == wanted), None)
 
     async def run(self, on_change: Callable[[], None] | None = None) -> None:
         self._on_change = on_change or self._on_change
@@ -257,7 +261,7 @@ class FakeMirror:
 
     def wake(self) -> None:
         if self.synced:
-            self._held = self._cluster._select(self.kind, **self._selectors)  # noqa: SLF001 (the fake's own other half)
+            self._stale = True
             self._on_change()
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.ports import JOBSET, NODE, POD, HostAnswer
-from tests.builders import NOW
+from tests.builders import NOW, a_fleet
 from tests.fakes.cluster import FakeCluster, stamp
-from tests.remediations.scene import Scene, a_scene, default_fleet, done
+from tests.remediations.scene import Scene, a_scene, done
 
 if TYPE_CHECKING:
     from sliceward.remediations.ports import Kind
@@ -26,7 +26,7 @@ STORY = (
     "gang.resume",
     "domain.give_back",
 )
-DEAD = "cube-0-host-05"
+DEAD = "pool-0-host-01"
 
 
 class FlakyCluster(FakeCluster):
@@ -46,7 +46,14 @@ class FlakyCluster(FakeCluster):
 
 async def _tell(number: int, *, after: bool) -> tuple[Scene, FlakyCluster]:
     """Play the story with controllers that do their part between two calls."""
-    scene = a_scene(default_fleet().not_ready(DEAD).tainted("node.kubernetes.io/unreachable", DEAD))
+    pools = (
+        a_fleet(generation="tpu-v5-lite-podslice")
+        .with_gang("llm", slices=2)
+        .on("pool-0", "pool-1")
+        .with_gang("other")
+        .on("pool-2")
+    )
+    scene = a_scene(pools.not_ready(DEAD).tainted("node.kubernetes.io/unreachable", DEAD), cube="pool-0")
     cluster = FlakyCluster(number, after=after)
     for kind in (NODE, POD, JOBSET):
         cluster.put_all(kind, scene.cluster.of(kind))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import types
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path  # noqa: TC003 (pydantic resolves it at run time)
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from sliceward.daemons import yaml_text
-from sliceward.daemons.setting_types import Duration, Secret
+from sliceward.daemons.setting_types import Duration, Secret, print_duration
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -120,7 +122,16 @@ def load(model: type[Model], *, file: Path | None, environ: Mapping[str, str]) -
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
     """Give the JSON Schema (draft 2020-12) of a configuration file."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(mode="validation")}
+    made = model.model_json_schema(mode="validation", schema_generator=_Schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+class _Schema(GenerateJsonSchema):
+    """Writes the default of a duration as the file would, not in ISO 8601."""
+
+    def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 (pydantic's signature)
+        """Give the default as JSON."""
+        return print_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 # ── the environment ───────────────────────────────────────────────────────────────────────────────────────────────────

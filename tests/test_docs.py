@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_each_shipped_rule_and_playbook_is_named_in_a_test(generator: ModuleType
     assert names
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))
     assert [name for name in names if name not in tests] == []
+
+
+def test_each_default_in_a_schema_fits_its_own_pattern(generator: ModuleType) -> None:
+    def walk(node: Any, path: str) -> list[str]:  # noqa: ANN401 (JSON)
+        if isinstance(node, list):
+            return [wrong for inner in node for wrong in walk(inner, path)]
+        if not isinstance(node, dict):
+            return []
+        default, pattern = node.get("default"), node.get("pattern")
+        mine = [path] if isinstance(default, str) and isinstance(pattern, str) and not re.search(pattern, default) else []
+        return mine + [wrong for name, inner in node.items() for wrong in walk(inner, f"{path}/{name}")]
+
+    schemas = {name: json.loads(text) for name, text in generator.pages().items() if name.endswith(".json")}
+    assert [wrong for name, schema in schemas.items() for wrong in walk(schema, name)] == []
 
 
 def test_each_metric_has_its_page() -> None:

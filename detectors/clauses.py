@@ -71,17 +71,17 @@ class Look:
 
 
 def judge(look: Look, rule: Rule) -> Verdicts:
-    """Give the verdict of a rule on each entity of its kind, flattened; what does not exist is `NO`."""
+    """Give the verdict of a rule on each entity of its kind, flattened; of what was never heard of nothing is known."""
     verdicts = _clause(look, rule.when, rule.entity)
-    return np.where(look.exists(rule.entity), verdicts, NO).astype(np.int8).ravel()
+    return np.where(look.exists(rule.entity), verdicts, UNKNOWN).astype(np.int8).ravel()
 
 
 def evidence(look: Look, rule: Rule, entity: int) -> Iterator[Evidence]:
-    """Give the numbers that decided about one entity, one for each condition that speaks for the fault."""
+    """Give the numbers that decided about one entity, one for each condition that speaks for the fault and is met."""
     place = np.unravel_index(entity, look.panel.ring.entities(rule.entity))
     for condition in rule.when.conditions():
         value, limit, age, cell = _numbers(look, condition, tuple(int(step) for step in place))
-        if np.isnan(value):
+        if np.isnan(value) or (not isinstance(condition, Threshold) and value < limit - _EPSILON):
             continue
         metric = CATALOGUE[condition.metric]
         at = datetime.fromtimestamp(look.panel.now - age, UTC)

@@ -217,6 +217,10 @@ def _verdict_on(this: Round, rule: Rule, part: PartId) -> np.int8:
     if not entities:
         return UNKNOWN
     verdicts = this.verdicts[rule.name][entities]
+    there = this.look.exists(rule.entity).ravel()[entities]
+    if not there.any():
+        return UNKNOWN  # not heard of since the start: absence says nothing
+    verdicts = verdicts[there]
     if isinstance(part, LinkId):
         # One end that sees the link well is enough to know of it; both ends silent is unknown.
         known = verdicts[verdicts != UNKNOWN]

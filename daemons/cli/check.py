@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 ADDRESSES = {
     "SLICEWARD_MQTT_URL": (
-        "broker",
+        "broker, from here",
         1883,
         "Start the broker, or correct SLICEWARD_MQTT_URL; see deploy/ for an example Mosquitto.",
     ),
     "SLICEWARD_PROMETHEUS_URL": (
-        "Prometheus",
+        "Prometheus, from here",
         9090,
         "Correct SLICEWARD_PROMETHEUS_URL, or leave it out: frames alone are enough.",
     ),
@@ -80,19 +80,16 @@ def coordinator(client: Client) -> Iterator[Line]:
         "broker", status["broker"], "Findings age to unknown while the broker is away; nothing is drained meanwhile."
     )
     for cluster in status["clusters"]:
-        part = {"ok": cluster["reachable"], "age_seconds": cluster["age_seconds"]}
-        yield _dependency(
-            f"cluster {cluster['name']}", part, "Check its kubeconfig and context, and that the API server answers."
-        )
+        yield from _cluster(cluster)
     for loop in client.rows("loops", limit=500):
-        late = f"{loop['age']:.1f} s since its last round, deadline {loop['deadline']:.0f} s"
+        age = f"{loop['age']:.1f} s since its last round, deadline {loop['deadline']:.0f} s"
         yield Line(
             ok=not loop["late"],
             about=f"loop {loop['name']}",
-            found=late,
-            what_to_do="" if not loop["late"] else "See its last error in the log.",
+            found=age,
+            what_to_do="" if not loop["late"] else f"Its last error: {loop['error'] or 'none, it hangs; see the log'}",
         )
-        for name, why in loop.get("set_aside", {}).items():
+        for name, why in loop["set_aside"].items():
             yield Line(
                 ok=False,
                 about=f"loop {loop['name']}",
@@ -101,9 +98,34 @@ def coordinator(client: Client) -> Iterator[Line]:
             )
 
 
+def _cluster(cluster: Mapping[str, Any]) -> Iterator[Line]:
+    about = f"cluster {cluster['name']}"
+    part = {"ok": cluster["reachable"], "age_seconds": cluster["age_seconds"], "why": cluster["why"]}
+    yield _dependency(about, part, "Check its kubeconfig and context, and that the API server answers.")
+    if cluster["reachable"] and not cluster["hosts"]:
+        found = "no TPU host is known"
+        yield Line(
+            ok=False, about=about, found=found, what_to_do="Check the labels of its nodes; `sliceward get hosts` is empty."
+        )
+    yield _dependency(f"broker of {cluster['name']}", cluster["broker"], "Check its address, password and certificate.")
+    heard = cluster["watcher_age_seconds"]
+    yield Line(
+        ok=heard is not None,
+        about=f"watcher of {cluster['name']}",
+        found="never heard of" if heard is None else f"last told something {heard:.1f} s ago",
+        what_to_do="Start `sliceward watcher`; until it speaks, every part is unknown." if heard is None else "",
+    )
+    for reason, count in cluster["bad_messages"].items():
+        if count and reason.startswith("bad"):
+            why = "Find the speaker that is not of this version; messages that cannot be read are skipped."
+            yield Line(ok=False, about=about, found=f"{count} messages {reason.replace('_', ' ')}", what_to_do=why)
+
+
 def _dependency(about: str, part: Mapping[str, Any], what_to_do: str) -> Line:
     age = part.get("age_seconds")
     found = "never answered" if age is None else f"answered {age:.1f} s ago"
+    if not part["ok"] and part.get("why"):
+        found += f": {part['why']}"
     return Line(ok=part["ok"], about=about, found=found, what_to_do="" if part["ok"] else what_to_do)
 
 
@@ -114,8 +136,13 @@ async def addresses(environ: Mapping[str, str]) -> list[Line]:
 
 
 async def _reach(url: str, about: str, port: int, what_to_do: str) -> Line:
-    parts = urlsplit(url)
-    host, number = parts.hostname or "", parts.port or port
+    try:
+        parts = urlsplit(url)
+        host, number = parts.hostname, parts.port or port
+    except ValueError as error:
+        return Line(ok=False, about=about, found=f"{error}", what_to_do=what_to_do)
+    if not host:
+        return Line(ok=False, about=about, found=f"{url!r} names no host", what_to_do=what_to_do)
     try:
         async with asyncio.timeout(PATIENCE):
             _, writer = await asyncio.open_connection(host, number)

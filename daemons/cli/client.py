@@ -18,18 +18,28 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DEFAULT_SERVER = "http://127.0.0.1:8470"
+DEFAULT_SERVER = "http://127.0.0.1:8482"
 PATIENCE = aiohttp.ClientTimeout(total=15)
+MOST_ROWS = 500
 
 
 class CannotAsk(click.ClickException):
-    """The coordinator did not answer, or refused: says why and what to do."""
+    """The coordinator did not answer, or does not let us ask: says why and what to do."""
 
     exit_code = 2
 
     def __init__(self, why: str, what_to_do: str) -> None:
         """Keep one line for the cause and one for the next step."""
         super().__init__(f"{why}\n  {what_to_do}")
+
+
+class SaidNo(CannotAsk):
+    """The coordinator understood and said no: there is no such thing, or it cannot be done now."""
+
+    exit_code = 1
+
+
+NOES = frozenset({404, 409})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class Client:
         found: list[dict[str, Any]] = []
         after = ""
         while len(found) < limit:
-            page = self.get(path, limit=str(min(500, limit - len(found))), **({"after": after} if after else {}), **filters)
+            page = self.get(path, limit=str(min(MOST_ROWS, limit - len(found))), **({"after": after} if after else {}), **filters)
             found += page["items"]
             after = page.get("next") or ""
             if not after:
@@ -69,6 +79,10 @@ class Client:
                 session.request(method, url, params=parameters, json=body) as answer,
             ):
                 return self._read(answer.status, await answer.text(), url)
+        except aiohttp.InvalidURL as error:
+            raise CannotAsk(
+                f"{self.server!r} is no address", "Name it with --server or SLICEWARD_SERVER, e.g. http://127.0.0.1:8482"
+            ) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CannotAsk(
                 f"the coordinator at {self.server} does not answer: {error or 'no answer in 15 s'}",
@@ -78,12 +92,16 @@ class Client:
     def _headers(self) -> dict[str, str]:
         if self.token_file is None:
             return {}
+        help_ = "Name it with --token-file or SLICEWARD_TOKEN_FILE."
         try:
-            return {"Authorization": f"Bearer {self.token_file.read_text().strip()}"}
+            token = self.token_file.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise CannotAsk(
-                f"token file {self.token_file}: {error.strerror}", "Name it with --token-file or SLICEWARD_TOKEN_FILE."
-            ) from error
+            raise CannotAsk(f"token file {self.token_file}: {error.strerror}", help_) from error
+        except UnicodeDecodeError as error:
+            raise CannotAsk(f"token file {self.token_file} holds no text", help_) from error
+        if not token or any(not "!" <= character <= "~" for character in token):
+            raise CannotAsk(f"token file {self.token_file} holds no token: one line of printable characters", help_)
+        return {"Authorization": f"Bearer {token}"}
 
     def _read(self, status: int, text: str, url: str) -> Any:  # noqa: ANN401 (JSON)
         try:
@@ -94,8 +112,9 @@ class Client:
             ) from error
         if status < 400:  # noqa: PLR2004 (HTTP)
             return answer
-        problem = answer.get("error", {})
-        raise CannotAsk(
+        problem = answer.get("error", {}) if isinstance(answer, dict) else {}
+        kind = SaidNo if status in NOES else CannotAsk
+        raise kind(
             f"{problem.get('code', status)}: {problem.get('why', 'the coordinator refused')}",
             problem.get("what_to_do") or "See the coordinator's log.",
         )

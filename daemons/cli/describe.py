@@ -8,15 +8,16 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from sliceward.daemons.cli.client import CannotAsk, Client, with_client
+from sliceward.daemons.cli.client import CannotAsk, Client, SaidNo, with_client
 from sliceward.daemons.cli.output import console, output_option, print_data
+from sliceward.playbooks.explain import explain as explained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     Row = Mapping[str, Any]
 
-KINDS = ("host", "cube", "slice", "gang", "link", "finding", "incident")
+KINDS = ("host", "cube", "slice", "gang", "link", "finding", "incident", "playbook")
 
 
 @click.command(
@@ -57,63 +58,47 @@ def find(client: Client, name: str) -> Row:
     """Give the row that ``kind/name`` or a printed id means.
 
     Raises:
-        CannotAsk: the kind is unknown, or nothing of that name exists.
+        CannotAsk: the kind is unknown.
+        SaidNo: nothing of that name exists.
     """
     kind, _, rest = name.partition("/")
+    if kind not in KINDS and rest.partition("/")[0] in KINDS:
+        kind, rest = rest.partition("/")[0], name
     if kind not in KINDS or not rest:
         raise CannotAsk(f"{name!r} is not kind/name", f"Kinds: {', '.join(KINDS)}. `sliceward get hosts -o name` lists names.")
     if kind == "incident":
         found: Row = client.get(f"incidents/{rest}")
         return found
+    matching = []
     for row in client.rows(f"{kind}s", limit=100_000):
-        names = {row["id"], row.get("name"), row["id"].partition("/")[2], "/".join(row["id"].split("/")[2:])}
+        identity = row.get("id") or row["name"]
+        names = {identity, row.get("name"), identity.partition("/")[2], "/".join(identity.split("/")[2:])}
         if kind == "gang":
             names |= {f"{row['namespace']}/{row['name']}", row["key"]}
         if rest in names or name in names:
-            return row
-    raise CannotAsk(f"there is no {kind} {rest!r}", f"`sliceward get {kind}s` lists them.")
+            matching.append(row)
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise CannotAsk(f"{name!r} means {len(matching)} things", f"Say which: {', '.join(row['id'] for row in matching)}")
+    raise SaidNo(f"there is no {kind} {rest!r}", f"`sliceward get {kind}s` lists them.")
 
 
-def story(incident: Row) -> list[Text]:
-    """Tell the record as lines."""
-    lines = [Text(f"{incident['id']}  {incident['kind']} on {incident['part']}", style="bold"), Text(incident["text"]), Text("")]
-    lines += [Text("What was seen", style="bold")]
-    for finding in incident["findings"]:
-        lines.append(Text(f"  {finding['kind']} {finding['state']} since {finding['since']}: {finding['text']}"))
-        lines += [
-            Text(
-                f"    {one['metric']} = {one['value']} {one['unit']} (limit {one['limit']}) on {one['entity']} at {one['at']}",
-                style="dim",
-            )
-            for one in finding["evidence"]
-        ]
-    lines += [Text(""), Text("Which rule, and why not the others", style="bold")]
-    for decision in incident["decisions"]:
-        lines.append(Text(f"  {decision['playbook'] or 'no playbook'}: {decision['outcome']}, {decision['why']}"))
-        lines += [_condition(condition) for condition in decision["conditions"]]
-        lines += [
-            Text(
-                f"    {'✓' if b['ok'] else '✗'} budget {b['name']}: {b['used']} of {b['limit']} used",
-                style="green" if b["ok"] else "red",
-            )
-            for b in decision["budgets"]
-        ]
-    lines += [Text(""), Text("What was done", style="bold")]
-    lines += [Text(f"  {entry['at']}  {entry['kind']:<13} {entry['text']}") for entry in incident["timeline"]]
-    lines += [Text(""), Text("What came of it", style="bold"), Text(f"  {incident['how'] or incident['phase']}")]
-    lines += [
-        Text(f"  page {page['event']} by {page['pager']}: {page['state']}: {page['summary']}") for page in incident["pages"]
-    ]
-    return lines
+def story(incident: Row) -> Iterator[Text]:
+    """Tell the record as lines: headings, then what stands under each."""
+    for place, line in enumerate(explained(incident).splitlines()):
+        if place == 0 or not line.startswith(" "):
+            yield Text(line, style="bold")
+        else:
+            yield Text(line, style=next((style for word, style in _TOLD.items() if word in line), ""))
 
 
-def _condition(condition: Row) -> Text:
-    good = condition["value"] is True
-    inputs = ", ".join(f"{name}={value!r}" for name, value in condition.get("inputs", {}).items())
-    said = condition["value"] if isinstance(condition["value"], str) else inputs
-    return Text(
-        f"    {'✓' if good else '✗'} {condition['name']}: {condition['expression']}  [{said}]", style="green" if good else "red"
-    )
+_TOLD = {": true ": "green", ": false ": "red", ": error: ": "red", ": NO,": "red", ": OVER": "red", " step-failed: ": "red"}
+"""How a line of the record tells that something held, or did not."""
+
+
+def _flat(value: object) -> bool:
+    return isinstance(value, list) and not any(isinstance(one, dict | list) for one in value)
 
 
 def _tree(title: str, value: object) -> Tree:
@@ -125,7 +110,16 @@ def _tree(title: str, value: object) -> Tree:
 def _grow(tree: Tree, value: object) -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
-        if isinstance(inner, dict | list) and inner:
-            _grow(tree.add(Text(str(key), style="bold")), inner)
+        if (
+            isinstance(value, list)
+            and isinstance(inner, dict)
+            and not any(isinstance(one, dict | list) and one for one in inner.values())
+        ):
+            tree.add(Text(", ".join(f"{name}={one}" for name, one in inner.items() if one not in (None, "", [], {}))))
+        elif isinstance(inner, dict | list) and inner and not _flat(inner):
+            title = inner.get("id") or inner.get("name") if isinstance(inner, dict) and isinstance(value, list) else None
+            _grow(tree.add(Text(str(title or key), style="bold")), inner)
+        elif isinstance(inner, list) and inner:
+            tree.add(Text(f"{key}: {', '.join(map(str, inner))}"))
         else:
             tree.add(Text(f"{key}: {'-' if inner in (None, [], {}) else inner}"))

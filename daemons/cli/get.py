@@ -76,7 +76,7 @@ COLUMNS: dict[str, Columns] = {
         "KIND": lambda r: r["kind"],
         "PART": lambda r: _short(r["part"]),
         "STATE": lambda r: r["state"],
-        "SCORE": lambda r: f"{r['score']:.2f}",
+        "SCORE": lambda r: f"{r['score']:.2f}" if r["score"] is not None else "",
         "SINCE": lambda r: r["since"],
         "TEXT": lambda r: r["text"],
     },
@@ -105,24 +105,33 @@ COLUMNS: dict[str, Columns] = {
         "SUMMARY": lambda r: r["summary"],
     },
     "alerts": {
-        "RECEIVER": lambda r: r.get("receiver"),
-        "ALERT": lambda r: r.get("alertname") or r.get("name"),
-        "STATUS": lambda r: r.get("status"),
-        "MAPPED TO": lambda r: r.get("finding") or r.get("mapped"),
-        "RECEIVED": lambda r: r.get("received"),
+        "RECEIVER": lambda r: r["receiver"],
+        "ALERT": lambda r: r["alertname"],
+        "STATUS": lambda r: r["status"],
+        "FINDING": lambda r: r["finding"],
+        "RECEIVED": lambda r: r["received"],
+        "WHY NOT": lambda r: r["why"],
     },
     "playbooks": {
         "NAME": lambda r: r["name"],
         "MODE": lambda r: r["mode"],
-        "KINDS": lambda r: ", ".join(r.get("kinds", [])),
-        "SUMMARY": lambda r: r.get("summary"),
+        "KINDS": lambda r: ", ".join(r["kinds"]),
+        "SUMMARY": lambda r: r["summary"],
     },
     "loops": {
         "LOOP": lambda r: r["name"],
         "AGE": lambda r: f"{r['age']:.1f} s",
         "DEADLINE": lambda r: f"{r['deadline']:.0f} s",
         "STATE": lambda r: "late" if r["late"] else "ok",
-        "SET ASIDE": lambda r: ", ".join(r.get("set_aside", {})),
+        "SET ASIDE": lambda r: ", ".join(r["set_aside"]),
+        "ERROR": lambda r: r["error"],
+    },
+    "audit": {
+        "AT": lambda r: r["at"],
+        "WHO": lambda r: r["who"],
+        "WHAT": lambda r: r["what"],
+        "ABOUT": lambda r: r["about"],
+        "REASON": lambda r: r["reason"],
     },
 }
 
@@ -130,7 +139,7 @@ COLUMNS: dict[str, Columns] = {
 @click.command(help="List parts, gangs, incidents and the rest: one line each.")
 @click.argument("kind", type=click.Choice(sorted(COLUMNS)))
 @click.option("-l", "--where", multiple=True, metavar="KEY=VALUE", help="Only rows with this, e.g. -l cluster=c1 -l state=open.")
-@click.option("--limit", default=500, show_default=True, help="At most this many rows.")
+@click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="At most this many rows.")
 @output_option
 @with_client
 def get(client: Client, kind: str, *, where: tuple[str, ...], limit: int, output: str) -> None:

@@ -62,7 +62,7 @@ def print_rows(
         return
     if output == "name":
         for row in rows:
-            click.echo(row.get("id") or row.get("name"))
+            click.echo(row.get("id") or row.get("name") or row.get("delivery_id") or row.get("seq"))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in columns:

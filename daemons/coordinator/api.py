@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from sliceward.daemons import health
-from sliceward.daemons.coordinator import stories, views
+from sliceward.daemons.coordinator import planning, stories, views
 from sliceward.daemons.coordinator.alerts import Unmapped
 from sliceward.daemons.coordinator.events import Events
 from sliceward.daemons.coordinator.web import (
@@ -71,6 +71,7 @@ class Api:
                 web.get(f"{api}/events", Events(of.store, of.bell, of.monotonic).stream),
                 web.get(f"{api}/incidents", self.incidents),
                 web.get(f"{api}/incidents/{{id}}", self.incident),
+                web.get(f"{api}/incidents/{{id}}/plan", self.plan),
                 web.post(f"{api}/incidents/{{id}}/approve", self.approve),
                 web.post(f"{api}/incidents/{{id}}/abort", self.abort),
                 web.post(f"{api}/pause", self.pause),
@@ -118,6 +119,17 @@ class Api:
     async def incident(self, request: web.Request) -> web.Response:
         """Give one incident with its whole story."""
         return web.json_response(await self._story(request.match_info["id"]))
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Give what would still be done about an open incident."""
+        name, deciding = request.match_info["id"], self._of.deciding
+        case = deciding.cases.get(name)
+        if case is None:
+            await self._story(name)
+            raise Problem(409, "Refused", f"{name} is not open", "`sliceward explain` tells what was done")
+        world, rules = deciding.world(deciding.sides[case.incident.cluster]), deciding.rules
+        given = planning.planned(case, rules.actions, book=rules.book, world=world, now=self._of.clock())
+        return web.json_response(given)
 
     async def pages(self, request: web.Request) -> web.Response:
         """Give the outbox."""

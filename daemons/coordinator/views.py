@@ -302,6 +302,7 @@ def cluster_view(sight: Sight) -> Row:
         "generation": generations.most_common(1)[0][0] if generations else None,
         "pods": sorted({str(cube.pod) for cube in fleet.cubes.values() if cube.pod}) if fleet else [],
         "cubes": cube_rows(sight),
+        "hosts": [row for row in host_rows(sight) if row["cube"] is None],
         "slices": slice_rows(sight),
         "gangs": gang_rows(sight),
         "quota": quota_rows(sight),

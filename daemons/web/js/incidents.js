@@ -1,7 +1,7 @@
 // The list of incidents and the story of one: timeline, steps as bars, the decision record, pages.
 
 import {h, svg, table} from "./dom.js";
-import {clock, severityClass, short, since} from "./format.js";
+import {clock, number, severityClass, short, since} from "./format.js";
 import {post} from "./api.js";
 
 const ENTRY_CLASS = {"step-failed": "bad", seen: "warn", located: "warn", decided: "act", held: "warn", paged: "warn", "step-done": "good", closed: "good", approved: "act", aborted: "bad"};
@@ -20,10 +20,10 @@ function story(incident) {
     h("span", {}, entry.text))));
 }
 
-function gantt(incident) {
+function gantt(incident, asOf) {
   const steps = incident.steps.filter((step) => step.started);
   if (!steps.length) return null;
-  const from = new Date(incident.opened), to = new Date(incident.closed ?? Date.now());
+  const from = new Date(incident.opened), to = new Date(incident.closed ?? asOf ?? Date.now());
   const width = 640, left = 150, row = 17, span = Math.max(1, to - from);
   const x = (at) => left + (width - left - 8) * Math.min(1, Math.max(0, (new Date(at) - from) / span));
   const bars = steps.map((step, place) => {
@@ -38,25 +38,41 @@ function gantt(incident) {
 }
 
 function conditionRow(condition) {
-  const good = condition.value === true;
   const inputs = Object.entries(condition.inputs ?? {}).map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(", ");
-  return {cells: [h("span", {class: good ? "good" : "bad"}, good ? "✓" : "✗"), condition.name, h("code", {}, condition.expression),
+  return {cells: [tick(condition.value === true), condition.name, h("code", {}, condition.expression),
     h("code", {}, `${typeof condition.value === "string" ? condition.value : inputs}`)]};
 }
 
-function decision(record) {
-  return h("details", {class: "decision", open: record.outcome !== "no-match", "data-playbook": record.playbook ?? "", "data-outcome": record.outcome},
-    h("summary", {}, h("strong", {}, record.playbook ?? "no playbook"), ` ${record.outcome}: ${record.why} `, h("span", {class: "soft"}, clock(record.at))),
+const tick = (good) => h("span", {class: good ? "good" : "bad"}, good ? "✓" : "✗");
+
+// What the reader opened or closed stays so when the story goes on.
+const opened = new Map();
+
+function decision(record, chosen) {
+  const key = `${record.at} ${record.seq}`, open = opened.get(key) ?? chosen;
+  const others = record.candidates.filter((one) => !one.matched && one.why_not);
+  return h("details", {class: "decision", open, "data-playbook": record.playbook ?? "", "data-outcome": record.outcome},
+    h("summary", {onclick: (event) => opened.set(key, !event.currentTarget.parentElement.open)},
+      h("strong", {}, record.playbook ?? "no playbook"), ` ${record.outcome}: ${record.why} `, h("span", {class: "soft"}, clock(record.at))),
     record.conditions.length ? table(["", "condition", "expression", "inputs"], record.conditions.map(conditionRow)) : null,
-    record.budgets.length ? table(["", "budget", "used", "limit"], record.budgets.map((budget) => ({cells: [
-      h("span", {class: budget.ok ? "good" : "bad"}, budget.ok ? "✓" : "✗"), budget.name, String(budget.used), String(budget.limit)]}))) : null);
+    record.guards.length ? table(["", "guard", "why"], record.guards.map((guard) => ({cells: [tick(guard.ok), guard.name, guard.why]}))) : null,
+    record.budgets.length ? table(["", "budget", "used", "asked", "limit"], record.budgets.map((budget) => ({cells: [
+      tick(budget.ok), budget.name, number(budget.used), number(budget.asked), number(budget.limit)]}))) : null,
+    others.length ? h("p", {class: "soft"}, "Why not: ", others.map((one) => `${one.playbook} ${one.why_not}`).join("; ")) : null);
+}
+
+// Newest first; the one that chose the playbook is open.
+function decisions(incident) {
+  const newestFirst = incident.decisions.toReversed();
+  const chosen = newestFirst.find((record) => record.conditions.length) ?? newestFirst[0];
+  return newestFirst.map((record) => decision(record, record === chosen));
 }
 
 function evidence(finding) {
   return h("li", {"data-finding": finding.kind},
     h("span", {class: `badge ${finding.state === "firing" ? "bad" : "soft"}`}, `${finding.kind} ${finding.state}`), finding.text,
     table(["metric", "value", "limit", "entity", "read"], finding.evidence.map((one) => ({cells: [
-      one.metric, `${one.value} ${one.unit === "1" ? "" : one.unit}`, String(one.limit), short(one.entity), clock(one.at)]}))));
+      one.metric, `${number(one.value, 4)} ${one.unit === "1" ? "" : one.unit}`, number(one.limit, 4), short(one.entity), clock(one.at)]}))));
 }
 
 function buttons(incident, refresh) {
@@ -74,15 +90,15 @@ function buttons(incident, refresh) {
   return h("p", {}, incident.needs === "approval" ? h("button", {onclick: act("approve")}, "Approve") : null, " ", h("button", {onclick: act("abort")}, "Abort"));
 }
 
-export function incidentStory(incident, refresh) {
+export function incidentStory(incident, refresh, asOf) {
   return [
     h("h3", {}, `${incident.kind} on ${short(incident.part)}`),
     h("p", {}, h("span", {class: `badge ${incident.state === "open" ? "act" : "good"}`}, incident.how ?? incident.phase),
       h("code", {}, incident.id), ` ${incident.text}`),
-    incident.needs === "human" ? h("p", {class: "warn"}, "Handed to a human: nothing was drained.") : null,
+    incident.needs === "human" ? h("p", {class: "warn"}, `A human must look: ${incident.why || "sliceward goes no further by itself"}`) : null,
     buttons(incident, refresh),
-    h("h2", {}, "Timeline"), gantt(incident), story(incident),
-    h("h2", {}, "Decision record"), h("div", {id: "decisions"}, incident.decisions.map(decision)),
+    h("h2", {}, "Timeline"), gantt(incident, asOf), story(incident),
+    h("h2", {}, "Decision record"), h("div", {id: "decisions"}, decisions(incident)),
     h("h2", {}, "Evidence"), h("ul", {}, incident.findings.map(evidence)),
     h("h2", {}, "Pages"), table(["event", "pager", "state", "summary"], incident.pages.map((page) => ({cells: [page.event, page.pager, page.state, page.summary]}))),
   ];

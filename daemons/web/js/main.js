@@ -1,13 +1,13 @@
 // The page's state and its wiring: read everything once, then follow the event stream and read again what changed.
 
-import {follow, get} from "./api.js";
+import {follow, get, NeedsToken} from "./api.js";
 import {h, put} from "./dom.js";
 import {number} from "./format.js";
 import {incidentRow, incidentStory} from "./incidents.js";
 import {gangTable, hostTable, problemList, quotaBars} from "./tables.js";
 import {cubeCard, gangClasses, legend} from "./torus.js";
 
-const state = {fleet: null, incidents: [], selected: null, chosen: false, filter: "", last: 0};
+const state = {fleet: null, incidents: [], selected: null, chosen: false, filter: "", last: null};
 
 function showFleet(fleet) {
   const colours = gangClasses(fleet);
@@ -29,13 +29,13 @@ function showFleet(fleet) {
 }
 
 function showHosts() {
-  const hosts = state.fleet.clusters.flatMap((cluster) => cluster.cubes.flatMap((cube) => cube.hosts));
+  const hosts = state.fleet.clusters.flatMap((cluster) => [...cluster.cubes.flatMap((cube) => cube.hosts), ...cluster.hosts]);
   put("host-table", [hosts, state.filter], ([rows, filter]) => hostTable(rows, filter));
 }
 
 async function showIncident() {
   if (!state.selected) return put("incident", null, () => h("p", {class: "soft"}, "No incident yet. When a part breaks, its story stands here."));
-  put("incident", await get(`incidents/${state.selected}`), (incident) => incidentStory(incident, readIncidents));
+  put("incident", await get(`incidents/${state.selected}`), (incident) => incidentStory(incident, readIncidents, state.fleet?.as_of));
 }
 
 async function readIncidents() {
@@ -60,7 +60,9 @@ async function readFleet() {
 async function readStatus() {
   const status = await get("status");
   const late = [["store", status.store], ["broker", status.broker]].filter(([, part]) => part && !part.ok).map(([name]) => `${name} not reachable`);
-  document.getElementById("status").textContent = [`live`, `mode ${status.mode}`, status.paused ? "PAUSED: harm is stopped, healing goes on" : null, ...late].filter(Boolean).join(" · ");
+  const shown = document.getElementById("status");
+  shown.className = status.paused || late.length ? "warn" : "";
+  shown.textContent = [`live`, `mode ${status.mode}`, status.paused ? "PAUSED: harm is stopped, healing goes on" : null, ...late].filter(Boolean).join(" · ");
 }
 
 // At most one read of each kind a second, however many events come.
@@ -76,7 +78,7 @@ function calmly(read) {
       try {
         await read();
       } catch (error) {
-        document.getElementById("status").textContent = error.message;
+        told(error);
       }
       timer = setTimeout(() => {
         timer = null;
@@ -91,15 +93,27 @@ function calmly(read) {
   };
 }
 
+// Tells what went wrong; asks for a token where that is what is missing.
+function told(error) {
+  document.getElementById("login").hidden = !(error instanceof NeedsToken);
+  const status = document.getElementById("status");
+  status.textContent = error.message;
+  status.className = "bad";
+}
+
 const fleetChanged = calmly(readFleet), incidentsChanged = calmly(readIncidents), statusChanged = calmly(readStatus);
+
+let hurry = () => {};
 
 async function live() {
   for (let wait = 500; ; wait = Math.min(wait * 2, 10000)) {
     try {
-      fleetChanged();
-      incidentsChanged();
-      statusChanged();
-      await follow(state.last, (event, data, id) => {
+      await follow(state.last, () => {
+        document.getElementById("login").hidden = true;
+        fleetChanged();
+        incidentsChanged();
+        statusChanged();
+      }, (event, data, id) => {
         wait = 500;
         if (id) state.last = Number(id);
         if (event === "entry") incidentsChanged();
@@ -107,12 +121,20 @@ async function live() {
         statusChanged();
       });
     } catch (error) {
-      document.getElementById("status").textContent = `not connected: ${error.message}`;
+      told(error instanceof NeedsToken ? error : new Error(`not connected: ${error.message}`));
     }
-    await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random() / 2)));
+    await new Promise((resolve) => {
+      hurry = resolve;
+      setTimeout(resolve, wait * (0.5 + Math.random() / 2));
+    });
   }
 }
 
+document.getElementById("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", document.getElementById("token").value.trim());
+  hurry();
+});
 document.getElementById("host-filter").addEventListener("input", (event) => {
   state.filter = event.target.value;
   if (state.fleet) showHosts();

@@ -16,12 +16,12 @@ export function gangTable(gangs) {
 export function quotaBars(rows) {
   if (!rows.length) return h("p", {class: "soft"}, "No quota is set.");
   return rows.map((row) => {
-    const most = Math.max(row.nominal, row.used, 1);
+    const limit = row.nominal ?? row.used, most = Math.max(limit, row.used, 1);
     return h("div", {class: "meter", "data-tenant": row.tenant}, h("span", {}, `${row.tenant} · ${row.generation}`),
-      svg("svg", {viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": `${row.used} of ${row.nominal} chips`},
-        svg("rect", {class: "room", width: 100 * row.nominal / most, height: 10}),
-        svg("rect", {class: row.used > row.nominal ? "over" : "used", width: 100 * row.used / most, height: 10})),
-      h("span", {class: "soft"}, `${number(row.used)} of ${number(row.nominal)} chips`));
+      svg("svg", {viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": row.nominal === null ? `${row.used} chips` : `${row.used} of ${row.nominal} chips`},
+        svg("rect", {class: "room", width: 100 * limit / most, height: 10}),
+        svg("rect", {class: row.used > limit ? "over" : "used", width: 100 * row.used / most, height: 10})),
+      h("span", {class: "soft"}, row.nominal === null ? `${number(row.used)} chips, no limit` : `${number(row.used)} of ${number(row.nominal)} chips`));
   });
 }
 

@@ -1,0 +1,183 @@
+"""The page in a real browser, over a real coordinator: what stands on it is what is so, live, and nothing is broken."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from sliceward.daemons.coordinator.settings import TokenSettings
+from sliceward.daemons.settings import Secret
+from tests.daemons.stage import DOMAIN, LINK, a_story, a_world, on_stage, report_progress
+from tests.services.fixtures import CHROMIUM_ARGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.daemons.stage import Stage
+
+TOKEN = "t" * 32
+NARROW, WIDE = 360, 1500
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Told:
+    """A coordinator and the incident that is open there."""
+
+    stage: Stage
+    incident: str
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    with on_stage(a_world(tmp_path_factory.mktemp("coordinator"))) as stage:
+        yield Told(stage, a_story(stage))
+
+
+@dataclass
+class Complaints:
+    """What the browser complains of: console errors, exceptions, refused by the content security policy."""
+
+    found: list[str] = field(default_factory=list)
+
+    def of(self, page: Page) -> None:
+        page.on("console", lambda message: self.found.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.found.append(str(error)))
+        page.on("requestfailed", lambda request: self.found.append(f"{request.url}: {request.failure}"))
+
+
+@contextmanager
+def looking(browser: Browser, stage: Stage, *, width: int = WIDE, scheme: str = "light") -> Iterator[Page]:
+    """Open the page; whatever the browser complains of fails the test."""
+    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
+    complaints = Complaints()
+    try:
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        complaints.of(page)
+        page.goto(stage.address + "/")
+        yield page
+        assert complaints.found == []
+    finally:
+        context.close()
+
+
+def test_the_torus_shows_every_chip_the_sick_link_the_gangs_and_what_is_out_of_service(browser: Browser, told: Told) -> None:
+    with looking(browser, told.stage) as page:
+        expect(page.locator("[data-chip]")).to_have_count(256)
+        (mark,) = page.locator("[data-link]").all()
+        assert mark.get_attribute("data-link") == str(LINK)
+        cubes = {cube.get_attribute("data-cube"): cube for cube in page.locator("[data-cube]").all()}
+        assert {name: cube.get_attribute("data-in-service") for name, cube in cubes.items()} == {
+            "cube-0": "false",
+            "cube-1": "true",
+            "cube-2": "true",
+            "cube-3": "true",
+        }
+        assert cubes["cube-0"].locator("[data-link]").count() == 1
+        assert cubes["cube-0"].locator(".hatch").count() == 64
+        assert cubes["cube-3"].get_attribute("data-spare") == "true"
+        gangs = {name: _gangs(cube) for name, cube in cubes.items()}
+        train, other = "c1/gang/default/JobSet/train", "c1/gang/default/JobSet/other"
+        assert gangs == {"cube-0": {train}, "cube-1": {train}, "cube-2": {other}, "cube-3": {""}}
+        colours = {name: _colour(cubes[name]) for name in cubes}
+        assert colours["cube-1"] == colours["cube-0"]
+        assert len({colours["cube-1"], colours["cube-2"], colours["cube-3"]}) == 3
+        assert page.locator("#totals").inner_text() == "256 chips, 0 sick, 0 unknown · 4 cubes, 1 spare · 2 gangs"
+
+
+def test_the_incident_tells_its_story_with_every_named_condition(browser: Browser, told: Told) -> None:
+    with looking(browser, told.stage) as page:
+        kinds = page.locator("#incident .timeline li")
+        expect(kinds.first).to_be_visible()
+        assert {entry.get_attribute("data-kind") for entry in kinds.all()} >= {"seen", "located", "decided", "step-done", "paged"}
+        assert page.locator(".gantt [data-step='mark']").get_attribute("data-state") == "done"
+        chosen = page.locator("#decisions [data-playbook='ici-link-in-cube'][open]")
+        for wanted in ("inside-one-cube", "!finding.betweenCubes", "nobody-else-holds-it", "budget"):
+            expect(chosen).to_contain_text(wanted)
+        expect(page.locator("[data-finding='IciLinkDegraded']")).to_contain_text("ici_link_health")
+        expect(page.locator("#incident")).to_contain_text(told.incident)
+
+
+def test_gangs_quota_and_hosts_are_listed_and_hosts_can_be_searched(browser: Browser, told: Told) -> None:
+    with looking(browser, told.stage) as page:
+        expect(page.locator("[data-gang='c1/gang/default/JobSet/train'] td").nth(4)).to_have_text("1,200")
+        expect(page.locator("[data-tenant='default']")).to_contain_text("192 of 256 chips")
+        rows = page.locator("[data-host]")
+        expect(rows).to_have_count(64)
+        page.locator("#host-filter").fill("out of service")
+        expect(rows).to_have_count(16)
+        assert {row.get_attribute("data-host") for row in rows.all()} == set(DOMAIN)
+        expect(rows.first).to_contain_text(f"ours: sliceward.dev/out-of-service={told.incident}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_it_fits_narrow_and_wide_by_day_and_by_night(browser: Browser, told: Told, width: int, scheme: str) -> None:
+    with looking(browser, told.stage, width=width, scheme=scheme) as page:
+        expect(page.locator("[data-chip]")).to_have_count(256)
+        expect(page.locator("#decisions details").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is cut off at the side"
+        paper, ink = page.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+        assert (_light(paper) > _light(ink)) is (scheme == "light")
+
+
+def test_what_happens_is_shown_without_loading_again(browser: Browser, tmp_path: Path) -> None:
+    with on_stage(a_world(tmp_path)) as stage, looking(browser, stage) as page:
+        expect(page.locator("[data-chip]")).to_have_count(256)
+        expect(page.locator("#incident")).to_contain_text("No incident yet")
+        page.evaluate("window.stays = true")
+        incident = a_story(stage)
+        expect(page.locator(f"[data-incident='{incident}']")).to_be_visible()
+        expect(page.locator("[data-link]")).to_have_count(1)
+        expect(page.locator(".timeline [data-kind='decided']")).to_have_count(1)
+        page.once("dialog", lambda dialog: dialog.accept("a person goes on"))
+        page.get_by_role("button", name="Abort").click()
+        expect(page.locator(".timeline [data-kind='aborted']")).to_contain_text("a person goes on")
+        stage.do(stage.bench.coordinator.pause("storm", by="test"))
+        expect(page.locator("#status")).to_contain_text("PAUSED")
+        report_progress(stage.bench.world, "other", step=4321, rate=1.5)
+        stage.do(stage.rounds(1))
+        expect(page.locator("[data-gang='c1/gang/default/JobSet/other'] td").nth(4)).to_have_text("4,321")
+        assert page.evaluate("window.stays")
+
+
+def test_a_token_is_asked_for_where_one_is_needed(browser: Browser, tmp_path: Path) -> None:
+    token = TokenSettings(name="viewer", role="view", token=Secret(value=TOKEN))
+    with on_stage(a_world(tmp_path), token) as stage:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(stage.address + "/")
+        expect(page.locator("#status")).to_have_text("This coordinator asks for a token.")
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("[data-chip]")).to_have_count(256)
+        expect(page.locator("#login")).to_be_hidden()
+        context.close()
+
+
+def _gangs(cube: object) -> set[str]:
+    return set(cube.locator("[data-chip]").evaluate_all("chips => chips.map(chip => chip.dataset.gang)"))  # type: ignore[attr-defined]
+
+
+def _colour(cube: object) -> str:
+    return str(cube.locator("[data-chip]").first.evaluate("chip => getComputedStyle(chip).fill"))  # type: ignore[attr-defined]
+
+
+def _light(colour: str) -> int:
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))

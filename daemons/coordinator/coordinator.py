@@ -19,7 +19,7 @@ from sliceward.daemons.coordinator.views import Row, Sight, cluster_view
 from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.playbooks.incident import Entry, EntryKind
 from sliceward.scheduling.quota import Quota, left
-from sliceward.topology.errors import Retry
+from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
     import random
@@ -141,7 +141,11 @@ class Coordinator:
         log.info("leading", epoch=epoch, open_incidents=len(self.deciding.cases), paused=self.deciding.paused or None)
 
     async def run(self) -> None:
-        """Run all loops until `stop`; then finish the calls under way and their saves."""
+        """Run all loops until `stop`; then finish the calls under way and their saves.
+
+        Raises:
+            Refused: another coordinator took the lead.
+        """
         async with asyncio.TaskGroup() as tasks:
             endless = [tasks.create_task(side.run(), name=f"side {side.name}") for side in self.parts.sides]
             endless += [
@@ -159,6 +163,8 @@ class Coordinator:
             deciding.cancel()
             for task in endless:
                 task.cancel()
+        if self.deciding.fenced:
+            raise Refused(self.deciding.fenced)
 
     def stop(self) -> None:
         """Take no new step, finish what is under way, end."""

@@ -67,7 +67,11 @@ class Rules:
 
 @dataclass(eq=False)
 class Deciding:
-    """All open incidents and what is being done about them. ``alerts``: present findings from the alert inbox, per cluster."""
+    """All open incidents and what is being done about them.
+
+    ``alerts``: present findings from the alert inbox, per cluster. ``told``: called with the number of each new line of the
+    story. ``fenced``: why another coordinator leads now, "" while this one does.
+    """
 
     store: Store
     sides: Mapping[str, Side]
@@ -78,6 +82,7 @@ class Deciding:
     told: Callable[[int], None] = lambda _seq: None
     paused: str = ""
     stopping: bool = False
+    fenced: str = ""
     cases: dict[str, Case] = field(default_factory=dict)
     waking: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -131,9 +136,9 @@ class Deciding:
         try:
             self._started = await self.store.started(self.clock() - LOOK_BACK)
             for side in self.sides.values():
-                for until in await self._round_of(side):
+                for until in await self._side_guarded(side):
                     soonest = until if soonest is None else min(soonest, until)
-        except Retry as error:
+        except (Retry, Refused) as error:
             self.loop.failed(str(error))
             log.warning("round interrupted", why=str(error))
         else:
@@ -141,6 +146,20 @@ class Deciding:
         return soonest
 
     # ── one cluster ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _side_guarded(self, side: Side) -> list[datetime]:
+        """Look at one cluster; what nobody expected there does not stop the others, and is shown."""
+        name = f"cluster {side.name}"
+        try:
+            untils = await self._round_of(side)
+        except (Retry, Refused):
+            raise
+        except Exception as error:
+            log.exception("cluster set aside", cluster=side.name)
+            self.loop.set_aside[name] = f"{type(error).__name__}: {error}"[:500]
+            return []
+        self.loop.set_aside.pop(name, None)
+        return untils
 
     async def _round_of(self, side: Side) -> list[datetime]:
         if side.fleet is None or not side.presence.settled:
@@ -230,11 +249,8 @@ class Deciding:
         """Decide about one incident; what nobody expected sets it aside and lets the others go on."""
         try:
             return await self._decide(side, case, world)
-        except Retry:
+        except (Retry, Refused):
             raise
-        except Refused as error:
-            # Another coordinator leads now, or the store said no: nothing of this may be acted on.
-            self._set_aside(case.incident.id, str(error))
         except Exception as error:
             log.exception("incident set aside", incident=case.incident.id)
             self._set_aside(case.incident.id, f"{type(error).__name__}: {error}")
@@ -307,7 +323,7 @@ class Deciding:
                 turn = turns.outcome(case.incident, case.run, answer, self.clock())
                 await self._save(turn)
                 self._keep(turn.incident, turn.run or case.run)
-        except Retry as error:
+        except (Retry, Refused) as error:
             # The answer is lost, not the effect: the intent stands, and the next call reads the present first.
             log.warning("answer not saved", incident=incident, step=call.step.name, why=str(error))
             self._set_aside(incident, str(error), wait=step.AGAIN)
@@ -368,7 +384,12 @@ class Deciding:
     # ── book-keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _save(self, *what: Turn) -> None:
-        numbers = await self.store.save(*what, now=self.clock(), pagers=self.rules.pagers)
+        try:
+            numbers = await self.store.save(*what, now=self.clock(), pagers=self.rules.pagers)
+        except Refused as error:
+            # Another coordinator leads now: nothing more may be decided or called here.
+            self.fenced, self.stopping = str(error), True
+            raise
         for turn in what:
             for entry in turn.entries:
                 log.info(entry.kind.value, incident=entry.incident, text=entry.text)

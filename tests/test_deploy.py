@@ -13,6 +13,7 @@ from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.cli.main import COMMANDS
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
 from sliceward.daemons.settings import load
+from sliceward.daemons.watcher.settings import WatcherSettings
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.ports import KINDS
 
@@ -99,6 +100,14 @@ def test_the_agents_variables_make_a_configuration() -> None:
     assert settings.listen is not None
     assert settings.listen.port == agent["livenessProbe"]["httpGet"]["port"]
     assert str(settings.state) in {mount["mountPath"] for mount in agent["volumeMounts"]}
+
+
+def test_the_watchers_variables_make_a_configuration() -> None:
+    watcher = of_kind("Deployment")["sliceward-watcher"]["spec"]["template"]["spec"]["containers"][0]
+    environ = {**of_kind("ConfigMap")["sliceward"]["data"], **{given["name"]: given["value"] for given in watcher["env"]}}
+    settings = load(WatcherSettings, file=None, environ=environ)
+    assert settings.cluster.broker.url == environ["SLICEWARD_MQTT_URL"]
+    assert settings.health.port == watcher["ports"][0]["containerPort"]
 
 
 def rights(role: str) -> set[tuple[str, str, str]]:

@@ -114,7 +114,9 @@ def advance(run: Run, outcome: Outcome, now: datetime) -> Moved:
     match outcome:
         case Done(text=text):
             ended = replace(step, state=StepState.DONE, ended=now, text=text, retry_at=None)
-            entry = Entry(now, run.incident, EntryKind.STEP_DONE, f"{_title(step)}: {text}", {**outcome.facts, "action": step.action})
+            entry = Entry(
+                now, run.incident, EntryKind.STEP_DONE, f"{_title(step)}: {text}", {**outcome.facts, "action": step.action}
+            )
             return _settled(_with_step(run, run.at, ended), (entry,), now)
         case Wait(retry_in=retry_in, why=why):
             waiting = replace(step, text=why, retry_at=now + max(retry_in, SHORTEST_WAIT))

@@ -78,7 +78,7 @@ def _going(incident: Incident, run: Run, book: Book, world: World, decision: Dec
             return replace(decision, verdict=RunStep(call))
         case Sleep(until=until, why=why):
             return replace(decision, verdict=Hold(until, why, between=True))
-        case Ended():
+        case Ended():  # pragma: no cover (an open run has a step left)
             return _standing(incident, run, book, world, decision)
         case other:
             assert_never(other)
@@ -139,9 +139,8 @@ def _closed(incident: Incident, run: Run | None, close: Close, world: World, dec
         if run.ended is not None and run.why.startswith("undo-") and now < run.ended + LONGEST_RELEASE:
             return replace(decision, verdict=Hold(run.ended + LONGEST_RELEASE, run.why, Needs.HUMAN))
         moved = release(run, close.why, now)
-        step = due(moved.run, now)
-        if isinstance(step, Call):
-            return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(step))
+        call = Call(moved.run.steps[moved.run.at], moved.run.at, moved.run.operation)
+        return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(call))
     if marked:
         why = f"{len(marked)} hosts still carry our mark of a closed story; waiting to see them gone"
         return replace(decision, verdict=Hold(now + RECHECK, why, between=True))
@@ -171,5 +170,5 @@ def _begin(incident: Incident, choice: Choice, world: World, decision: Decision)
         return replace(decision, verdict=allowed.hold)
     first = due(begun, now)
     if not isinstance(first, Call):
-        return replace(decision, run=replace(begun, ended=now), verdict=Hold(now + RECHECK, "no step is needed", between=True))
+        return replace(decision, verdict=Hold(now + RECHECK, f"no step of {playbook.name} applies", Needs.HUMAN))
     return replace(decision, run=begun, verdict=RunStep(first))

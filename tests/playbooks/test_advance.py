@@ -21,6 +21,8 @@ from tests.playbooks.stage import seconds
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sliceward.remediations.outcome import Outcome
+
 LOOK = Step("look", "evidence.keep", seconds(60), on_error=OnError.CONTINUE)
 MARK = Step("mark", "domain.mark", seconds(60), harm=True, inverse="domain.give_back")
 STOP = Step("suspend", "gang.suspend", seconds(60), harm=True, irreversible=True, inverse="gang.resume")
@@ -184,7 +186,7 @@ def test_an_ended_run_does_not_move() -> None:
 MOVES = st.sampled_from(["done", "done", "done", "wait", "fail", "late", "abort", "cancel", "crash"])
 
 
-def moved(run: Run, move: str, now: datetime) -> tuple[Run, datetime]:
+def moved(run: Run, move: str, now: datetime) -> tuple[Run, datetime]:  # noqa: PLR0911 (a table)
     """One thing that happens to a run."""
     match move, due(run, now):
         case "abort", _:
@@ -203,8 +205,8 @@ def moved(run: Run, move: str, now: datetime) -> tuple[Run, datetime]:
             return run, until
         case _, Ended():
             return run, now
-    answer = {"done": Done("ok"), "wait": Wait(seconds(1), "soon"), "fail": Failed("no")}[move]
-    return advance(called(run, now), answer, now).run, now
+    answers: dict[str, Outcome] = {"done": Done("ok"), "wait": Wait(seconds(1), "soon"), "fail": Failed("no")}
+    return advance(called(run, now), answers[move], now).run, now
 
 
 def finished(run: Run, now: datetime) -> Run:
@@ -228,3 +230,8 @@ def test_whatever_happens_a_run_ends_and_every_mark_is_taken_back(moves: list[st
     marked = any(step.action == "domain.mark" and step.attempts for step in released.steps)
     given_back = any(step.action == "domain.give_back" and step.state is StepState.DONE for step in released.steps)
     assert given_back or not marked
+
+
+def test_two_steps_with_one_inverse_are_taken_back_once() -> None:
+    twice = through(a_run(MARK, replace(MARK, name="mark-more"), LOOK), 2)
+    assert [step.name for step in undo_of(twice)] == ["undo-mark-more"]

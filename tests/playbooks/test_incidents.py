@@ -17,8 +17,8 @@ from sliceward.playbooks.load import Book, load_book
 from sliceward.playbooks.shipped import shipped
 from sliceward.playbooks.sufferers import hosts_of, overlap
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.topology.ids import ClusterId, CubeId, GangId, HostId, LinkId, PodId, SliceId
-from tests.builders import NOW, a_fleet, gang_id
+from sliceward.topology.ids import ClusterId, CubeId, GangId, HostId, LinkId, PartId, PodId, SliceId
+from tests.builders import NOW, FleetBuilder, a_fleet, gang_id
 from tests.playbooks.stage import ENFORCED, a_finding, chip, inner_link, outer_link, seconds, two_gangs
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def folded(*findings: Finding, before: Sequence[Incident] = (), later: float = 0
     ],
     ids=str,
 )
-def test_parts_belong_together_by_containment(one, other, together: bool) -> None:  # noqa: ANN001, FBT001 (a table of ids)
+def test_parts_belong_together_by_containment(one: PartId, other: PartId, together: bool) -> None:  # noqa: FBT001 (a table)
     assert overlap(FLEET, one, other) is together
     assert overlap(FLEET, other, one) is together
     first, second = a_finding(Kind.HOST_LOST, one), a_finding(Kind.CHIP_LOST, other)
@@ -208,7 +208,7 @@ def test_a_finding_about_a_whole_cluster_has_an_incident_there() -> None:
     ],
     ids=["running", "suspended by somebody", "elsewhere", "none"],
 )
-def test_who_is_hurt_is_the_gang_that_runs_in_the_domain(fleet, gang: GangId | None) -> None:  # noqa: ANN001 (a builder)
+def test_who_is_hurt_is_the_gang_that_runs_in_the_domain(fleet: FleetBuilder, gang: GangId | None) -> None:
     (incident,) = fold((), [a_finding(Kind.CHIP_LOST, chip("cube-0-host-05"))], fleet.build(), ENFORCED, NOW).incidents
     assert incident.gang == gang
 
@@ -247,3 +247,20 @@ def test_every_firing_finding_is_in_exactly_one_open_incident_whatever_the_order
 def test_parts_without_hosts_sit_on_none() -> None:
     assert hosts_of(gang_id("llm")) == ()
     assert hosts_of(LINK) == (HOST,)
+
+
+def test_two_sources_of_one_fault_fold_and_a_second_incident_of_one_instant_has_its_own_id() -> None:
+    watched, alerted = a_finding(Kind.HOST_LOST, HOST), a_finding(Kind.HOST_LOST, HOST, source="alert/am")
+    (incident,) = folded(watched, alerted)
+    assert len(incident.findings) == 2
+    acting = replace(
+        folded(watched)[0], run="r", phase=Phase.ACTING, findings=(a_finding(Kind.CHIP_LOST, chip("cube-2-host-00")),)
+    )
+    again = folded(acting.root, watched, before=[acting])
+    assert len({one.id for one in again}) == 2
+
+
+def test_a_slice_that_the_finding_names_is_the_one_that_is_hurt() -> None:
+    name = next(s.id for s in FLEET.slices.values() if s.gang == gang_id("llm"))
+    (incident,) = folded(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00"), slice=name))
+    assert incident.slice == name

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from sliceward.detectors.finding import Kind, State
-from sliceward.playbooks.load import load_book, load_playbook
+from sliceward.detectors.finding import Finding, Kind, State
+from sliceward.playbooks.load import Playbook, load_book, load_playbook
 from sliceward.playbooks.schema import Bound, Mode, duration, json_schema
 from sliceward.playbooks.shipped import shipped
 from sliceward.remediations.catalog import ACTIONS
@@ -48,7 +48,7 @@ spec:
 """
 
 
-def load(text: str = GOOD):  # noqa: ANN201 (a Playbook)
+def load(text: str = GOOD) -> Playbook:
     return load_playbook(text, "p.yaml", ACTIONS)
 
 
@@ -125,7 +125,7 @@ def test_an_action_whose_inverse_is_unknown_is_refused() -> None:
     ],
     ids=["all", "no label", "other part", "other kind", "resolved", "unknown"],
 )
-def test_a_trigger_takes_what_all_its_selectors_take_and_firing_only(finding, taken) -> None:  # noqa: ANN001 (a table)
+def test_a_trigger_takes_what_all_its_selectors_take_and_firing_only(finding: Finding, taken: bool) -> None:  # noqa: FBT001 (a table)
     assert load().triggered_by(finding) is taken
 
 
@@ -188,8 +188,8 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         (Bound(max=8, percent=25), 64, 8),
         (Bound(max=64, percent=5), 64, 3),
         (Bound(max=64, percent=1), 64, 0),
-        (Bound(max=64, percent=1, at_least=16), 64, 16),
-        (Bound(max=4, percent=1, at_least=16), 64, 4),
+        (Bound(max=64, percent=1, atLeast=16), 64, 16),
+        (Bound(max=4, percent=1, atLeast=16), 64, 4),
         (Bound(max=64, percent=100), 0, 0),
     ],
 )

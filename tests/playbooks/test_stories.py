@@ -9,9 +9,13 @@ import pytest
 from sliceward.detectors.finding import Finding, Kind, State
 from sliceward.playbooks import turn as turns
 from sliceward.playbooks.incident import How, Needs, Phase
+from sliceward.playbooks.load import load_book
 from sliceward.playbooks.run import Ending
+from sliceward.playbooks.shipped import shipped
+from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.outcome import Done, Failed, Wait
 from sliceward.remediations.page import PageEvent
+from sliceward.remediations.ports import Progress
 from sliceward.topology.errors import Refused
 from sliceward.topology.ids import HostId
 from tests.builders import NOW, a_fleet, gang_id
@@ -265,3 +269,49 @@ def test_a_restart_asks_the_lost_step_again_and_reaches_the_same_end(crash_at: i
     again = [action for place, action in enumerate(stage.actions) if place != crash_at]
     assert again == MOVE, "the lost step is asked again, and no other"
     assert stage.lost == f"{stage.run.id}.{crash_at}", "under the same operation id"
+
+
+def test_taking_back_that_fails_is_tried_again_after_a_while_and_shown() -> None:
+    stage = link_down()
+    refused = {"host.repair", "domain.give_back"}
+    stage.answer = lambda call: Failed("API down") if call.step.action in refused else Done("done")
+    stage.play().become(State.RESOLVED).play(20)
+    assert stage.actions.count("domain.give_back") == 1
+    assert (stage.incident.needs, stage.incident.open) == (Needs.HUMAN, True)
+    refused.clear()
+    stage.play(10, seconds(60))
+    assert stage.actions.count("domain.give_back") == 2
+    assert stage.incident.how is How.HANDED_OVER
+
+
+def test_a_cancelled_run_may_begin_anew_when_the_fault_comes_back() -> None:
+    stage = link_down().until("domain.mark")
+    stage.become(State.RESOLVED).step()
+    stage.become(State.FIRING).play()
+    assert stage.run.id.endswith("-r2")
+    assert stage.incident.how is not How.RESOLVED_ITSELF
+    assert "host.repair" in stage.actions
+
+
+def test_a_playbook_of_which_no_step_applies_is_for_a_human() -> None:
+    text = shipped()["throttled.yaml"].replace("onError: continue", "when: 'gang.id == \"x\"'")
+    text = text.replace("      timeout: 1m\n", "      when: 'gang.id == \"x\"'\n")
+    stage = Stage(book=load_book({"a": text}, ACTIONS)).see(a_finding(Kind.CHIP_THROTTLED, chip("cube-0-host-00"))).play(40)
+    assert stage.actions == []
+    assert "no step of throttled applies" in stage.incident.why
+
+
+def test_conditions_read_the_progress_of_the_gang_and_its_host() -> None:
+    wanted = 'gang.rate < gang.rateBefore && gang.checkpointAge < duration("10m") && host.ready == "healthy" && slice.chips == 64'
+    text = shipped()["throttled.yaml"].replace(
+        "  handOver:", f"  conditions: [{{name: slow, expression: '{wanted}'}}]\n  handOver:"
+    )
+    progress = Progress(gang_id("llm"), NOW, 100, 0.5, 1.0, 90, 60.0, 32)
+    stage = Stage(book=load_book({"a": text}, ACTIONS), more={"progress": {gang_id("llm"): progress}})
+    stage.see(a_finding(Kind.CHIP_THROTTLED, chip("cube-0-host-00"))).play(40)
+    assert stage.decisions[0].conditions[0].value is True
+    silent = Stage(
+        book=stage.book, more={"progress": {gang_id("llm"): Progress(gang_id("llm"), NOW, None, None, None, None, None, 0)}}
+    )
+    silent.see(a_finding(Kind.CHIP_THROTTLED, chip("cube-0-host-00"))).play(40)
+    assert "not known now" in silent.incident.why

@@ -47,12 +47,7 @@ def test_every_kind_of_finding_has_a_shipped_playbook() -> None:
 def test_every_shipped_playbook_has_its_page(name: str) -> None:
     playbook = ENFORCED.named(name)
     assert playbook is not None
-    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {name}\n")
-    for step in playbook.steps:
-        assert f"`{step.spec.action}`" in page
-    for condition in playbook.conditions:
-        assert f"`{condition.name}`" in page
+    assert (DOCS / f"{name}.md").read_text(encoding="utf-8").startswith(f"# {name}\n")
     assert playbook.runbook == f"docs/playbooks/{name}.md"
 
 
@@ -263,7 +258,13 @@ def test_what_is_no_record_is_said_to_be_none(body: str) -> None:
 def test_a_record_with_a_wrong_id_or_no_finding_is_refused() -> None:
     stage = Stage().see(LINK).play(12)
     row = json.loads(record.text(stage.incident))
-    for wrong in ({"gang": "c1/host/x"}, {"findings": []}, {"opened": "yesterday"}, {"phase": "dancing"}):
+    wrongs: tuple[dict[str, object], ...] = (
+        {"gang": "c1/host/x"},
+        {"findings": []},
+        {"opened": "yesterday"},
+        {"phase": "dancing"},
+    )
+    for wrong in wrongs:
         with pytest.raises(record.BadRecord):
             record.incident(json.dumps(row | wrong))
 

@@ -173,7 +173,7 @@ class Rule(_Part):
     ``{chip}``. ``clear_for``: how long it must not show before it is resolved. ``hardware``: whether it accuses a part at all.
     """
 
-    name: str = Field(pattern=r"[a-z0-9]+(-[a-z0-9]+)*")
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     version: str = "1"
     kind: Kind
     part: Literal["chip", "link", "host"]

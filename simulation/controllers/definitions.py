@@ -41,7 +41,7 @@ async def install_jobset(client: Client, folder: Path | None = None) -> None:
         if no.reason != "AlreadyExists":
             raise
     async with asyncio.timeout(_PATIENCE):
-        while not await _is_served(client):
+        while not await _is_served(client):  # noqa: ASYNC110 - what is waited for is on a server
             await asyncio.sleep(0.05)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sliceward.simulation.kube.server import running_api
 
+from sliceward.simulation.kube.server import running_api
 from tests.contracts.kubernetes_api import Api, connected
 
 if TYPE_CHECKING:

@@ -163,14 +163,14 @@ class Stream:
 async def until(look: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
     """Wait until something asynchronous on the server has happened; fail where it does not."""
     async with asyncio.timeout(patience):
-        while not await look():
+        while not await look():  # noqa: ASYNC110 - what is waited for is on a server
             await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
 async def connected(kubeconfig: Path, *, real: bool) -> AsyncIterator[Api]:
     """Connect by a kubeconfig with a token, with a namespace of our own for as long as the block runs."""
-    config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    config = yaml.safe_load(await asyncio.to_thread(kubeconfig.read_text, encoding="utf-8"))
     url = config["clusters"][0]["cluster"]["server"]
     token = config["users"][0]["user"]["token"]
     tls = ssl.create_default_context()

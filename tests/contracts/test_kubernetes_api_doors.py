@@ -27,7 +27,7 @@ async def budget(api: Api, **spec: object) -> None:
 
     async def computed() -> bool:
         found = await api.get(api.at("poddisruptionbudgets", "b", POLICY))
-        return found["status"].get("observedGeneration") == 1
+        return bool(found["status"].get("observedGeneration") == 1)
 
     await until(computed)
 

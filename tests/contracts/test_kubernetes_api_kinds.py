@@ -103,7 +103,7 @@ async def test_an_object_is_pruned_and_given_defaults(api: Api, things: str) -> 
         ({"word": "A"}, "spec.word"),
         ({"word": "abcdef"}, "spec.word"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 async def test_an_object_against_its_schema_is_refused(api: Api, things: str, spec: Json, field: str) -> None:
     answer = await api.post(things, thing(things, **spec))

@@ -140,7 +140,7 @@ class Cloud:
     async def until(self, look: Callable[[], Awaitable[bool]]) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(self.patience):
-            while not await look():
+            while not await look():  # noqa: ASYNC110 - what is waited for is on a server
                 await asyncio.sleep(0.03)
 
 

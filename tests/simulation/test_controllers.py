@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sliceward.simulation import controllers
 from sliceward.simulation.controllers.client import JOBSETS, NODES, PODS, Refusal, connect
 from sliceward.simulation.controllers.times import MEASURED
 from sliceward.simulation.kube.server import running_api
-
 from tests.simulation.gangs import Cloud, condition
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ async def test_the_last_restart_is_the_last(cloud: Cloud) -> None:
     await cloud.client.patch(PODS, (await cloud.pods())[0], {"status": {"phase": "Failed"}}, door="status")
 
     async def failed() -> bool:
-        return (await cloud.jobset())["status"].get("terminalState") == "Failed"
+        return bool((await cloud.jobset())["status"].get("terminalState") == "Failed")
 
     await cloud.until(failed)
     assert condition(await cloud.jobset(), "Failed")["reason"] == "ReachedMaxRestarts"

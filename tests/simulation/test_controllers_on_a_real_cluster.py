@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sliceward.simulation import controllers
 from sliceward.simulation.controllers.client import JOBS, JOBSETS, NODES, PODS, connect
-
 from tests.services import servers
 from tests.simulation.gangs import Cloud, condition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

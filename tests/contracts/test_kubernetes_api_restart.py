@@ -1,0 +1,78 @@
+"""Lost history. A real server forgets when it restarts (its watch cache goes on serving through a compaction); ours on command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sliceward.simulation.kube.server import running_api
+from tests.contracts.kubernetes_api import Api, connected, until
+from tests.services import servers
+
+if TYPE_CHECKING:
+    import pytest
+
+LEASES = "coordination.k8s.io/v1"
+
+
+async def two_leases(api: Api) -> str:
+    """Give the version between two writes."""
+    first = await api.made("leases", {"metadata": {"name": "a"}}, LEASES)
+    await api.made("leases", {"metadata": {"name": "b"}}, LEASES)
+    return str(first["metadata"]["resourceVersion"])
+
+
+async def is_told_410(api: Api, version: str) -> None:
+    """A watch from a forgotten version is answered 200, one line of error, and the end."""
+    async with api.watch(api.at("leases", api=LEASES), resourceVersion=version) as stream:
+        assert stream.response.status == 200
+        kind, status = await stream.next()
+        assert (kind, status["kind"], status["code"], status["reason"]) == ("ERROR", "Status", 410, "Expired")
+        assert "too old resource version" in status["message"]
+        assert await stream.rest() == []
+
+
+async def test_the_emulator_forgets_on_command(tmp_path: Path) -> None:
+    async with running_api() as server, connected(server.write_kubeconfig(tmp_path / "kubeconfig"), real=False) as api:
+        version = await two_leases(api)
+        page = await api.get(api.at("leases", api=LEASES), limit=1)
+        server.compact()
+        await is_told_410(api, version)
+        gone = await api.get(api.at("leases", api=LEASES), limit=1, **{"continue": page["metadata"]["continue"]})
+        assert (gone.code, gone.reason) == (410, "Expired")
+
+
+async def test_a_real_server_forgets_when_it_restarts(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("restarted")
+    with servers.control_plane(folder, kubelets=False) as kubeconfig:
+        async with connected(kubeconfig, real=True) as api:
+            version = await two_leases(api)
+            await asyncio.to_thread(_restart_api_server, folder)
+            await until(lambda: _answers(api), patience=60)
+            await api.made("leases", {"metadata": {"name": "c"}}, LEASES)
+            await is_told_410(api, version)
+
+
+async def _answers(api: Api) -> bool:
+    try:
+        return (await api.get(api.at("leases", api=LEASES))).code == 200
+    except OSError:
+        return False
+
+
+def _restart_api_server(folder: Path) -> None:
+    """End the server of this folder, and no other, and start it with the same words."""
+    process = folder / "kube-apiserver.pid"
+    pid = int(process.read_text(encoding="utf-8"))
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+    os.kill(pid, signal.SIGKILL)  # a polite end waits for every open watch, up to a minute
+    deadline = 300
+    while Path(f"/proc/{pid}/stat").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8") and deadline:
+        subprocess.run(["sleep", "0.1"], check=True)  # noqa: S607 - coreutils
+        deadline -= 1
+    detach = 'nohup "$@" >>kube-apiserver.log 2>&1 & echo $! >kube-apiserver.pid'
+    subprocess.run(["sh", "-c", detach, "sh", *words], cwd=folder, check=True)  # noqa: S603, S607 - as controlplane/up starts it

@@ -66,5 +66,10 @@ class FrameMaker:
 
 def _fitting(notes: Mapping[str, str]) -> dict[str, str]:
     """Cut notes to what a frame may hold; a long text is better cut than the whole frame refused."""
-    fitting = {key[:MAX_NOTE_KEY]: text[:MAX_NOTE_TEXT] for key, text in notes.items() if key.isprintable() and key}
+    fitting = {key[:MAX_NOTE_KEY]: _encodable(text)[:MAX_NOTE_TEXT] for key, text in notes.items() if key.isprintable() and key}
     return dict(sorted(fitting.items())[: MAX_NOTES // 2])
+
+
+def _encodable(text: str) -> str:
+    """Replace what UTF-8 cannot carry (a file name of undecodable bytes, as Python reads it)."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

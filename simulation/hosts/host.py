@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sliceward.simulation.hosts.plugin_text import PluginText
 from sliceward.simulation.hosts.root import RootFolder, address
 from sliceward.simulation.hosts.runtime_metrics import RuntimeMetrics
+from sliceward.topology.errors import Retry
 from sliceward.workload import Reporter
 
 if TYPE_CHECKING:
@@ -18,11 +20,29 @@ if TYPE_CHECKING:
     from sliceward.simulation.hosts.state import Holder, HostState, RunningJob
 
 _A_NET = 250
+FIRST_NET, LAST_NET = 20, 119
 
 
-def address_of(number: int) -> str:
+def address_of(number: int, net: int = FIRST_NET) -> str:
     """Give the loopback address of host ``number`` (0 ...): 127.20.0.1, and so on; all of 127/8 is loopback on Linux."""
-    return f"127.20.{number // _A_NET}.{number % _A_NET + 1}"
+    return f"127.{net}.{number // _A_NET}.{number % _A_NET + 1}"
+
+
+def free_net(port: int = 2112) -> int:
+    """Give a net for `address_of` on which no other simulated fleet of this machine serves.
+
+    Raises:
+        Retry: all of them are taken.
+    """
+    for net in range(FIRST_NET, LAST_NET + 1):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address_of(0, net), port))
+            except OSError:
+                continue
+            return net
+    raise Retry(f"port {port} is taken on every net from 127.{FIRST_NET} to 127.{LAST_NET}")
 
 
 @dataclass(frozen=True, slots=True)

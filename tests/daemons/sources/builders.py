@@ -31,7 +31,7 @@ def a_job(pod_uid: str = POD) -> RunningJob:
 
 
 @asynccontextmanager
-async def a_host(folder: Path, *, address: str = "127.21.0.1", state: HostState | None = None) -> AsyncIterator[SimulatedHost]:
+async def a_host(folder: Path, *, address: str = "127.121.0.1", state: HostState | None = None) -> AsyncIterator[SimulatedHost]:
     """Serve a host on an address of its own; its reporter speaks each 50 ms."""
     async with SimulatedHost(state or a_state(), address=address, folder=folder, pace=Pace(0.05, 0.05)) as host:
         yield host

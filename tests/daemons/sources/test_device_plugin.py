@@ -14,7 +14,7 @@ from tests.daemons.sources.builders import TPU7X, a_host
 if TYPE_CHECKING:
     from pathlib import Path
 
-URL = "http://127.21.0.1:2112/metrics"
+URL = "http://127.121.0.1:2112/metrics"
 LINE = 'duty_cycle_node{{make="cloud-tpu",accelerator_id="77-{0}",model="tpu7x",tpu_topology=""}} {1}'
 
 
@@ -27,7 +27,7 @@ async def test_the_node_series_are_read_also_without_a_workload(tmp_path: Path) 
 
 
 async def test_a_closed_port_is_no_reading() -> None:
-    async with DevicePlugin(TPU7X, "http://127.21.0.9:2112/metrics") as source:
+    async with DevicePlugin(TPU7X, "http://127.121.0.9:2112/metrics") as source:
         with pytest.raises(Retry, match="does not answer"):
             await source.read(0.0)
 

@@ -20,7 +20,7 @@ from tests.daemons.sources.builders import TPU7X, a_host, a_job
 if TYPE_CHECKING:
     from pathlib import Path
 
-ADDRESS = "127.21.0.1"
+ADDRESS = "127.121.0.1"
 
 
 def a_source(*targets: str, ports: tuple[int, ...] = (8431,)) -> Libtpu:

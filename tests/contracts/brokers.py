@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -15,7 +13,7 @@ from sliceward.daemons.wire import Bus, Message, Wire, WireOptions
 from tests.fakes.wire import MemoryBroker, MemoryWire
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.services.fixtures import MosquittoRunner
 
 EAGER = WireOptions(first_wait=0.01, longest_wait=0.05, publish_timeout=5, max_payload=1 << 18)
 
@@ -149,46 +147,15 @@ class AmqttBench(RealBench):
 
 
 class MosquittoBench(RealBench):
-    def __init__(self, proxy: Proxy, folder: Path) -> None:
+    """Starting it blocks for a moment: nothing else runs then."""
+
+    def __init__(self, proxy: Proxy, runner: MosquittoRunner) -> None:
         super().__init__(proxy)
-        self._folder = folder
-        self._process: asyncio.subprocess.Process | None = None
+        self._runner, self._running = runner, ExitStack()
 
     async def start(self) -> None:
-        port = _free_port()
-        config = self._folder / "mosquitto.conf"
-        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n")
-        self._process = await asyncio.create_subprocess_exec(
-            mosquitto(), "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        await _until_listening(port)
-        self._proxy.broker_port = port
+        service = self._running.enter_context(self._runner(lines=["max_queued_messages 100000"]))
+        self._proxy.broker_port = service.port
 
     async def stop(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            await self._process.wait()
-
-
-def mosquitto() -> str:
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin") or ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def _until_listening(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-                continue
-            writer.close()
-            await writer.wait_closed()
-            return
+        self._running.close()

@@ -10,26 +10,25 @@ import pytest
 
 from sliceward.daemons.wire import Bus, Message
 from sliceward.topology.errors import Refused, Retry
-from tests.contracts.brokers import AmqttBench, Bench, MemoryBench, MosquittoBench, Proxy, mosquitto
+from tests.contracts.brokers import AmqttBench, Bench, MemoryBench, MosquittoBench, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
 PATIENCE = 20
 
 
 @pytest.fixture(params=["memory", "amqtt", "mosquitto"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     if request.param == "memory":
         yield MemoryBench()
         return
-    if request.param == "mosquitto" and not mosquitto():
-        pytest.skip("mosquitto is not installed")
     async with AsyncExitStack() as stack:
         proxy = Proxy()
         await proxy.open(stack)
-        real = AmqttBench(proxy) if request.param == "amqtt" else MosquittoBench(proxy, tmp_path)
+        real: AmqttBench | MosquittoBench = AmqttBench(proxy)
+        if request.param == "mosquitto":
+            real = MosquittoBench(proxy, request.getfixturevalue("mosquitto_runner"))
         await real.start()
         stack.push_async_callback(real.stop)
         yield real

@@ -1,0 +1,124 @@
+"""What is the wire's own: addresses, TLS files, topics, and what it says while a broker is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sliceward.daemons import topics
+from sliceward.daemons.broker import running_broker
+from sliceward.daemons.topics import Address, matches, read
+from sliceward.daemons.wire import BrokerAddress, Inbox, Message, Wire, WireOptions
+from sliceward.topology.errors import Misconfigured, Retry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("mqtt://b", BrokerAddress("b", 1883, tls=False)),
+        ("mqtts://b", BrokerAddress("b", 8883, tls=True)),
+        ("mqtt://u:p%40ss@b:99", BrokerAddress("b", 99, tls=False, username="u", password="p@ss")),  # noqa: S106 (a test)
+    ],
+)
+def test_addresses(url: str, address: BrokerAddress) -> None:
+    assert BrokerAddress.parse(url) == address
+
+
+@pytest.mark.parametrize("url", ["http://u:secret@b", "mqtt://", "b:1883", "mqtt://b:port", "mqtt://u:secret@b:99999"])
+def test_an_address_that_is_none_is_refused_without_repeating_its_password(url: str) -> None:
+    with pytest.raises(Misconfigured) as error:
+        Wire(url, client_id="a")
+    assert "secret" not in str(error.value)
+
+
+def test_a_password_is_never_printed() -> None:
+    address = BrokerAddress.parse("mqtt://u:secret@b")
+    options = WireOptions(password="secret")  # noqa: S106 (a test)
+    assert "secret" not in f"{address} {address!r} {options!r}"
+    assert str(address) == "mqtt://b:1883"
+
+
+async def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "ca.pem"
+    broken.write_text("no certificate")
+    for options in (WireOptions(ca_file=broken), WireOptions(ca_file=tmp_path / "absent"), WireOptions(cert_file=broken)):
+        with pytest.raises(Misconfigured, match=r"TLS files .*(ca\.pem|absent)"):
+            await Wire("mqtts://127.0.0.1", client_id="a", options=options).run(lambda _: None)
+
+
+async def test_while_no_broker_answers_the_wire_goes_on_trying_and_says_why() -> None:
+    async with running_broker() as url:
+        pass
+    wire = Wire(url, client_id="a", options=WireOptions(first_wait=0.001, longest_wait=0.002))
+    task = asyncio.create_task(wire.run(lambda _: None))
+    async with asyncio.timeout(20):
+        while "refused" not in wire.error:  # noqa: ASYNC110 (what is read here has no event)
+            await asyncio.sleep(0)
+    with pytest.raises(Retry, match="refused"):
+        await wire.publish("t", b"")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_full_inbox_lets_the_oldest_go_and_remembers_what_mattered() -> None:
+    counts: Counter[str] = Counter()
+    inbox = Inbox(2, counts)
+    for number in range(3):
+        inbox.put_nowait(Message("t", str(number).encode(), qos=0))
+    assert (counts["dropped_full"], inbox.missed) == (1, False)
+    inbox.put_nowait(Message("t", b"3", qos=1))
+    inbox.put_nowait(Message("t", b"4", qos=0))
+    assert not inbox.missed
+    inbox.put_nowait(Message("t", b"5", qos=0))
+    assert inbox.missed
+    assert [inbox.get_nowait().payload for _ in range(2)] == [b"4", b"5"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "fits"),
+    [
+        ("a/+/c", "a/b/c", True),
+        ("a/+/c", "a/b/c/d", False),
+        ("a/+", "a", False),
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("#", "a/b", True),
+        ("#", "$SYS/x", False),
+        ("+/x", "$SYS/x", False),
+        ("a/b", "a/c", False),
+        ("+", "", True),
+    ],
+)
+def test_filters(pattern: str, topic: str, fits: bool) -> None:  # noqa: FBT001 (a table)
+    assert matches(pattern, topic) == fits
+
+
+@pytest.mark.parametrize(
+    ("topic", "address"),
+    [
+        (topics.host("c1", "n1", topics.FRAME), Address("c1", "hosts", "n1", "frame")),
+        (topics.progress("c1", "g"), Address("c1", "gangs", "g", "progress")),
+        (topics.finding("c1", "f"), Address("c1", "findings", "f", "")),
+        ("sliceward/v1/c1/hosts/n1/nonsense", None),
+        ("sliceward/v1/c1/findings/f/more", None),
+        ("sliceward/v1/c1/findings/", None),
+        ("sliceward/v2/c1/findings/f", None),
+        ("sliceward/v1/c1", None),
+    ],
+)
+def test_topics_are_read_as_they_are_made(topic: str, address: Address | None) -> None:
+    assert read(topic) == address
+
+
+def test_the_filters_for_everything_fit_what_is_made() -> None:
+    assert matches(topics.ALL_FRAMES, topics.host("c1", "n1", topics.FRAME))
+    assert matches(topics.ALL_EVENTS, topics.host("c1", "n1", topics.EVENT))
+    assert matches(topics.ALL_STATUS, topics.host("c1", "n1", topics.STATUS))
+    assert matches(topics.ALL_PROGRESS, topics.progress("c1", "g"))
+    assert matches(topics.ALL_FINDINGS, topics.finding("c1", "f"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REASON = click.option("--reason", required=True, help="Why; stands in the record.")
+LEFT = ("pending", "running")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -65,9 +66,14 @@ def _name(incident: str) -> str:
 
 
 def _ask(client: Client, verb: str, incident: str) -> None:
-    now = client.get(f"incidents/{_name(incident)}")
-    steps = ", ".join(step["name"] for step in now["steps"] if step["state"] in ("pending", "running"))
-    click.echo(f"{now['id']}: {now['kind']} on {now['part']}, {now['phase']}\n  still to do: {steps or 'nothing'}", err=True)
+    now, plan = client.get(f"incidents/{_name(incident)}"), client.get(f"incidents/{_name(incident)}/plan")
+    left = [one for one in plan["changes"] if one["state"] in LEFT and one["applies"] is not False and not one["on_failure_only"]]
+    click.echo(f"{now['id']}: {now['kind']} on {now['part']}, {now['phase']}", err=True)
+    click.echo(
+        f"  playbook {plan['playbook'] or 'none'}; still to do: {', '.join(one['step'] for one in left) or 'nothing'}", err=True
+    )
+    hurt = [text for text in (f"gang {now['gang']}" if now["gang"] else "", f"{len(now['domain'])} hosts") if text]
+    click.echo(f"  about {' and '.join(hurt)}", err=True)
     click.confirm(f"{verb.capitalize()} it?", abort=True, err=True)
 
 

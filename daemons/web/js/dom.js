@@ -28,7 +28,7 @@ export function put(id, value, build) {
 }
 
 export function table(head, rows) {
-  return h("div", {class: "scroll"}, h("table", {},
+  return h("div", {class: "scroll", tabindex: "0"}, h("table", {},
     h("thead", {}, h("tr", {}, head.map((name) => h("th", {scope: "col"}, name)))),
     h("tbody", {}, rows.map((row) => h("tr", row.attributes ?? {}, row.cells.map((cell) => h("td", {}, cell)))))));
 }

@@ -97,9 +97,9 @@ export function incidentStory(incident, refresh, asOf) {
       h("code", {}, incident.id), ` ${incident.text}`),
     incident.needs === "human" ? h("p", {class: "warn"}, `A human must look: ${incident.why || "sliceward goes no further by itself"}`) : null,
     buttons(incident, refresh),
-    h("h2", {}, "Timeline"), gantt(incident, asOf), story(incident),
-    h("h2", {}, "Decision record"), h("div", {id: "decisions"}, decisions(incident)),
-    h("h2", {}, "Evidence"), h("ul", {}, incident.findings.map(evidence)),
-    h("h2", {}, "Pages"), table(["event", "pager", "state", "summary"], incident.pages.map((page) => ({cells: [page.event, page.pager, page.state, page.summary]}))),
+    h("h4", {}, "Timeline"), gantt(incident, asOf), story(incident),
+    h("h4", {}, "Decision record"), h("div", {id: "decisions"}, decisions(incident)),
+    h("h4", {}, "Evidence"), h("ul", {}, incident.findings.map(evidence)),
+    h("h4", {}, "Pages"), table(["event", "pager", "state", "summary"], incident.pages.map((page) => ({cells: [page.event, page.pager, page.state, page.summary]}))),
   ];
 }

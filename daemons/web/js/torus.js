@@ -44,7 +44,8 @@ function linkMark(link, chips, shape) {
     && Math.abs(ends[0].at[0] - ends[1].at[0]) + Math.abs(ends[0].at[1] - ends[1].at[1]) === 1;
   if (near) {
     const [[ax, ay], [bx, by]] = ends.map((chip) => place(chip.at, shape).map((v) => v + CELL / 2));
-    return [svg("path", {class: `link${state}`, d: `M${ax} ${ay}L${bx} ${by}`, "data-link": link.id}, title())];
+    const d = `M${ax} ${ay}L${bx} ${by}`;
+    return [svg("path", {class: "link-halo", d}), svg("path", {class: `link${state}`, d, "data-link": link.id}, title())];
   }
   return ends.map((chip) => {
     const [x, y] = place(chip.at, shape);
@@ -76,12 +77,12 @@ function caption(cube, cluster) {
 
 export function cubeCard(cube, cluster, colours) {
   const links = cluster.links.filter((link) => link.ends.some((end) => cube.hosts.some((host) => host.name === end.split("/")[2])));
-  return h("div", {class: `cube${cube.in_service ? "" : " out"}`, "data-cube": cube.name, "data-health": cube.health, "data-in-service": cube.in_service, "data-spare": cube.spare},
+  return h("div", {class: `cube${cube.in_service ? "" : " out"}`, "data-cube": cube.name, "data-health": cube.health, "data-in-service": String(cube.in_service), "data-spare": String(cube.spare)},
     h("h3", {}, cube.name), h("p", {}, caption(cube, cluster)), drawing(cube, links, colours));
 }
 
 export function legend(fleet, colours) {
-  const box = (classes, ...more) => svg("svg", {viewBox: "0 0 14 14"}, svg("rect", {class: `chip ${classes}`, width: 14, height: 14, rx: 2}), more);
+  const box = (classes, ...more) => svg("svg", {viewBox: "-1 -1 16 16", "aria-hidden": "true"}, svg("rect", {class: `chip ${classes}`, width: 14, height: 14, rx: 2}), more);
   const rows = [
     ...[...colours].slice(0, 6).map(([id, colour]) => [box(colour), short(id)]),
     [box("spare"), "spare"], [box("idle"), "free"],

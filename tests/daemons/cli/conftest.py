@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+import structlog
 
 from sliceward.daemons.cli.main import main
 from tests.daemons.stage import a_story, a_world, on_stage
@@ -43,6 +45,15 @@ class Told:
 
     stage: Stage
     incident: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> Iterator[None]:
+    """Keep the coordinator's log, which runs in the same process here, out of what the commands print."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

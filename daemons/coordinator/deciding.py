@@ -106,10 +106,13 @@ class Deciding:
         try:
             while not self.stopping:
                 self.waking.clear()
+                began = asyncio.get_running_loop().time()
                 until = await self.round()
+                # Changes may come faster than a large fleet is read: at least half of the time is everybody else's.
+                await asyncio.sleep(max(SHORTEST_PAUSE, asyncio.get_running_loop().time() - began))
                 pause = min(self.rules.decide_every, until - self.clock()) if until else self.rules.decide_every
                 try:
-                    async with asyncio.timeout(max(SHORTEST_PAUSE, pause.total_seconds())):
+                    async with asyncio.timeout(max(0.0, pause.total_seconds())):
                         await self.waking.wait()
                 except TimeoutError:
                     pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -130,9 +131,19 @@ async def serve(settings: CoordinatorSettings) -> None:
     async with running(settings) as found:
         log.info("serving", host=settings.api.host, port=found.port, version=version())
         ending = asyncio.create_task(stopped.wait(), name="signals")
+        freezing = asyncio.create_task(_frozen(found.coordinator), name="freezing")
         await asyncio.wait([ending, found.working], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
+        freezing.cancel()
         log.info("stopping", asked=stopped.is_set())
+
+
+async def _frozen(coordinator: Coordinator) -> None:
+    """Take the first copy of the fleet out of the collector's way: one full collection over it stalls the loop for a second."""
+    while not all(side.synced for side in coordinator.parts.sides):  # noqa: ASYNC110 (once a second until the first copy is whole)
+        await asyncio.sleep(1)
+    gc.collect()
+    gc.freeze()
 
 
 def read_book(settings: PlaybookSettings) -> Book:

@@ -24,8 +24,9 @@ function showFleet(fleet) {
   const chips = all("cubes").flatMap((cube) => cube.chips);
   const sick = chips.filter((chip) => chip.health === "unhealthy").length;
   const unknown = chips.filter((chip) => chip.health === "unknown").length;
+  const links = all("links").filter((link) => link.state === "firing").length;
   document.getElementById("totals").textContent =
-    `${number(chips.length)} chips, ${sick} sick, ${unknown} unknown · ${all("cubes").length} cubes, ${all("cubes").filter((cube) => cube.spare).length} spare · ${all("gangs").length} gangs`;
+    `${number(chips.length)} chips, ${sick} sick, ${unknown} unknown, ${links} sick ${links === 1 ? "link" : "links"} · ${all("cubes").length} cubes, ${all("cubes").filter((cube) => cube.spare).length} spare · ${all("gangs").length} gangs`;
 }
 
 function showHosts() {

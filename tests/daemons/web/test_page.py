@@ -98,7 +98,7 @@ def test_the_torus_shows_every_chip_the_sick_link_the_gangs_and_what_is_out_of_s
         colours = {name: _colour(cubes[name]) for name in cubes}
         assert colours["cube-1"] == colours["cube-0"]
         assert len({colours["cube-1"], colours["cube-2"], colours["cube-3"]}) == 3
-        assert page.locator("#totals").inner_text() == "256 chips, 0 sick, 0 unknown · 4 cubes, 1 spare · 2 gangs"
+        assert page.locator("#totals").inner_text() == "256 chips, 0 sick, 0 unknown, 1 sick link · 4 cubes, 1 spare · 2 gangs"
 
 
 def test_the_incident_tells_its_story_with_every_named_condition(browser: Browser, told: Told) -> None:

@@ -26,7 +26,7 @@ from sliceward.topology.plan import fleet_of, gang_of, nodes_of
 from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sliceward.remediations.kubernetes import Mirror
@@ -51,7 +51,7 @@ class Pacing:
 
 @dataclass(slots=True)
 class World:
-    """The running world. ``hosts`` by node name, ``trainings`` by gang."""
+    """The running world. ``hosts`` by node name, ``trainings`` by gang; ``repaired`` is called when a host was mended."""
 
     plan: ClusterPlan
     kubeconfig: Path
@@ -60,6 +60,7 @@ class World:
     hosts: dict[str, SimulatedHost]
     trainings: dict[GangId, Training]
     mirrors: dict[str, Mirror]
+    repaired: Callable[[str], None] = lambda _node: None
     boots: int = 0
 
     def fleet(self) -> Fleet:
@@ -78,6 +79,7 @@ class World:
         self.boots += 1
         await self.hosts[node].repair(boot_id=f"boot-{node}-{self.boots}")
         await self.label(node, {"kubelet": None})
+        self.repaired(node)
 
     async def label(self, node: str, labels: dict[str, str | None]) -> None:
         """Set labels of a node; None takes one away."""

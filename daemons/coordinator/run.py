@@ -161,7 +161,7 @@ def read_book(settings: PlaybookSettings) -> Book:
     modes = {name: Mode(mode) for name, mode in settings.modes.items()}
     if settings.mode is not None:
         modes = {"*": Mode(settings.mode), **modes}
-    return load_book(texts, ACTIONS, modes=modes)
+    return load_book(texts, ACTIONS, modes=modes, settle_at_most=settings.settle_at_most)
 
 
 def store_url(settings: StoreSettings) -> str:

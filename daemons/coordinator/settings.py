@@ -42,6 +42,9 @@ class PlaybookSettings(Section):
 
     folders: list[Path] = Field(default_factory=list, description="Folders of YAML files; empty: the shipped playbooks.")
     mode: Mode | None = Field(default=None, description="One mode for all playbooks, over what each file says.")
+    settle_at_most: Duration | None = Field(
+        default=None, description="No playbook waits longer than this for siblings of a finding; default: what each file says."
+    )
     modes: dict[str, Mode] = Field(default_factory=dict, description="Mode by name of a playbook; beats `mode`.")
 
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Agents:
-    """Running agents by node name. An agent of a dead host is killed, and starts again when its host lives again."""
+    """Running agents by node name. That of a dead host is killed, and starts again when its host lives again.
+
+    ``held_down``: hosts whose agent stays away until they are repaired (fault ``agent-died``).
+    """
 
     world: World
     broker: str
     api: str
     period: str
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    held_down: set[str] = field(default_factory=set)
 
     def start(self, host: SimulatedHost) -> None:
         """Start the agent of a host."""
@@ -52,14 +56,12 @@ class Agents:
                     self.start(host)
             await asyncio.sleep(0.2)
 
-    held_down: set[str] = field(default_factory=set)
-    """Hosts whose agent is to stay away (fault ``agent-died``)."""
-
 
 @asynccontextmanager
 async def running_agents(world: World, *, broker: str, period: str) -> AsyncIterator[Agents]:
     """Run an agent on every host of the world for as long as the block lasts."""
     agents = Agents(world, broker, world.client.url, period)
+    world.repaired = agents.held_down.discard
     keeping = asyncio.create_task(agents.follow_hosts(), name="agents")
     try:
         yield agents

@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 
 from sliceward.daemons import logs
-from sliceward.daemons.demo.run import Options, play
+from sliceward.daemons.demo.plans import Options
+from sliceward.daemons.demo.run import play
 from sliceward.daemons.settings import LogSettings
 from sliceward.simulation.faults import FAULTS
 

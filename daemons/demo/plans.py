@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
 from sliceward.daemons.watcher.settings import WatcherSettings
-from sliceward.playbooks.shipped import shipped
 from sliceward.simulation.controllers import Times
 from sliceward.simulation.faults import Place, links_to_break, place_on_link
 from sliceward.simulation.world import Pacing
-from sliceward.topology.planned import plans_from_yaml
 from sliceward.topology.ids import CubeId
+from sliceward.topology.planned import plans_from_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,19 @@ clusters:
       - {{name: vision, namespace: ml, cubes: [cube-2]}}
 """
 STRUCK_CUBE, STRUCK_HOST, STRUCK_CHIP = "cube-0", 5, 1
-SETTLE = "2s"
+SETTLE, WINDOW = "2s", "8s"
+"""How long siblings of a fault are waited for, and over how long counters are looked at; in production 10 s and 10 minutes."""
 SECRET = "whsec_c2xpY2V3YXJkLWRlbW8tcGFnZXMtYXJlLW5vdC1zZWNyZXQ="  # noqa: S105 (the demo signs pages to itself)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for. ``port`` of the page, 0 for any; ``stay``: keep the page until Ctrl-C."""
+
+    fault: Fault
+    port: int
+    period: str
+    stay: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +91,13 @@ def where(fault: Fault, world: World) -> Place:
     return place_on_link(fleet, (apart or links)[0])
 
 
-def playbook_folder(folder: Path) -> Path:
-    """Write the shipped playbooks with the demo's settle time: production waits longer for siblings of a fault."""
-    made = folder / "playbooks"
+def quick_rules(folder: Path) -> Path:
+    """Write the shipped rules with windows of seconds: production looks back, and waits until it calls a part well, 10 minutes."""
+    made = folder / "rules"
     made.mkdir()
-    for name, text in shipped().items():
-        lines = (f"{line.partition('settle:')[0]}settle: {SETTLE}" if "settle:" in line else line for line in text.splitlines())
-        (made / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for file in (resources.files("sliceward.detectors") / "rules").iterdir():
+        if file.name.endswith(".yaml"):
+            (made / file.name).write_text(file.read_text("utf-8").replace("10m", WINDOW), encoding="utf-8")
     return made
 
 
@@ -97,7 +108,7 @@ def watcher_settings(doors: Doors, period: str) -> WatcherSettings:
             {
                 "cluster": {"name": CLUSTER, "kubeconfig": str(doors.kubeconfig), "broker": {"url": doors.broker}},
                 "panel": {"period": period, "rows": 120, "max_hosts": 256},
-                "rules": {"grace": "5s", "warm_up": "3s", "refresh": "5s"},
+                "rules": {"folders": [str(quick_rules(doors.folder))], "grace": "5s", "warm_up": "3s", "refresh": "5s"},
                 "health": {"port": 0},
             }
         )
@@ -113,7 +124,7 @@ def coordinator_settings(doors: Doors, *, port: int) -> CoordinatorSettings:
             {
                 "clusters": [{"name": CLUSTER, "kubeconfig": str(doors.kubeconfig), "broker": {"url": doors.broker}}],
                 "store": {"url": f"sqlite:///{doors.folder / 'sliceward.db'}"},
-                "playbooks": {"folders": [str(playbook_folder(doors.folder))], "mode": "Enforce"},
+                "playbooks": {"mode": "Enforce", "settle_at_most": SETTLE},
                 "quota": {"ml": {"tpu7x": 192}},
                 "pagers": [
                     {"name": "console", "kind": "console"},

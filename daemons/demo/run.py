@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sliceward.daemons.demo.agents import Agents
+    from sliceward.daemons.demo.plans import Options
     from sliceward.simulation.faults import Fault
     from sliceward.simulation.receiver import Receiver
     from sliceward.simulation.world import World
@@ -37,16 +38,6 @@ if TYPE_CHECKING:
 UP_WITHIN, HEALED_WITHIN = 60.0, 120.0
 CALM = 1.0
 """Seconds of steady training before the fault strikes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What was asked for. ``port`` of the page, 0 for any; ``stay``: keep the page until Ctrl-C."""
-
-    fault: Fault
-    port: int
-    period: str
-    stay: bool
 
 
 @dataclass(slots=True)

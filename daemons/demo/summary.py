@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sliceward.daemons.demo.outcome import Check, Figures
-    from sliceward.daemons.demo.run import Options
+    from sliceward.daemons.demo.plans import Options
     from sliceward.simulation.faults import Fault
 
 PROMISES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from sliceward.daemons.watcher.settings import PrometheusSettings
     from sliceward.detectors.metrics import Metric
@@ -117,8 +118,3 @@ _MOST_CHIPS = 64
 def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """Give a key that sorts device 2 before device 10."""
     return tuple((0, int(bit), "") if bit.isdecimal() else (1, 0, bit) for bit in re.split(r"(\d+)", text))
-
-
-def utc_now() -> datetime:
-    """Give the wall time."""
-    return datetime.now(UTC)

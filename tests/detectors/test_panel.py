@@ -232,19 +232,23 @@ def test_memory_is_bounded_whatever_a_frame_claims() -> None:
     assert panel.put(Speaker("n1").say(START), START) is Taken.TAKEN
     vast = renamed(Speaker("n2").say(START), chips=64, ports=8, columns={})
     assert panel.put(vast, START) is Taken.FULL
-    panel.put(speaker(**{f"chip_pcie_aer_{kind}_total": 1 for kind in ("fatal", "nonfatal", "correctable")}).say(START), START)
-    panel.put(renamed(Speaker("n1", seq=9).say(START + 1)), START + 1)
-    assert panel.ring.bytes <= 100_000
+    assert not panel.write(DUTY, "n1", [1] * 64, START)
+    assert panel.fill(DUTY, "n1", 63, [(START, 1.0)]) == 0
     for n in range(40):
         panel.expect([f"more-{n}"])
+        panel.put(Speaker(f"more-{n}").say(START), START)
     assert panel.ring.bytes <= 100_000
+    assert panel.counts["hosts_refused"] > 0
+    assert panel.counts[Taken.FULL] > 1
 
 
 def test_columns_that_do_not_fit_are_counted_and_the_others_are_kept() -> None:
-    panel = a_panel(max_bytes=4000)
+    panel = a_panel(max_bytes=3000)
     panel.put(speaker(host_cpu_percent=5, link_health=1).say(START), START)
-    assert panel.counts["columns_refused"] == 1
     assert cell(panel, "host_cpu_percent", 0, time=START) == 5
+    assert panel.counts["columns_refused"] == 1
+    assert not panel.write(DUTY, "n1", [1, 2, 3, 4], START)
+    assert panel.fill(DUTY, "n1", 0, [(START, 1.0)]) == 0
 
 
 def test_the_panel_grows_with_its_hosts_and_keeps_what_it_has() -> None:

@@ -105,7 +105,7 @@ _ALL = (
     Metric("host_source_age_reporter_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the last message of an in-job reporter."),
     Metric("host_frame_age_seconds", _HOST, "seconds", _G, "watcher", _HIGH, 0, _INF, "Age of the newest frame of the host, made by the watcher; the panel's own clock."),
     Metric("host_peers_report_lost", _HOST, "1", _G, "watcher", _HIGH, 0, 1, "Share of a silent host's links that their other ends report as unusable, made by the watcher."),
-    Metric("host_provider_reports_lost", _HOST, "1", _G, "watcher", _HIGH, 0, 1, "The provider says that the machine is gone, stopped or being repaired; absent without a provider that tells."),
+    Metric("host_provider_reports_lost", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "The provider says that the machine is shut down or about to be ended: its taint is on the node.", "node.cloudprovider.kubernetes.io/shutdown"),
     Metric("host_twin_speakers", _HOST, "1", _G, "watcher", _HIGH, 0, 1, "Two agents speak for this host by turns, made by the watcher."),
     Metric("host_identity_missing", _HOST, "1", _G, "watcher", _HIGH, 0, 1, "Frames come without instance id, boot id or the host's index, made by the watcher."),
     Metric("host_ready", _HOST, "1", _G, "kubernetes", _LOW, 0, 1, "Node condition Ready: 1 True, 0 False or Unknown.", "Ready"),

@@ -221,6 +221,24 @@ def _metrics_in(node: object) -> Iterator[str]:
         yield node
 
 
+SLICE_MIXED = """The pods of one slice of a gang sit in more than one slice: its collectives can never form, though every pod is
+Ready. It reads no metric: it is a comparison of the gang's pods with the fleet (`topology/checks.py`), each round.
+
+| finds | `SliceMixed` |
+| --- | --- |
+| part | gang |
+| severity | error |
+
+## Where the limits come from
+
+A start while old pods of the gang still end can spread each slice over several cubes; no object of Kubernetes says so.
+
+## What to do
+
+Suspend the gang, wait until no pod of it is left, and let it start again whole.
+"""
+
+
 def detectors() -> Iterator[tuple[str, str]]:
     """One page per rule, and the list of them."""
     rows = []
@@ -234,8 +252,12 @@ def detectors() -> Iterator[tuple[str, str]]:
             "says": rule["says"],
             "reads": read,
         }
-        yield f"detectors/{name}.md", page(name, source, table(("", ""), facts.items()), "## The rule\n", fenced(rule))
+        told = {"": "about", "## Where the limits come from\n\n": "limits", "## What to do\n\n": "advice"}
+        text = [f"{head}{rule.pop(key)}\n" for head, key in told.items()]
+        yield f"detectors/{name}.md", page(name, source, *text, table(("", ""), facts.items()), "## The rule\n", fenced(rule))
         rows.append((f"[{name}]({name}.md)", rule["kind"], rule["part"], rule["severity"], rule["says"]))
+    yield "detectors/slice-mixed.md", page("slice-mixed", "docs/make.py", SLICE_MIXED)
+    rows.append(("[slice-mixed](slice-mixed.md)", "SliceMixed", "gang", "error", "slice {role}-{index} is not whole: {why}"))
     yield (
         "detectors/README.md",
         page("Shipped detectors", "detectors/rules", table(("name", "finding", "part", "severity", "says"), rows)),

@@ -57,6 +57,7 @@ class Names:
     not_ready: str = "node.kubernetes.io/not-ready"
     unreachable: str = "node.kubernetes.io/unreachable"
     kubernetes_out_of_service: str = "node.kubernetes.io/out-of-service"
+    provider_shutdown: str = "node.cloudprovider.kubernetes.io/shutdown"
 
     # annotations of nodes
     chip_ids: str = "node.gke.io/tpu-chip-ids"

@@ -138,7 +138,9 @@ def write_readings(panel: Panel, fleet: Fleet) -> None:
         return
     slots = np.array([slot for slot, _ in hosts], dtype=np.intp)
     sick = {cube.id for cube in fleet.cubes.values() if cube.state == NAMES.unhealthy}
+    ended = {NAMES.provider_shutdown, NAMES.impending_termination}
     readings = {
+        "host_provider_reports_lost": [any(mark.key in ended for mark in host.marks) for _, host in hosts],
         "host_ready": [host.ready is Health.HEALTHY for _, host in hosts],
         "host_slice_error_condition": [host.conditions.get(NAMES.slice_error) == "True" for _, host in hosts],
         "host_megascale_hang_condition": [host.conditions.get(NAMES.megascale_hang) == "True" for _, host in hosts],

@@ -170,7 +170,8 @@ class Rule(_Part):
 
     ``lift``: name the host's slice, gang or cube instead of the host. ``fold``: name the host where most of its chips show it.
     ``yields_to``: rules that say more about the same part. ``note``: key of the frame's notes that belongs in the text, with
-    ``{chip}``. ``clear_for``: how long it must not show before it is resolved. ``hardware``: whether it accuses a part at all.
+    ``{chip}``. ``about``, ``limits`` and ``advice``: what it sees, where its numbers come from, what to do; its page is made
+    of them. ``clear_for``: how long it must not show before it is resolved. ``hardware``: whether it accuses a part at all.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -187,6 +188,9 @@ class Rule(_Part):
     hardware: bool = True
     yields_to: tuple[str, ...] = ()
     note: str = ""
+    about: str = ""
+    limits: str = ""
+    advice: str = ""
 
     @property
     def entity(self) -> EntityKind:

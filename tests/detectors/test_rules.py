@@ -47,6 +47,7 @@ def test_every_kind_but_the_mixed_slice_has_a_shipped_rule_and_metrics_that_exis
     rules = load_rules({f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".yaml")})
     assert {rule.kind for rule in rules} == set(Kind) - {Kind.SLICE_MIXED}
     assert {name for rule in rules for name in rule.when.metrics()} <= set(CATALOGUE)
+    assert all(rule.about and rule.limits and rule.advice for rule in rules)
 
 
 def test_a_later_rule_replaces_one_of_its_name() -> None:

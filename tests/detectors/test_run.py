@@ -235,6 +235,13 @@ def test_silence_with_a_node_that_is_not_ready_is_a_lost_host() -> None:
     assert found.boot_id == scene[H0].boot_id
 
 
+def test_the_providers_taint_on_a_silent_host_is_a_second_witness() -> None:
+    scene = Scene(a_fleet().with_cubes(1).tainted("node.cloudprovider.kubernetes.io/shutdown", H0).build()).go(3)
+    assert scene.findings == ()
+    scene.silent.add(H0)
+    assert [f.kind for f in scene.go(9).of().values()] == [Kind.HOST_LOST]
+
+
 def test_a_node_that_is_not_ready_but_speaks_is_no_lost_host() -> None:
     assert Scene(a_fleet().with_cubes(1).not_ready(H0).build()).go(9).findings == ()
 

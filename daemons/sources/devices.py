@@ -39,8 +39,9 @@ class Devices:
         if len(chips) != self.layout.chips:
             return
         ordered = sorted(sorted(functions) for functions in chips.values())
-        self._functions = tuple(tuple(address for _, address in functions) for functions in ordered)
+        # Sources look from threads of their own: what says that the mapping is taken is set last.
         self._files = tuple(tuple(f"/dev/vfio/{group}" for group, _ in functions) for functions in ordered)
+        self._functions = tuple(tuple(address for _, address in functions) for functions in ordered)
 
     def files(self, chip: int) -> tuple[str, ...]:
         """Give the device files of a chip, as the host names them."""

@@ -98,7 +98,7 @@ class KernelLog:
     _descriptor: int = -1
     _inode: tuple[int, int] = (0, 0)
     _rest: bytes = b""
-    _chips: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _chips: Counter[tuple[str, str]] = field(default_factory=Counter)
     _host: Counter[str] = field(default_factory=Counter)
     _latest: dict[str, str] = field(default_factory=dict)
 
@@ -124,11 +124,7 @@ class KernelLog:
         except OSError as error:
             self._close()
             raise Retry(f"{self.file} cannot be read: {error.strerror}") from error
-        columns = {
-            metric: [float(self._chips[metric, chip]) for chip in range(self.layout.chips)]
-            for metric in _METRICS
-            if CATALOGUE[metric].kind is EntityKind.CHIP
-        }
+        columns = {metric: self._by_chip(metric) for metric in _METRICS if CATALOGUE[metric].kind is EntityKind.CHIP}
         columns["host_kernel_faults_total"] = [float(self._host["host_kernel_faults_total"])]
         return Reading(columns, {f"kernel/{name}": text for name, text in self._latest.items()})
 
@@ -171,12 +167,18 @@ class KernelLog:
                 continue
             if CATALOGUE[pattern.metric].kind is EntityKind.HOST:
                 self._host[pattern.metric] += 1
-            elif (chip := self._chip(match.groupdict())) is not None:
-                self._chips[pattern.metric, chip] += 1
+            else:
+                named = match.groupdict()
+                self._chips[pattern.metric, named.get("pci") or named.get("chip") or ""] += 1
             self._latest[pattern.name] = text
             return
 
-    def _chip(self, groups: dict[str, str | None]) -> int | None:
-        number, address = groups.get("chip"), groups.get("pci")
-        chip = self.devices.chip_of_function(address) if address else int(number) if number and number.isdecimal() else None
-        return chip if chip is not None and chip < self.layout.chips else None
+    def _by_chip(self, metric: str) -> list[float]:
+        """Give the counts by chip. An address is resolved only now: the log may speak before sysfs has shown all chips."""
+        self.devices.look()
+        counts = [0.0] * self.layout.chips
+        for (name, chip), count in self._chips.items():
+            place = self.devices.chip_of_function(chip) if ":" in chip else int(chip) if chip.isdecimal() else None
+            if name == metric and place is not None and place < len(counts):
+                counts[place] += count
+        return counts

@@ -88,6 +88,7 @@ async def test_a_frame_tells_the_truth_of_its_host(tmp_path: Path) -> None:
             lambda: frames(broker) and values(frames(broker)[-1], "link_health")[23] == 7.0 if has_links(broker) else 0
         )
         await eventually(lambda: "chip_duty_cycle_percent" in frames(broker)[-1].columns)
+        await eventually(lambda: sum(values(frames(broker)[-1], "chip_hbm_uncorrectable_total")))
         frame = frames(broker)[-1]
         notes = {key: text for one in frames(broker) for key, text in one.notes.items()}
     assert (frame.cluster, frame.host, frame.instance_id, frame.boot_id, frame.index) == ("prod", "node-1", "77001", "b00t-1", 3)

@@ -35,6 +35,17 @@ async def test_memory_errors_are_counted_by_the_chip_whose_address_they_name(tmp
         assert (await source.read(1.0)).columns["chip_hbm_uncorrectable_total"][2] == 4.0
 
 
+async def test_a_line_that_came_before_sysfs_showed_all_chips_is_counted_later(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        source = KernelLog(TPU7X, devices_of(host), host.folder / "dev/kmsg", shipped_patterns())
+        async with source:
+            hidden = (tmp_path / "sys/bus/pci/devices/0000:00:07.0").rename(tmp_path / "hidden")
+            host.memory_errors(2)
+            assert (await source.read(0.0)).columns["chip_hbm_uncorrectable_total"] == [0.0] * 4
+            hidden.rename(tmp_path / "sys/bus/pci/devices/0000:00:07.0")
+            assert (await source.read(1.0)).columns["chip_hbm_uncorrectable_total"] == [0.0, 0.0, 1.0, 0.0]
+
+
 async def test_a_new_log_after_a_boot_is_read_from_its_beginning(tmp_path: Path) -> None:
     async with a_host(tmp_path) as host, a_source(host) as source:
         host.log("watchdog: BUG: soft lockup - CPU#7 stuck for 22s!")

@@ -100,9 +100,7 @@ async def test_custom_objects_and_dynamic_discovery(api: Api, connection: client
         assert made["spec"] == {"a": 1}
         merge: Any = {"_content_type": "application/merge-patch+json"}
         place = (group, "v1", api.namespace, "things", "one")
-        changed = await custom.patch_namespaced_custom_object(
-            *place, {"spec": {"a": 2}}, _content_type="application/merge-patch+json"
-        )
+        changed = await custom.patch_namespaced_custom_object(*place, {"spec": {"a": 2}}, **merge)
         assert changed["spec"] == {"a": 2}
         found = await dynamic.DynamicClient(connection)
         things = await found.resources.get(api_version=f"{group}/v1", kind="Thing")

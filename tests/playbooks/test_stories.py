@@ -64,24 +64,25 @@ def test_the_whole_cube_of_the_fault_is_marked_and_no_other_host() -> None:
 
 
 @pytest.mark.parametrize(
-    "finding",
+    ("finding", "playbook"),
     [
-        a_finding(Kind.ICI_LINK_DOWN, outer_link()),
-        a_finding(Kind.CHIP_THROTTLED, chip("cube-0-host-00")),
-        a_finding(Kind.DEVICE_OCCUPIED, chip("cube-0-host-00")),
-        a_finding(Kind.TELEMETRY_LOST, HostId("c1", "cube-0-host-00")),
-        a_finding(Kind.AGENT_UNWELL, HostId("c1", "cube-0-host-00")),
-        a_finding(Kind.COLLECTIVE_STUCK, gang_id("llm")),
-        a_finding(Kind.MEMORY_ERRORS_RISING, chip("cube-0-host-00")),
-        a_finding(Kind.PCIE_AER_STORM, chip("cube-0-host-00")),
-        a_finding(Kind.IDENTITY_CONFLICT, HostId("c1", "cube-0-host-00")),
+        (a_finding(Kind.ICI_LINK_DOWN, outer_link()), "ici-link-between-cubes"),
+        (a_finding(Kind.CHIP_THROTTLED, chip("cube-0-host-00")), "throttled"),
+        (a_finding(Kind.DEVICE_OCCUPIED, chip("cube-0-host-00")), "device-occupied"),
+        (a_finding(Kind.TELEMETRY_LOST, HostId("c1", "cube-0-host-00")), "telemetry-lost"),
+        (a_finding(Kind.AGENT_UNWELL, HostId("c1", "cube-0-host-00")), "telemetry-lost"),
+        (a_finding(Kind.COLLECTIVE_STUCK, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.MEMORY_ERRORS_RISING, chip("cube-0-host-00")), "hardware-warning"),
+        (a_finding(Kind.PCIE_AER_STORM, chip("cube-0-host-00")), "hardware-warning"),
+        (a_finding(Kind.IDENTITY_CONFLICT, HostId("c1", "cube-0-host-00")), "identity-conflict"),
     ],
-    ids=lambda finding: finding.kind,
+    ids=lambda value: value if isinstance(value, str) else value.kind,
 )
 @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
-def test_what_is_no_reason_to_drain_is_named_kept_and_handed_over(finding: Finding, mode: str) -> None:
+def test_what_is_no_reason_to_drain_is_named_kept_and_handed_over(finding: Finding, playbook: str, mode: str) -> None:
     stage = Stage(book=OBSERVED) if mode == "Observe" else Stage()
     stage.see(finding).play(20, seconds(30))
+    assert stage.incident.playbook == playbook
     assert stage.actions == ["evidence.keep", "human.hand_over"]
     assert (stage.incident.phase, stage.incident.needs) == (Phase.HANDED_OVER, Needs.HUMAN)
     assert [page.event for page in stage.pages] == [PageEvent.TRIGGER]

@@ -12,6 +12,7 @@ from sliceward.remediations.given import duration
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
 from sliceward.remediations.ports import HostAnswer
 from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import HostId
 
 DEADLINE = timedelta(seconds=60)
+STANDS = timedelta(seconds=5)
+"""Patience with a gang that stands still: a save is a collective, and one that is stuck ends none."""
+FRESH = timedelta(seconds=30)
 
 
 class CheckpointGang:
@@ -52,7 +56,8 @@ class CheckpointGang:
 
 
 async def _saved(target: Target, ports: Ports) -> Outcome:
-    deadline = target.started + duration(target.given, "deadline", DEADLINE)
+    patience, stands = duration(target.given, "deadline", DEADLINE), _why_it_stands(target)
+    deadline = target.started + (min(patience, STANDS) if stands else patience)
     members = target.gang.members if target.gang is not None else ()
     hosts = sorted({member.host for member in members if member.host is not None and not member.ended})
     if not hosts:
@@ -67,8 +72,22 @@ async def _saved(target: Target, ports: Ports) -> Outcome:
     if len(answers) == len(hosts):
         return _without(target, f"no host could save: {answers[0].why or 'no reason given'}")
     if target.now >= deadline:
-        return _without(target, f"no acknowledgement in {(deadline - target.started).total_seconds():.0f} s")
+        waited = f"no acknowledgement in {(deadline - target.started).total_seconds():.0f} s"
+        return _without(target, f"{waited}, as {stands}" if stands else waited)
     return Wait(min(SOON, deadline - target.now), f"asked {len(hosts)} hosts, {len(answers)} answered so far")
+
+
+def _why_it_stands(target: Target) -> str:
+    """Say why the gang cannot end a step, where that is known; "" where it may."""
+    members = target.gang.members if target.gang is not None else ()
+    for member in members:
+        host = target.fleet.hosts.get(member.host) if member.host is not None else None
+        if host is not None and host.ready is not Health.HEALTHY:
+            return f"{host.id.name} of the gang is not ready"
+    progress = target.progress
+    if progress is not None and progress.rate == 0 and target.now - progress.at <= FRESH:
+        return "the gang stands still"
+    return ""
 
 
 async def _ask(target: Target, hosts: Hosts, names: Sequence[HostId], deadline: datetime) -> list[HostAnswer]:

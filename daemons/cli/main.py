@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,6 +123,8 @@ cli = Table(
 
 def main() -> None:
     """Run the command line; exit 2 where the user's input is wrong, 1 where the other side said no or nothing."""
+    # gRPC's core reads this once, at its import, and else tells each closed connection on standard error.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         cli(prog_name="sliceward")
     except SlicewardError as error:

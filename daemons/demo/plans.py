@@ -35,7 +35,7 @@ clusters:
       - {{name: vision, namespace: ml, cubes: [cube-2]}}
 """
 STRUCK_CUBE, STRUCK_HOST, STRUCK_CHIP = "cube-0", 5, 1
-SETTLE, WINDOW = "2s", "8s"
+SETTLE, WINDOW = "4s", "8s"
 """How long siblings of a fault are waited for, and over how long counters are looked at; in production 10 s and 10 minutes."""
 SECRET = "whsec_c2xpY2V3YXJkLWRlbW8tcGFnZXMtYXJlLW5vdC1zZWNyZXQ="  # noqa: S105 (the demo signs pages to itself)
 
@@ -97,7 +97,9 @@ def quick_rules(folder: Path) -> Path:
     made.mkdir()
     for file in (resources.files("sliceward.detectors") / "rules").iterdir():
         if file.name.endswith(".yaml"):
-            (made / file.name).write_text(file.read_text("utf-8").replace("10m", WINDOW), encoding="utf-8")
+            (made / file.name).write_text(
+                file.read_text("utf-8").replace("10 minutes", "8 seconds").replace("10m", WINDOW), encoding="utf-8"
+            )
     return made
 
 

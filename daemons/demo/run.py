@@ -24,6 +24,7 @@ from sliceward.daemons.demo.watching import Watching
 from sliceward.daemons.watcher import run as watcher
 from sliceward.simulation.faults import Promise
 from sliceward.simulation.receiver import running_receiver
+from sliceward.simulation.training import Program
 from sliceward.simulation.world import running_world
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 UP_WITHIN, HEALED_WITHIN = 60.0, 120.0
 CALM = 1.0
 """Seconds of steady training before the fault strikes."""
+STEADY = 0.8
+"""Share of full speed from which training counts as steady."""
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _all_step(shown: dict[str, Any]) -> bool:
     gangs = [gang for cluster in shown["clusters"] for gang in cluster["gangs"]]
-    return bool(gangs) and all(gang["progress"] and gang["progress"]["rate"] for gang in gangs)
+    return bool(gangs) and all(gang["progress"] and (gang["progress"]["rate"] or 0) >= STEADY * Program().rate for gang in gangs)
 
 
 def _cubes(gang: dict[str, Any]) -> str:

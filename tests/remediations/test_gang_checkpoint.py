@@ -8,7 +8,7 @@ from sliceward.remediations.gang_checkpoint import CheckpointGang
 from sliceward.remediations.ports import HostAnswer, Progress
 from sliceward.topology.errors import Refused, Retry
 from tests.builders import NOW
-from tests.remediations.scene import LLM, a_scene, done, failed, waiting
+from tests.remediations.scene import LLM, a_scene, default_fleet, done, failed, waiting
 
 CHECKPOINT = CheckpointGang()
 
@@ -38,6 +38,27 @@ async def test_past_the_deadline_sigterm_must_do_and_the_last_known_step_is_told
     answer = done(await scene.act(CHECKPOINT, deadline="30s"))
     assert "relying on SIGTERM" in answer.text
     assert answer.facts == {"checkpoint_acknowledged": False, "checkpoint_step": 450}
+
+
+async def test_a_gang_that_stands_still_is_not_waited_for_as_long_since_its_save_cannot_end() -> None:
+    scene = a_scene()
+    scene.progress = Progress(LLM, NOW, 500, 0.0, 1.0, 450, 50.0, 32)
+    waiting(await scene.act(CHECKPOINT))
+    scene.elapsed = timedelta(seconds=5)
+    assert "as the gang stands still, relying on SIGTERM" in done(await scene.act(CHECKPOINT)).text
+
+
+async def test_old_news_of_a_gang_that_stood_still_shortens_nothing() -> None:
+    scene = a_scene()
+    scene.progress = Progress(LLM, NOW - timedelta(minutes=5), 500, 0.0, 1.0, 450, 50.0, 32)
+    scene.elapsed = timedelta(seconds=10)
+    waiting(await scene.act(CHECKPOINT))
+
+
+async def test_a_member_on_a_host_that_is_not_ready_shortens_the_wait() -> None:
+    scene = a_scene(default_fleet().not_ready("cube-0-host-05"))
+    scene.elapsed = timedelta(seconds=6)
+    assert "cube-0-host-05 of the gang is not ready" in done(await scene.act(CHECKPOINT)).text
 
 
 async def test_when_every_host_says_no_there_is_nothing_to_wait_for() -> None:

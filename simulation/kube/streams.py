@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from aiohttp import web
 
 from sliceward.simulation.kube import requests, translation, watching
-from sliceward.simulation.kube.faults import After, Before, Cut, DuplicateEvents, Effect, RaiseFloor, Stall, WithholdBookmarks
+from sliceward.simulation.kube.faults import (
+    After,
+    Before,
+    Cut,
+    DuplicateEvents,
+    Effect,
+    Faults,
+    RaiseFloor,
+    Stall,
+    WithholdBookmarks,
+)
 from sliceward.simulation.kube.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sliceward.simulation.kube.requests import Route
-    from sliceward.simulation.kube.server import EmulatedApi
+    from sliceward.simulation.kube.store import Store
 
 _REASONS = {
     400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
@@ -33,7 +43,23 @@ class WatchFaults:
     twice: bool = False
 
 
-async def with_faults(api: EmulatedApi, request: web.Request) -> web.StreamResponse:
+class Served(Protocol):
+    """What a stream needs of the server that it belongs to."""
+
+    store: Store
+    faults: Faults
+    bookmark_period: float
+
+    def compact(self) -> None:
+        """Forget all history."""
+        ...
+
+    async def serve(self, request: web.Request, watch_faults: WatchFaults, /) -> web.StreamResponse:
+        """Answer one request by the rules."""
+        ...
+
+
+async def with_faults(api: Served, request: web.Request) -> web.StreamResponse:
     """Serve a request with the faults that hit it."""
     effects = api.faults.take(requests.verb_of(request), request.path)
     await _before(api, effects)
@@ -51,7 +77,7 @@ async def with_faults(api: EmulatedApi, request: web.Request) -> web.StreamRespo
     return response
 
 
-async def _before(api: EmulatedApi, effects: Sequence[Effect]) -> None:
+async def _before(api: Served, effects: Sequence[Effect]) -> None:
     for effect in effects:
         match effect:
             case Before(code, retry_after):
@@ -86,7 +112,7 @@ def _break(request: web.Request) -> None:
         request.transport.close()
 
 
-async def watch(api: EmulatedApi, request: web.Request, route: Route, faults: WatchFaults) -> web.StreamResponse:
+async def watch(api: Served, request: web.Request, route: Route, faults: WatchFaults) -> web.StreamResponse:
     """Stream a watch until it ends, the client goes, or a fault cuts it."""
     asked = requests.watch_request(request, route.call, api.bookmark_period)
     watching.check(asked)

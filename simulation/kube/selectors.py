@@ -31,11 +31,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
         "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
         "reason", "reportingComponent", "source", "type",
     ),
-    "events.events.k8s.io": (
-        "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid",
-        "regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath",
-        "reason", "reportingController", "type",
-    ),
 }  # fmt: skip
 
 
@@ -110,7 +105,7 @@ def fields_of(kind: Kind, obj: Mapping[str, Any]) -> dict[str, str]:
     if kind.namespaced:
         fields["metadata.namespace"] = meta["namespace"]
     if not kind.custom:
-        for path in _FIELDS.get(kind.resource, _FIELDS.get(kind.plural, ())):
+        for path in _FIELDS.get(kind.plural, ()):
             fields[path] = _at(obj, path)
     return fields
 
@@ -164,7 +159,7 @@ def _field_term(kind: Kind, text: str) -> Term:
         why = f"invalid selector: {text!r}; can't understand {text!r}"
         raise bad_request(why)
     known = ["metadata.name"] + (["metadata.namespace"] if kind.namespaced else [])
-    known += [] if kind.custom else _FIELDS.get(kind.resource, _FIELDS.get(kind.plural, ()))
+    known += [] if kind.custom else _FIELDS.get(kind.plural, ())
     if found["key"] not in known:
         why = f"field label not supported: {found['key']}"
         raise bad_request(why)

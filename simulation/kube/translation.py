@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +38,22 @@ def to_kept(spoken: Kind, body: object) -> object:
         return body
     renamed = {_TO_CORE.get(key, key): value for key, value in body.items()}
     return renamed | ({"apiVersion": "v1"} if "apiVersion" in renamed else {})
+
+
+def fields_to_kept(path: str, selector: str) -> str:
+    """Translate the field selector of a request to ``path``."""
+    if not path.startswith(f"/apis/{kinds.NEW_EVENT.api_version}/"):
+        return selector
+    terms = (re.sub(r"^regarding\.", "involvedObject.", term.strip()) for term in selector.split(","))
+    return ",".join(re.sub(r"^reportingController\b", "reportingComponent", term) for term in terms)
+
+
+def field_to_kept(spoken: Kind, path: str) -> str:
+    """Translate the path of a field that a selector asks for."""
+    if spoken != kinds.NEW_EVENT:
+        return path
+    first, dot, rest = path.partition(".")
+    return _TO_CORE.get(first, first) + dot + rest
 
 
 def to_spoken(spoken: Kind, raw: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -119,8 +119,8 @@ def selector(request: web.Request, kind: Kind) -> Selector:
 def list_request(request: web.Request, call: Call) -> ListRequest:
     """Read the options of a list."""
     return ListRequest(
-        selector=selector(request, route),
-        namespace=route.call.namespace,
+        selector=selector(request, call.kind),
+        namespace=call.namespace,
         limit=number(request, "limit"),
         token=request.query.get("continue", ""),
         version=request.query.get("resourceVersion", ""),
@@ -128,12 +128,12 @@ def list_request(request: web.Request, call: Call) -> ListRequest:
     )
 
 
-def watch_request(request: web.Request, route: Route, bookmark_period: float) -> WatchRequest:
+def watch_request(request: web.Request, call: Call, bookmark_period: float) -> WatchRequest:
     """Read the options of a watch."""
     seconds = number(request, "timeoutSeconds")
     return WatchRequest(
-        selector=selector(request, route),
-        namespace=route.call.namespace,
+        selector=selector(request, call.kind),
+        namespace=call.namespace,
         version=request.query.get("resourceVersion", ""),
         match=request.query.get("resourceVersionMatch", ""),
         bookmarks=flag(request, "allowWatchBookmarks"),

@@ -85,7 +85,7 @@ class EmulatedApi:
     async def _answer(self, route: Route, request: web.Request) -> web.Response:
         match route.verb:
             case "list":
-                asked = requests.list_request(request, route)
+                asked = requests.list_request(request, route.call)
                 return requests.answered(listing.list_objects(self.store, self.pages, route.call.kind, asked))
             case "get":
                 return requests.answered(self.writer.get(route.call).raw)
@@ -109,7 +109,7 @@ class EmulatedApi:
                 return self._delete(call, deletion.options_from(body, dict(request.query)))
             case "deletecollection":
                 options = deletion.options_from(body, dict(request.query))
-                selector = requests.selector(request, route)
+                selector = requests.selector(request, call.kind)
                 items = deletion.delete_collection(self.writer, call, selector, options)
                 return requests.answered(requests.list_of(call.kind, items, self.store.version))
         raise refusal.Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")

@@ -114,7 +114,7 @@ def _break(request: web.Request) -> None:
 
 async def watch(api: Served, request: web.Request, route: Route, faults: WatchFaults) -> web.StreamResponse:
     """Stream a watch until it ends, the client goes, or a fault cuts it."""
-    asked = requests.watch_request(request, route, api.bookmark_period)
+    asked = requests.watch_request(request, route.call, api.bookmark_period)
     watching.check(asked)
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
     await response.prepare(request)

@@ -48,14 +48,6 @@ def fields_to_kept(path: str, selector: str) -> str:
     return ",".join(re.sub(r"^reportingController\b", "reportingComponent", term) for term in terms)
 
 
-def field_to_kept(spoken: Kind, path: str) -> str:
-    """Translate the path of a field that a selector asks for."""
-    if spoken != kinds.NEW_EVENT:
-        return path
-    first, dot, rest = path.partition(".")
-    return _TO_CORE.get(first, first) + dot + rest
-
-
 def to_spoken(spoken: Kind, raw: bytes) -> bytes:
     """Translate what is sent to a client: an object, a list or a line of a watch."""
     if spoken != kinds.NEW_EVENT:

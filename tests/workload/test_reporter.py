@@ -50,7 +50,9 @@ class Agent:
     def hear(self, say: str, is_wanted: Callable[[dict[str, Any]], object] = lambda _message: True) -> dict[str, Any]:
         """Give the next message of a kind that fits."""
         assert self.peer is not None
+        end = time.monotonic() + 10
         while True:
+            assert time.monotonic() < end, f"no {say} came"
             while b"\n" not in self.rest:
                 got = self.peer.recv(65536)
                 assert got, "the reporter hung up"
@@ -214,12 +216,13 @@ def test_an_agent_that_does_not_read_never_blocks_a_step(tmp_path: Path) -> None
         assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("step", [None, "seven", object(), float("nan"), 10**400])
+@pytest.mark.parametrize("step", [None, "seven", object(), float("nan"), 10**400], ids=["none", "text", "object", "nan", "huge"])
 def test_a_step_that_is_no_number_harms_nobody(tmp_path: Path, step: Any) -> None:  # noqa: ANN401
     with an_agent(tmp_path) as agent, a_reporter(tmp_path) as reporter:
         agent.accept()
         agent.say(say="checkpoint", id="r1", deadline=time.time() + 60)
         until(reporter, step, lambda: is_asked(reporter))
+        reporter.step(step)
         reporter.checkpoint_requested()
         reporter.checkpointed(step)
         agent.hear("state", lambda said: "step_age" in said)

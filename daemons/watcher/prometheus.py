@@ -42,7 +42,8 @@ class PrometheusSource:
         """Nothing is asked yet."""
         headers = {"Authorization": f"Bearer {settings.token.reveal()}"} if settings.token else None
         seconds = max(1, round(settings.timeout.total_seconds()))
-        self._client = PrometheusConnect(url=settings.url.rstrip("/"), headers=headers, timeout=seconds)
+        # No tries of the client's own: they would sleep for seconds in a thread that nobody can cancel. The loop asks again.
+        self._client = PrometheusConnect(url=settings.url.rstrip("/"), headers=headers, timeout=seconds, retry=0)
         self._settings, self._clock = settings, clock
         self._until: datetime | None = None
 

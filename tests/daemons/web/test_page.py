@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 TOKEN = "t" * 32
 NARROW, WIDE = 360, 1500
+PATIENCE = 30_000
+"""Milliseconds; a page that is right takes a fraction of a second, on a machine that has time for it."""
 
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGS))
         yield browser
@@ -68,7 +71,7 @@ def looking(browser: Browser, stage: Stage, *, width: int = WIDE, scheme: str = 
     complaints = Complaints()
     try:
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
         complaints.of(page)
         page.goto(stage.address + "/")
         yield page

@@ -10,12 +10,19 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 pytest_plugins = ["tests.services.fixtures", "tests.services.packages"]
+
+# Tests do not depend on how much time a busy machine has for them. Everything else, also what hypothesis does in CI, stays.
+hypothesis.settings.register_profile(
+    "sliceward", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("sliceward")
 
 SKIPPED = pytest.StashKey[dict[str, str]]()
 _NO = {"", "0", "false", "no"}

@@ -328,7 +328,7 @@ def test_budgets_are_checked_again_between_steps() -> None:
     st.integers(0, 128),
     st.integers(0, 5),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_invariant_1_no_storm_takes_more_than_the_budget(cubes: list[str], hosts: int, runs: int) -> None:
     stage = Stage(a_fleet().with_cubes(8))
     stage.more |= limited(hosts=Level(fleet=Bound(max=hosts)), runs=Level(cluster=Bound(max=runs)))

@@ -375,7 +375,7 @@ def troubled(draw: st.DrawFn) -> tuple[Fleet, frozenset[HostId], dict[HostId, Ga
     return fleet, avoid, reserved
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(troubled(), st.sampled_from(["llm", "small", "box"]))
 def test_a_gang_is_placed_whole_on_free_hosts_or_not_at_all(
     case: tuple[Fleet, frozenset[HostId], dict[HostId, GangId]], name: str
@@ -402,7 +402,7 @@ def test_a_gang_is_placed_whole_on_free_hosts_or_not_at_all(
         assert gang.state in {GangState.RUNNING, GangState.SUSPENDED}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(troubled())
 def test_two_gangs_never_get_the_same_chips(case: tuple[Fleet, frozenset[HostId], dict[HostId, GangId]]) -> None:
     fleet, avoid, _ = case

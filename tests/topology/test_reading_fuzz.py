@@ -78,7 +78,7 @@ def broken(draw: st.DrawFn) -> tuple[dict[str, list[Any]], str, int]:
 WHOLE = read(LISTS)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(broken())
 def test_a_broken_object_never_raises_and_leaves_the_others_alone(case: tuple[dict[str, list[Any]], str, int]) -> None:
     lists, kind, number = case
@@ -100,7 +100,7 @@ def test_a_broken_object_never_raises_and_leaves_the_others_alone(case: tuple[di
     assert all(p.name and p.about and p.why and p.what_to_do for p in fleet.problems)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(sorted(LISTS)), st.lists(JUNK, max_size=4)))
 def test_lists_of_anything_never_raise(lists: dict[str, list[Any]]) -> None:
     full = {"nodes": list[Any](), "pods": list[Any]()} | lists
@@ -109,7 +109,7 @@ def test_lists_of_anything_never_raise(lists: dict[str, list[Any]]) -> None:
     assert fleet.gangs == {}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sets(st.sampled_from([pod["metadata"]["name"] for pod in DRAWN.pods])))
 def test_no_chip_is_held_by_two_gangs_however_pods_come_and_go(gone: set[str]) -> None:
     lists = dict(LISTS) | {"pods": [pod for pod in DRAWN.pods if pod["metadata"]["name"] not in gone]}

@@ -38,7 +38,8 @@ class Target:
     ``part``: the broken part; ``domain``: hosts that leave service with it; ``gang``: the one that is moved, as it is now
     (None: gone or nobody hurt). ``reserved``: hosts promised to other runs. ``facts``: facts of all earlier steps of this run,
     merged. ``given``: parameters from the playbook's ``with``. ``started``: when this step was first tried.
-    ``quota``: chips that each tenant may still use, by (tenant, generation); absent = no quota set.
+    ``quota_left``: chips that each tenant may still use, by (tenant, generation); absent = no quota set.
+    ``lost``: hosts of which our own finding says now that they are dead. ``sick``: hosts with an open incident of another cause.
     """
 
     incident: str
@@ -55,6 +56,8 @@ class Target:
     now: datetime
     text: str = ""
     quota_left: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    lost: frozenset[HostId] = frozenset()
+    sick: frozenset[HostId] = frozenset()
 
 
 class Action(Protocol):

@@ -28,7 +28,8 @@ class EndDead:
     """Never a pod on a host that answers, one within its grace, or one that a controller has not told to end.
 
     A host counts as dead when Kubernetes has given it up (not Ready and tainted unreachable or out-of-service, or its Node
-    deleted), or when it is not Ready and our own finding ``HostLost`` (fact ``finding_kinds``) says so of this incident.
+    deleted), or when it is not Ready and our own finding ``HostLost`` of this incident says so of it now (``Target.lost``).
+    A host may die while the pods of a gang that we suspended still end: so this goes on until none of them is left.
     """
 
     name: str = "gang.end_dead"
@@ -50,6 +51,8 @@ class EndDead:
         nodes, _ = await read_all(ports.cluster, map(hurt.node_of, pods))
         silent = [pod for pod in pods if not _answers(nodes.get(hurt.node_of(pod)))]
         if not silent:
+            if pods and target.facts.get("suspended"):
+                return Wait(SOON, f"{len(pods)} pods of the gang still end, all on hosts that answer")
             return Done("no pod of the gang is left on a dead host")
         margin = duration(target.given, "margin", MARGIN)
         due = [pod for pod in silent if _dead(nodes.get(hurt.node_of(pod)), target) and _overdue(pod, target.now, margin)]
@@ -68,8 +71,7 @@ def _answers(node: Object | None) -> bool:
 def _dead(node: Object | None, target: Target) -> bool:
     if node is None or marks.is_proven_dead(node):
         return True
-    ours = node["metadata"]["name"] in {host.name for host in target.domain}
-    return not marks.is_ready(node) and ours and "HostLost" in target.facts.get("finding_kinds", ())
+    return not marks.is_ready(node) and node["metadata"]["name"] in {host.name for host in target.lost}
 
 
 def _overdue(pod: Object, now: datetime, margin: timedelta) -> bool:

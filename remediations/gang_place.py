@@ -65,7 +65,7 @@ async def _place(found: hurt.Hurt, target: Target, ports: Ports) -> Outcome:
         return Failed(f"no pod template of {found.id} asks for {NAMES.tpu_resource}: there is nothing to place")
     if not facts.get("planned_hosts"):
         return Failed("no plan to place the gang by (gang.plan comes first)")
-    unfit = await _unfit(found, facts, ports)
+    unfit = await _unfit(found, target, ports)
     if unfit:
         anew = _replanned(found, target, unfit)
         if not isinstance(anew, dict):
@@ -95,10 +95,11 @@ async def _label(found: hurt.Hurt, hosts: Sequence[str], ports: Ports) -> list[s
     return [*written.contested, *taken.contested, *missing]
 
 
-async def _unfit(found: hurt.Hurt, facts: Mapping[str, Any], ports: Ports) -> dict[str, str]:
+async def _unfit(found: hurt.Hurt, target: Target, ports: Ports) -> dict[str, str]:
     """Give the planned hosts that cannot be used any more, and why."""
-    nodes, missing = await read_all(ports.cluster, map(str, facts["planned_hosts"]))
-    unfit = dict.fromkeys(missing, "no such node")
+    nodes, missing = await read_all(ports.cluster, map(str, target.facts["planned_hosts"]))
+    fresh = {host.name for host in target.sick} - planning.held_before(target, target.gang)
+    unfit = dict.fromkeys(missing, "no such node") | dict.fromkeys(fresh & nodes.keys(), "has an incident of its own now")
     return unfit | {name: why for name, node in nodes.items() if (why := await _why_unfit(node, found, ports))}
 
 
@@ -125,7 +126,7 @@ def _replanned(found: hurt.Hurt, target: Target, unfit: Mapping[str, str]) -> di
     plan = planning.plan(target, target.gang, avoid=unfit)
     if isinstance(plan, NoFit):
         return Wait(LATER, f"{why}; no other room yet: {planning.reasons_of(plan)}")
-    return planning.facts_of(plan, target.gang)
+    return planning.facts_of(plan, target.gang, target)
 
 
 def _lost(unfit: Mapping[str, str]) -> str:

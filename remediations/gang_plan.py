@@ -61,7 +61,7 @@ def _planned(target: Target, gang: Gang) -> Outcome:
     found = planning.plan(target, gang)
     if isinstance(found, NoFit):
         return Failed(f"no room for {gang.id}: {planning.reasons_of(found)}")
-    facts = planning.facts_of(found, gang) | _pace(target)
+    facts = planning.facts_of(found, gang, target) | _pace(target)
     return Done(f"{len(facts['planned_slices'])} slices fit on {some(facts['planned_hosts'])}", facts)
 
 

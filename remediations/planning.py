@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _MOST_REASONS = 8
+_ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 
 def why_not_whole(gang: Gang) -> str:
@@ -43,16 +44,32 @@ def why_no_quota(target: Target, gang: Gang) -> str:
 
 
 def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = ()) -> Plan | NoFit:
-    """Place the gang on hosts outside the domain, outside other gangs' placement labels and beside ``avoid``."""
+    """Place the gang on hosts outside the domain, outside other gangs' placement labels and beside ``avoid``.
+
+    Hosts with another open incident are no healthy room. Where nothing else fits, a slice may stay on those that the gang
+    held before: that is no worse than now, and moving the rest is better.
+    """
     fleet = target.fleet
-    living = {other.id.key for other in fleet.gangs.values() if other.id != gang.id}
+    living = {other.id.key for other in fleet.gangs.values() if other.id != gang.id and other.state in _ALIVE}
     named = set(avoid)
     elsewhere = (host.id for host in fleet.hosts.values() if host.labels.get(NAMES.gang) in living or host.id.name in named)
     shunned: frozenset[HostId] = frozenset({*target.domain, *elsewhere})
-    return place(fleet, gang, avoid=shunned, reserved=target.reserved, now=target.now)
+    found = place(fleet, gang, avoid=shunned | target.sick, reserved=target.reserved, now=target.now)
+    kept = {host for host in target.sick if host.name in held_before(target, gang)}
+    if isinstance(found, NoFit) and kept:
+        again = place(fleet, gang, avoid=shunned | (target.sick - kept), reserved=target.reserved, now=target.now)
+        return found if isinstance(again, NoFit) else again
+    return found
 
 
-def facts_of(found: Plan, gang: Gang) -> dict[str, Any]:
+def held_before(target: Target, gang: Gang | None) -> frozenset[str]:
+    """Give the hosts that the gang held when it was first planned for, by name."""
+    noted = target.facts.get("held_hosts")
+    now = () if gang is None else (host.name for host in gang.hosts)
+    return frozenset(now if noted is None else map(str, noted))
+
+
+def facts_of(found: Plan, gang: Gang, target: Target) -> dict[str, Any]:
     """Give what later steps need of a plan, as JSON."""
     slices = [
         {
@@ -64,7 +81,14 @@ def facts_of(found: Plan, gang: Gang) -> dict[str, Any]:
         for piece in found.slices
     ]
     hosts = sorted(host.name for host in found.hosts)
-    return {"gang": str(gang.id), "gang_uid": gang.uid, "gang_key": gang.id.key, "planned_hosts": hosts, "planned_slices": slices}
+    return {
+        "gang": str(gang.id),
+        "gang_uid": gang.uid,
+        "gang_key": gang.id.key,
+        "planned_hosts": hosts,
+        "planned_slices": slices,
+        "held_hosts": sorted(held_before(target, gang)),
+    }
 
 
 def reasons_of(refusal: NoFit) -> str:

@@ -16,14 +16,16 @@ import structlog
 
 from sliceward.daemons.coordinator import step
 from sliceward.daemons.store import Case
+from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks import turn as turns
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Close, Hold, RunStep
 from sliceward.playbooks.incidents import fold
-from sliceward.playbooks.world import Usage, World
+from sliceward.playbooks.world import Started, Usage, World
 from sliceward.remediations.action import Target
 from sliceward.remediations.outcome import Failed
 from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.ids import HostId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -37,11 +39,10 @@ if TYPE_CHECKING:
     from sliceward.playbooks.run import Call, Run
     from sliceward.playbooks.schema import BudgetSpec, Mode
     from sliceward.playbooks.turn import Turn
-    from sliceward.playbooks.world import Started
     from sliceward.remediations.action import Action
     from sliceward.remediations.outcome import Outcome
     from sliceward.topology.fleet import Fleet
-    from sliceward.topology.ids import GangId, HostId
+    from sliceward.topology.ids import GangId
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +138,7 @@ class Deciding:
         """Look at every incident of every cluster once. Gives when the next look is due, if any is."""
         soonest: datetime | None = None
         try:
-            self._started = await self.store.started(self.clock() - LOOK_BACK)
+            self._started = await self.store.started(self.clock() - self._look_back)
             for side in self.sides.values():
                 for until in await self._side_guarded(side):
                     soonest = until if soonest is None else min(soonest, until)
@@ -238,13 +239,32 @@ class Deciding:
             watcher_age=side.presence.watcher_age,
             usage=Usage.of(fleets, runs),
             runs=runs,
-            started=self._started,
+            started=self._starts(),
             progress=side.presence.progress,
             sick=frozenset(host for case in self.cases.values() for host in case.incident.domain),
             paused=self.paused,
             ceiling=self.rules.ceiling,
             limits=self.rules.limits,
         )
+
+    @property
+    def _look_back(self) -> timedelta:
+        """How far back a start or an end can still matter to a budget."""
+        budgets = [playbook.spec.budget for playbook in self.rules.book.playbooks]
+        budgets += [] if self.rules.limits is None else [self.rules.limits]
+        windows = [one.rate.window for one in budgets if one.rate is not None]
+        return max(LOOK_BACK, *windows, *(one.cooldown for one in budgets), timedelta(0))
+
+    def _starts(self) -> tuple[Started, ...]:
+        """Give the runs of late: those of the store, and those begun since it was asked, so that a rate holds within a round."""
+        known = {(one.incident, one.at) for one in self._started}
+        runs = (case.run for case in self.cases.values() if case.run is not None and case.run.harms)
+        fresh = (
+            Started(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended)
+            for run in runs
+            if (run.incident, run.started) not in known
+        )
+        return (*self._started, *fresh)
 
     # ── one incident ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -353,6 +373,17 @@ class Deciding:
             now=now,
             text=case.incident.text,
             quota_left=self.rules.quota_left(fleet),
+            lost=frozenset(
+                one.part
+                for one in self.findings(side).values()
+                if one.kind is Kind.HOST_LOST and one.state is State.FIRING and isinstance(one.part, HostId)
+            ),
+            sick=frozenset(
+                host
+                for other in self._of(side)
+                if other.incident.id != incident and any(one.state is not State.RESOLVED for one in other.incident.findings)
+                for host in other.incident.domain
+            ),
         )
 
     def reserved(self, *, other_than: str = "") -> dict[HostId, GangId]:

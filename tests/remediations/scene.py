@@ -43,6 +43,8 @@ class Scene:
     progress: Progress | None = None
     quota_left: Mapping[tuple[str, str], int] = field(default_factory=dict)
     reserved: Mapping[HostId, GangId] = field(default_factory=dict)
+    lost: frozenset[HostId] = frozenset()
+    sick: frozenset[HostId] = frozenset()
     elapsed: timedelta = timedelta()
     incident: str = INCIDENT
     operation: str = "run-1.0"
@@ -73,6 +75,8 @@ class Scene:
             now=NOW + self.elapsed,
             text="ICI link degraded",
             quota_left=self.quota_left,
+            lost=self.lost,
+            sick=self.sick,
         )
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from sliceward.remediations.gang_end_dead import EndDead
 from sliceward.remediations.ports import NODE, POD
 from sliceward.topology.names import NAMES
-from tests.builders import NOW
+from tests.builders import NOW, host_id
 from tests.fakes.cluster import stamp
 from tests.remediations.scene import Scene, a_scene, default_fleet, done, waiting
 
@@ -78,19 +78,33 @@ async def test_a_host_that_is_only_not_ready_is_not_proven_dead() -> None:
     assert scene.cluster.writes == []
 
 
-@pytest.mark.parametrize(("domain", "ended"), [("cube-0", True), ("cube-1", False)])
-async def test_our_own_finding_proves_a_host_of_the_domain_and_no_other(domain: str, ended: bool) -> None:  # noqa: FBT001
-    scene = a_scene(default_fleet().not_ready(SICK), cube=domain)
+@pytest.mark.parametrize(("lost", "ended"), [(SICK, True), ("cube-0-host-06", False)])
+async def test_our_own_finding_proves_the_host_that_it_names_and_no_other(lost: str, ended: bool) -> None:  # noqa: FBT001
+    scene = a_scene(default_fleet().not_ready(SICK))
     _terminating(scene, -timedelta(minutes=5))
-    scene.facts["finding_kinds"] = ["HostLost"]
+    scene.lost = frozenset({host_id(lost)})
     waiting(await scene.act(END))
     assert bool(scene.cluster.writes) is ended
+
+
+async def test_a_host_that_dies_while_the_pods_of_a_suspended_gang_end_is_seen_too() -> None:
+    scene = a_scene()
+    scene.facts["suspended"] = True
+    _terminating(scene, timedelta(seconds=30))
+    assert "still end" in waiting(await scene.act(END)).why
+    scene.cluster.drop(NODE, SICK)
+    scene.elapsed = timedelta(minutes=1)
+    waiting(await scene.act(END))
+    (write,) = scene.cluster.writes
+    assert write.name.startswith("llm-slice-0-5-")
+    scene.drop_pods()
+    done(await scene.act(END))
 
 
 async def test_a_ready_host_is_never_dead_whatever_its_taints() -> None:
     scene = a_scene(default_fleet().tainted(NAMES.unreachable, SICK))
     _terminating(scene, -timedelta(minutes=5))
-    scene.facts["finding_kinds"] = ["HostLost"]
+    scene.lost = frozenset({host_id(SICK)})
     done(await scene.act(END))
     assert scene.cluster.writes == []
 

@@ -11,7 +11,7 @@ from sliceward.remediations.gang_plan import PlanGang
 from sliceward.remediations.gangs.kind import selector_of
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, Kind
 from sliceward.topology.names import NAMES
-from tests.builders import NOW, a_fleet, gang_id
+from tests.builders import NOW, a_fleet, gang_id, host_id
 from tests.fakes.cluster import stamp
 from tests.remediations.scene import LLM, Scene, a_scene, default_fleet, done, failed, waiting
 
@@ -43,6 +43,21 @@ async def test_labels_follow_the_plan_and_the_template_follows_the_labels() -> N
     assert spec["nodeSelector"] == {NAMES.accelerator: "tpu7x", NAMES.gang: LLM.key}
     assert spec["containers"]
     assert scene.owner()["spec"]["suspend"] is True
+
+
+async def test_a_planned_cube_that_falls_sick_before_the_gang_is_there_is_planned_round() -> None:
+    scene = await _planned(default_fleet().with_cubes(5))
+    assert "cube-3-host-00" in scene.facts["planned_hosts"]
+    scene.sick = frozenset({host_id("cube-3-host-07")})
+    assert "incident of its own" in done(await scene.act(PLACE)).text
+    assert {name.rsplit("-", 2)[0] for name in _labelled(scene)} == {"cube-1", "cube-4"}
+
+
+async def test_an_incident_where_a_slice_stays_moves_nothing() -> None:
+    scene = await _planned()
+    scene.sick = frozenset({host_id("cube-1-host-07")})
+    done(await scene.act(PLACE))
+    assert {name.rsplit("-", 2)[0] for name in _labelled(scene)} == {"cube-1", "cube-3"}
 
 
 async def test_a_second_call_writes_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 from sliceward.remediations.gang_plan import PlanGang
 from sliceward.remediations.ports import JOBSET, WORKLOAD, Progress
 from sliceward.topology.names import NAMES
-from tests.builders import NOW, a_fleet, gang_id
+from tests.builders import NOW, a_fleet, gang_id, host_id
 from tests.remediations.scene import LLM, Scene, a_scene, default_fleet, done, failed
 
 if TYPE_CHECKING:
@@ -44,6 +44,31 @@ async def test_hosts_that_are_labelled_for_another_living_gang_are_not_taken() -
     other = gang_id("other")
     scene = a_scene(default_fleet().labelled({NAMES.gang: other.key}, "cube-3-host-00"))
     failed(await scene.act(PLAN))
+
+
+async def test_hosts_labelled_for_a_gang_that_has_finished_are_free() -> None:
+    other = gang_id("over")
+    fleet = default_fleet().with_gang("over").waiting().labelled({NAMES.gang: other.key}, "cube-3-host-00")
+    failed(await a_scene(fleet).act(PLAN))
+    finished = {"status": {"terminalState": "Completed"}}
+    done(await a_scene(fleet.gang_edited("over", lambda owner: owner.update(finished))).act(PLAN))
+
+
+async def test_a_cube_with_an_open_incident_is_no_healthy_room() -> None:
+    scene = a_scene(default_fleet().with_cubes(5))
+    scene.sick = frozenset({host_id("cube-3-host-09")})
+    facts = done(await scene.act(PLAN)).facts
+    assert {cube for piece in facts["planned_slices"] for cube in piece["cubes"]} == {"c1/cube/cube-1", "c1/cube/cube-4"}
+    only = a_scene()
+    only.sick = scene.sick
+    failed(await only.act(PLAN))
+
+
+async def test_a_slice_may_stay_beside_an_incident_of_its_own_where_nothing_else_fits() -> None:
+    scene = a_scene()
+    scene.sick = frozenset({host_id("cube-1-host-09")})
+    facts = done(await scene.act(PLAN)).facts
+    assert {cube for piece in facts["planned_slices"] for cube in piece["cubes"]} == {"c1/cube/cube-1", "c1/cube/cube-3"}
 
 
 async def test_hosts_promised_to_another_run_are_not_taken() -> None:

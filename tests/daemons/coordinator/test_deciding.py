@@ -1,0 +1,114 @@
+"""What the deciding loop gives to decisions and to actions: starts of this very round, lost hosts, hosts with other incidents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks.load import load_book
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.remediations.outcome import Done
+from sliceward.topology.ids import ChipId, HostId
+from tests.builders import a_fleet
+from tests.daemons.coordinator.bench import World, a_bench
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sliceward.remediations.action import Target, Verb
+    from sliceward.remediations.outcome import Outcome
+    from sliceward.remediations.ports import Ports
+    from tests.daemons.coordinator.bench import Bench
+
+PLAYBOOK = """
+apiVersion: sliceward.dev/v1alpha1
+kind: Playbook
+metadata: {name: mark}
+spec:
+  summary: A chip is broken.
+  mode: Enforce
+  trigger: {findings: [{kinds: [ChipLost, HostLost]}]}
+  correlate: {settle: 1s}
+  budget: {hosts: {cluster: 64}, runs: {cluster: 9}, rate: {max: RATE, window: WINDOW}, cooldown: 0s}
+  steps: [{name: mark, action: domain.mark, timeout: 1h}]
+"""
+
+
+class _Noting:
+    """Stands for domain.mark and keeps what it was given."""
+
+    name, about, irreversible, harm, inverse = "domain.mark", "", False, True, ""
+    parameters: Mapping[str, str] = {}
+    verbs: tuple[Verb, ...] = ()
+
+    def __init__(self) -> None:
+        self.targets: list[Target] = []
+
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        del ports
+        self.targets.append(target)
+        return Done("noted")
+
+
+def a_world(folder: Path, *, rate: int = 9, window: str = "1h") -> tuple[World, _Noting]:
+    noting = _Noting()
+    world = World(folder, actions={**ACTIONS, "domain.mark": noting})
+    text = PLAYBOOK.replace("RATE", str(rate)).replace("WINDOW", window)
+    world.book = load_book({"mark.yaml": text}, ACTIONS)
+    world.fill(a_fleet().with_cubes(4))
+    return world, noting
+
+
+async def rounds(bench: Bench, count: int = 4) -> None:
+    for _ in range(count):
+        await bench.round()
+        bench.world.clock.pass_(1)
+
+
+def broken(number: int) -> ChipId:
+    return ChipId("c1", f"cube-{number}-host-05", 0)
+
+
+async def test_a_rate_holds_among_runs_that_begin_in_one_round(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path, rate=2)
+    for number in range(4):
+        world.tell(world.finding(broken(number), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        await rounds(bench)
+    assert len(noting.targets) == 2
+
+
+async def test_a_window_longer_than_a_day_is_looked_at_whole(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path, rate=1, window="72h")
+    async with a_bench(world) as bench:
+        world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+        await rounds(bench)
+        world.tell(world.finding(broken(0), Kind.CHIP_LOST, State.RESOLVED))
+        await rounds(bench)
+        world.clock.pass_(48 * 3600)
+        world.tell(world.finding(broken(1), Kind.CHIP_LOST))
+        await rounds(bench)
+    assert len(noting.targets) == 1
+
+
+async def test_an_action_is_told_which_hosts_are_lost_and_which_have_another_incident(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    lost = HostId("c1", "cube-1-host-03")
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    world.tell(world.finding(lost, Kind.HOST_LOST))
+    async with a_bench(world) as bench:
+        await rounds(bench)
+    about = {target.part: target for target in noting.targets}
+    assert about[broken(0)].lost == {lost}
+    assert {host.name.rsplit("-", 2)[0] for host in about[broken(0)].sick} == {"cube-1"}
+    assert {host.name.rsplit("-", 2)[0] for host in about[lost].sick} == {"cube-0"}
+
+
+async def test_a_finding_that_is_not_sure_any_more_proves_no_host_dead(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    world.tell(world.finding(HostId("c1", "cube-1-host-03"), Kind.HOST_LOST, State.UNKNOWN))
+    async with a_bench(world) as bench:
+        await rounds(bench)
+    assert noting.targets[0].lost == frozenset()

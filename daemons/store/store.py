@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from sliceward.daemons.store.connect import Database, database
 from sliceward.daemons.store.history import History
@@ -115,12 +115,13 @@ class Store:
             return tuple(await self._journal(connection, cluster, entries))
 
     async def started(self, since: datetime) -> tuple[Started, ...]:
-        """Give the runs that harm and were begun since then, for rate budgets and cool-downs.
+        """Give the runs that harm and were begun or ended since then, for rate budgets and cool-downs: a repair takes days.
 
         A row that cannot be read counts as one that harms, without its hosts.
         """
         async with self._database.reading() as connection:
-            rows = (await connection.execute(select(RUNS).where(RUNS.c.started >= since).order_by(RUNS.c.started))).all()
+            late = or_(RUNS.c.started >= since, RUNS.c.ended >= since)
+            rows = (await connection.execute(select(RUNS).where(late).order_by(RUNS.c.started))).all()
         found = []
         for row in rows:
             try:

@@ -394,6 +394,12 @@ async def test_starts_are_those_that_harm(store: Store) -> None:
     assert await store.started(NOW + seconds(1)) == ()
 
 
+async def test_a_run_that_began_long_ago_and_ended_lately_is_told_so_that_its_hosts_rest(store: Store) -> None:
+    await store.save(Turn(an_incident(), a_run(ended=NOW + timedelta(days=3))), now=NOW)
+    (start,) = await store.started(NOW + timedelta(days=2))
+    assert start.ended == NOW + timedelta(days=3)
+
+
 async def test_a_store_of_a_newer_sliceward_is_not_touched(url: str) -> None:
     async with open_store(url):
         pass

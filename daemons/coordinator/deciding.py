@@ -18,6 +18,7 @@ from sliceward.daemons.coordinator import step
 from sliceward.daemons.store import Case
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks import turn as turns
+from sliceward.playbooks.advance import withdrawn
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Close, Hold, RunStep
 from sliceward.playbooks.incidents import fold
@@ -237,7 +238,7 @@ class Deciding:
             fleet=fleet,
             fleet_age=timedelta.max if side.age is None else side.age,
             watcher_age=side.presence.watcher_age,
-            usage=Usage.of(fleets, runs),
+            usage=Usage.of(fleets, [case.run for case in self.cases.values() if case.run is not None]),
             runs=runs,
             started=self._starts(),
             progress=side.presence.progress,
@@ -245,6 +246,12 @@ class Deciding:
             paused=self.paused,
             ceiling=self.rules.ceiling,
             limits=self.rules.limits,
+            unclear=frozenset(
+                one.part
+                for one in self.findings(side).values()
+                if one.kind is Kind.IDENTITY_CONFLICT and one.state is State.FIRING and isinstance(one.part, HostId)
+            ),
+            fleet_stale_after=side.pace.fleet_stale_after,
         )
 
     @property
@@ -314,7 +321,9 @@ class Deciding:
         present = next((one for one in folded.incidents if one.id == incident.id), None)
         if present is None or not present.open:
             return False
-        again = decide(present, run, self.rules.book, self.world(side), now).verdict
+        # The saved intent itself must not count as something begun, which is finished whatever the findings say.
+        unbegun = withdrawn(run, now).run
+        again = decide(present, unbegun, self.rules.book, self.world(side), now).verdict
         return isinstance(again, RunStep) and again.call.operation == call.operation
 
     async def _begin(self, side: Side, incident: Incident, run: Run, call: Call) -> None:

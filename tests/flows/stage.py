@@ -27,7 +27,7 @@ from sliceward.detectors.finding import Finding, Kind, State, to_json
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Mode
 from sliceward.playbooks.shipped import shipped
-from sliceward.remediations import kubernetes
+from sliceward.remediations import host_parts, kubernetes
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.scheduling.quota import Quota
 from sliceward.simulation import controllers
@@ -45,7 +45,7 @@ from tests.flows.invariants import Invariants
 from tests.flows.mortal import Fate, MortalAction, MortalCluster, MortalPager, MortalProvider, MortalStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from sliceward.playbooks.load import Book
@@ -67,6 +67,8 @@ FAST = replace(
     controllers.MEASURED.faster(100), heartbeat=timedelta(seconds=0.5), node_grace=timedelta(seconds=1.2), toleration_scale=0.01
 )
 RATE = 5.0
+LOOKS = 2
+"""How often a repair is asked about until it is done."""
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Clock:
 
 @dataclass
 class Repairs(FakeProvider):
-    """A provider who mends each host a while after it was asked. ``before``: called with host and operation before each request."""
+    """A provider who mends each host a while after it was asked. ``asked``: each request, repeats too."""
 
     world: Stage
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -102,15 +104,21 @@ class Repairs(FakeProvider):
 
     async def repair(self, repair_id: str) -> Repair | None:
         self.looks[repair_id] += 1
-        if self.looks[repair_id] > 1:
-            await self.world.mend()
-            self.now_all("done")
-        return await super().repair(repair_id)
+        found = await super().repair(repair_id)
+        if found is None or self.looks[repair_id] < LOOKS:
+            return found
+        number = int(repair_id.rpartition("-")[2])
+        await self.world.mend([host for host, _, _ in self.requests.values()][number - 1])
+        return replace(found, state="done")
 
 
 @dataclass(eq=False)
 class Stage:
-    """Everything but the coordinator. ``fault``: kind and part that are sick, until mended."""
+    """Everything but the coordinator.
+
+    ``faults``: sick parts and what is wrong with them, until they are ``mended``. ``watching``: whether the watcher speaks.
+    ``chores``: what others do between two rounds, each until it gives True. ``present``: the coordinator of now.
+    """
 
     folder: Path
     plan: ClusterPlan
@@ -124,9 +132,10 @@ class Stage:
     kubeconfig: Path
     provider: Repairs = field(init=False)
     faults: dict[PartId, Kind] = field(default_factory=dict)
-    mended: bool = False
+    mended: set[PartId] = field(default_factory=set)
     watching: bool = True
-    meddled: bool = False
+    present: Life | None = None
+    chores: list[Callable[[], Awaitable[bool]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.provider = Repairs(self)
@@ -138,7 +147,7 @@ class Stage:
 
     def pods(self, gang: str) -> list[Json]:
         found = self.api.store.list(kinds.POD)
-        return [pod for pod in found if pod["metadata"]["labels"].get(NAMES.jobset_name) == gang]
+        return [pod for pod in found if pod["metadata"].get("labels", {}).get(NAMES.jobset_name) == gang]
 
     def pools_of(self, gang: str) -> dict[str, set[str]]:
         """Give the pools (or cubes) in which each slice of a gang has pods, by job index."""
@@ -184,34 +193,33 @@ class Stage:
         await self.edit(first, {"spec": {"unschedulable": True}})
         await self.taint(second, "team/before")
 
-    async def meddle_during(self, pool: str) -> None:
+    async def meddle_during(self, pool: str) -> bool:
         """Let a person cordon another host, and a stranger taint it, once our mark is on it."""
         third = self.hosts_in(pool)[2]
-        if not self.meddled and third in self.marked():
-            self.meddled = True
-            await self.taint(third, "team/during")
-            await self.edit(third, {"spec": {"unschedulable": True}})
+        if third not in self.marked():
+            return False
+        await self.taint(third, "team/during")
+        await self.edit(third, {"spec": {"unschedulable": True}})
+        return True
 
-    async def mend(self) -> None:
-        """Repair everything that is broken."""
-        if not self.mended:
-            self.mended = True
-            for name, node in self.nodes().items():
-                if "kubelet" in node["metadata"]["labels"]:
-                    await self.edit(name, {"metadata": {"labels": {"kubelet": None}}})
+    async def mend(self, host: str) -> None:
+        """Repair what is broken on a host."""
+        self.mended |= {part for part in self.faults if host in hosts_of(part)}
+        if "kubelet" in self.nodes()[host]["metadata"]["labels"]:
+            await self.edit(host, {"metadata": {"labels": {"kubelet": None}}})
 
     def tell(self) -> None:
         """Publish what the watcher would: findings and the gangs' progress."""
         if not self.watching:
             return
         for part, kind in self.faults.items():
-            state = State.RESOLVED if self.mended else State.FIRING
+            state = State.RESOLVED if part in self.mended else State.FIRING
             finding = a_finding(part, kind, state, self.clock())
             self.invariants.firing[part] = state is State.FIRING
             self.broker.publish(Message(topics.finding(CLUSTER, finding.id), to_json(finding), retain=True))
         for gang in self.plan.gangs:
             identity = GangId(CLUSTER, gang.namespace, gang.kind, gang.name)
-            sick = not self.mended and any(_pool(host) in self._pools(gang.name) for host in self._sick_hosts())
+            sick = bool(self._sick_pools() & self._pools(gang.name))
             row = {
                 "gang": str(identity), "at": self.clock().isoformat(), "step": 100, "members": len(self.pods(gang.name)),
                 "rate": RATE * (0.5 if sick else 1.0) if self.whole(gang.name) else 0.0, "rate_before": RATE,
@@ -222,8 +230,8 @@ class Stage:
     def _pools(self, gang: str) -> set[str]:
         return set().union(*self.pools_of(gang).values())
 
-    def _sick_hosts(self) -> set[str]:
-        return {getattr(part, name) for part in self.faults for name in ("host", "host_a") if hasattr(part, name)}
+    def _sick_pools(self) -> set[str]:
+        return {_pool(host) for part in self.faults.keys() - self.mended for host in hosts_of(part)}
 
     async def answer(self, message: Message) -> None:
         """Answer a request as an agent does."""
@@ -248,6 +256,11 @@ BEGIN = datetime.now(UTC).replace(microsecond=0)
 
 def _pool(host: str) -> str:
     return host.partition("-host-")[0]
+
+
+def hosts_of(part: PartId) -> set[str]:
+    """Give the names of the hosts that carry a part."""
+    return {host.name for host in host_parts.hosts_of(part)}
 
 
 def sick_link(stage: Stage, pool: str) -> LinkId:
@@ -328,12 +341,11 @@ class Life:
         stage.tell()
         due = await self.round()
         stage.invariants.settled(self.coordinator.deciding.cases)
-        for pool in {_pool(host) for host in stage.marked()}:
-            await stage.meddle_during(pool)
+        stage.chores = [chore for chore in stage.chores if not await chore()]
         await asyncio.sleep(BREATH)
         soonest = stage.clock() + timedelta(seconds=1)
         stage.clock.now = min(max(due or soonest, stage.clock() + timedelta(seconds=0.2)), soonest)
-        return stage.mended and not self.coordinator.deciding.cases and not stage.marked()
+        return stage.mended == stage.faults.keys() and not self.coordinator.deciding.cases and not stage.marked()
 
 
 @asynccontextmanager
@@ -374,7 +386,8 @@ async def a_life(stage: Stage, fate: Fate) -> AsyncIterator[Life]:
         while not side.synced:  # noqa: ASYNC110 (a list on a server)
             await asyncio.sleep(BREATH)
         try:
-            yield Life(stage, fate, coordinator)
+            stage.present = Life(stage, fate, coordinator)
+            yield stage.present
         finally:
             # Everything of it hangs where it was: sweeping its tasks away lets nothing more out.
             fate.dead.set()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sliceward.simulation.faults import Fault
     from sliceward.simulation.receiver import Receiver
     from sliceward.simulation.world import World
+    from sliceward.topology.ids import PartId
 
 UP_WITHIN, HEALED_WITHIN = 60.0, 120.0
 CALM = 1.0
@@ -87,27 +88,44 @@ async def raise_curtain(stack: AsyncExitStack, options: Options, folder: Path, s
 
 async def act(stage: Stage, options: Options) -> bool:
     """Break something and see it through."""
-    fault, world = options.fault, stage.world
-    up = await stage.watching.until(_all_step, "fleet", within=UP_WITHIN)
+    story = stage.story
+    up = await until_training(stage)
     if up is None:
-        stage.story.tell(datetime.now(UTC), "stuck", f"the gangs do not train after {UP_WITHIN:.0f} s", "bold red")
+        story.tell(datetime.now(UTC), "stuck", f"the gangs do not train after {UP_WITHIN:.0f} s", "bold red")
         return False
     rates = ", ".join(f"{g['namespace']}/{g['name']} on {_cubes(g)}" for c in up["clusters"] for g in c["gangs"])
-    stage.story.tell(datetime.now(UTC), "training", f"{len(world.hosts)} agents report; {rates}; spare: {_spares(up)}", "green")
-    await asyncio.sleep(CALM)
-    place = plans.where(fault, world)
-    before = take_note(world)
-    effects = DemoEffects(world, stage.agents)
-    await fault.inject(world.hosts, place, effects)
-    named = fault.named(plans.CLUSTER, place)
-    stage.story.tell(before.at, "FAULT", f"{fault.about} ({named})", "bold red")
-    incident = await _until_over(stage, fault)
+    story.tell(datetime.now(UTC), "training", f"{len(stage.world.hosts)} agents report; {rates}; spare: {_spares(up)}", "green")
+    struck = await strike(stage, options.fault)
+    story.tell(struck.before.at, "FAULT", f"{options.fault.about} ({struck.named})", "bold red")
+    incident = await until_over(stage, options.fault)
     if incident is None:
-        stage.story.tell(datetime.now(UTC), "nothing", f"no outcome after {HEALED_WITHIN:.0f} s", "bold red")
+        story.tell(datetime.now(UTC), "nothing", f"no outcome after {HEALED_WITHIN:.0f} s", "bold red")
         return False
-    lines = checks(fault, named, before, world, incident)
-    summary.closing(stage.story.console, fault, lines, figures(before, world, incident, stage.receiver.sent))
+    lines = checks(options.fault, struck.named, struck.before, stage.world, incident)
+    summary.closing(story.console, options.fault, lines, figures(struck.before, stage.world, incident, stage.receiver.sent))
     return all(line.holds for line in lines)
+
+
+async def until_training(stage: Stage) -> dict[str, Any] | None:
+    """Wait until the coordinator shows every gang at its full rate; gives the fleet as it shows it."""
+    return await stage.watching.until(_all_step, "fleet", within=UP_WITHIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that was injected: the part that must be named, and how it stood before."""
+
+    named: PartId
+    before: Before
+
+
+async def strike(stage: Stage, fault: Fault) -> Struck:
+    """Let it train a moment longer, then inject the fault."""
+    await asyncio.sleep(CALM)
+    place = plans.where(fault, stage.world)
+    before = take_note(stage.world)
+    await fault.inject(stage.world.hosts, place, DemoEffects(stage.world, stage.agents))
+    return Struck(fault.named(plans.CLUSTER, place), before)
 
 
 def take_note(world: World) -> Before:
@@ -118,7 +136,7 @@ def take_note(world: World) -> Before:
     return Before(datetime.now(UTC), fleet, pods_by_gang(fleet), executed, lost)
 
 
-async def _until_over(stage: Stage, fault: Fault) -> dict[str, Any] | None:
+async def until_over(stage: Stage, fault: Fault) -> dict[str, Any] | None:
     """Wait until the incident is closed, or with a human, and its page is out."""
 
     def over(shown: dict[str, Any]) -> bool:

@@ -169,6 +169,12 @@ def release(run: Run, why: str, now: datetime) -> Moved:
     return Moved(replace(run, steps=(*run.steps, *back), ended=None), (entry,))
 
 
+def refuse(run: Run, why: str, now: datetime) -> Moved:
+    """Give the run whose present step must not be called, for what it was decided about is no longer there."""
+    step = run.current
+    return Moved(run) if step is None else _failed(run, why, step.on_error, now)
+
+
 def undo_of(run: Run) -> tuple[Step, ...]:
     """Give the steps that take back what was tried and stands, latest first."""
     found: list[Step] = []

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sliceward.playbooks.advance import half_done
-from sliceward.playbooks.budgets import spend
+from sliceward.playbooks.budgets import spend, spend_on_step
 from sliceward.playbooks.decision import Guard, Hold
-from sliceward.playbooks.guards import Intent, guards, not_paused
+from sliceward.playbooks.guards import Intent, guards, not_paused, unchanged
 from sliceward.playbooks.incident import Needs
 from sliceward.playbooks.run import Purpose
 from sliceward.playbooks.schema import MODES, BudgetSpec, Mode
@@ -61,7 +61,7 @@ def may_step(incident: Incident, run: Run, book: Book, world: World, now: dateti
 
     Healing steps always may. Before the first irreversible step a step that harms needs all that beginning needed. After
     it what was begun is finished: a gang that we stopped is made to run again even under a pause; from then on a pause or a
-    lowered mode holds each step that harms and was not called yet.
+    lowered mode, and the budget of its own action, hold each step that harms and was not called yet.
     """
     step = run.current
     if step is None or step.purpose is not Purpose.FORWARD or not (step.harm or step.irreversible):
@@ -70,13 +70,15 @@ def may_step(incident: Incident, run: Run, book: Book, world: World, now: dateti
         return Allowed()
     paused = not_paused(world)
     ceiling = world.ceiling is Mode.OBSERVE
-    if run.committed:
-        lowered = Guard("mode", not ceiling, "the whole fleet only observes" if ceiling else "acting is allowed")
-        return Allowed((paused, lowered), hold=_refused((paused, lowered), now))
     playbook = book.named(run.playbook)
     # Without the playbook (it was removed) the default budget bounds what is still to be done.
-    budgets = spend(BudgetSpec() if playbook is None else playbook.spec.budget, run, world, now)
-    checks = guards(Intent(incident, cause(incident, run), run.domain, run.gang), world)
+    budget = BudgetSpec() if playbook is None else playbook.spec.budget
+    if run.committed:
+        lowered = Guard("mode", not ceiling, "the whole fleet only observes" if ceiling else "acting is allowed")
+        budgets = spend_on_step(budget, run, world)
+        return Allowed((paused, lowered), budgets, _refused((paused, lowered), now) or _spent(budgets, now))
+    budgets = spend(budget, run, world, now)
+    checks = (*guards(Intent(incident, cause(incident, run), run.domain, run.gang), world), unchanged(run, world))
     observing = _observing(world.ceiling, run.playbook, now) if ceiling else None
     return Allowed(checks, budgets, _refused(checks, now) or observing or _spent(budgets, now))
 
@@ -110,7 +112,8 @@ def _observing(mode: Mode | None, playbook: str, now: datetime) -> Hold | None:
 
 def _unapproved(incident: Incident, choice: Choice, mode: Mode, now: datetime) -> Hold | None:
     playbook = choice.playbook
-    if playbook is None or incident.approved_by:
+    # A yes is a yes to the playbook that asked, not to whatever is chosen later.
+    if playbook is None or (incident.approved_by and incident.playbook == playbook.name):
         return None
     asked, patience = mode is Mode.APPROVE, None
     if playbook.approval is not None and playbook.spec.approval is not None:

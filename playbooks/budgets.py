@@ -35,6 +35,12 @@ def spend(spec: BudgetSpec, run: Run, world: World, now: datetime) -> tuple[Spen
     return tuple(found)
 
 
+def spend_on_step(spec: BudgetSpec, run: Run, world: World) -> tuple[Spent, ...]:
+    """Give the numbers of the present step's own action: all that is left to ask once the run has taken its hosts."""
+    limits = () if world.limits is None else _actions("limits.", world.limits, run, world)
+    return (*_actions("", spec, run, world), *limits)
+
+
 def _asked(run: Run, world: World) -> Counter[tuple[str, str]]:
     """Count the hosts that the run takes, per scope."""
     asked: Counter[tuple[str, str]] = Counter()

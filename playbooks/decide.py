@@ -11,12 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from sliceward.detectors.finding import State
-from sliceward.playbooks.advance import abort, cancel, due, release, start, tick, undo_of
+from sliceward.playbooks.advance import abort, cancel, due, half_done, refuse, release, start, tick, undo_of
 from sliceward.playbooks.allow import may_begin, may_step
 from sliceward.playbooks.choose import about, choose
 from sliceward.playbooks.decision import Close, Decision, Hold, RunStep
+from sliceward.playbooks.guards import another_machine
 from sliceward.playbooks.incident import How, Needs
-from sliceward.playbooks.run import Call, Ended, Ending, Sleep
+from sliceward.playbooks.run import Call, Ended, Ending, Purpose, Sleep
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +46,7 @@ def decide(incident: Incident, run: Run | None, book: Book, world: World, now: d
     """
     decision = Decision(incident.id, now, Hold(now + RECHECK, ""), incident.playbook, incident.mode, run)
     if run is not None and run.open:
-        moved = _steered(incident, run, now)
+        moved = _steered(incident, run, world, now)
         decision = replace(decision, run=moved.run, entries=moved.entries)
         if moved.run.open:
             return _going(incident, moved.run, book, world, decision)
@@ -53,8 +54,8 @@ def decide(incident: Incident, run: Run | None, book: Book, world: World, now: d
     return _standing(incident, run, book, world, decision)
 
 
-def _steered(incident: Incident, run: Run, now: datetime) -> Moved:
-    """Give the run after what happened around it: a person's stop, a cause that is gone, time that is up."""
+def _steered(incident: Incident, run: Run, world: World, now: datetime) -> Moved:
+    """Give the run after what happened around it: a person's stop, a cause or a machine that is gone, time that is up."""
     if incident.aborted_by:
         stopped = abort(run, f"aborted by {incident.aborted_by}: {incident.abort_reason or 'no reason given'}", now)
         if stopped.run is not run:
@@ -64,7 +65,17 @@ def _steered(incident: Incident, run: Run, now: datetime) -> Moved:
         gone = cancel(run, "the fault resolved by itself before anything irreversible was done", now)
         if gone.run is not run and run.ending is not Ending.CANCELLED:
             return gone
+    if _must_know(run) and (why := another_machine(run, world)):
+        return refuse(run, why, now)
     return tick(run, now)
+
+
+def _must_know(run: Run) -> bool:
+    """Whether the present step is one that must meet the machine that was found sick (a repair), and was not called yet."""
+    step = run.current
+    if step is None or step.purpose is not Purpose.FORWARD or not step.irreversible or step.attempts > 0:
+        return False
+    return run.committed and not half_done(run)
 
 
 def _going(incident: Incident, run: Run, book: Book, world: World, decision: Decision) -> Decision:
@@ -163,6 +174,8 @@ def _begin(incident: Incident, choice: Choice, world: World, decision: Decision)
     incident = about(incident, finding, world.fleet)
     gang = None if incident.gang is None else world.fleet.gangs.get(incident.gang)
     begun = start(incident, playbook, inputs=choice.inputs, tenant="" if gang is None else gang.tenant, now=now)
+    shown = [world.fleet.hosts[host] for host in incident.domain if host in world.fleet.hosts]
+    begun = replace(begun, facts={"machines": {host.id.name: [host.instance_id, host.boot_id] for host in shown}})
     decision = replace(decision, playbook=playbook.name, runbook=playbook.runbook)
     allowed = may_begin(incident, choice, begun, world, now)
     decision = replace(decision, guards=allowed.guards, budgets=allowed.budgets, mode=allowed.mode)

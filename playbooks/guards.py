@@ -18,11 +18,12 @@ from sliceward.topology.gangs import ManagedBy
 if TYPE_CHECKING:
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.incident import Incident
+    from sliceward.playbooks.run import Run
     from sliceward.playbooks.world import World
     from sliceward.topology.ids import GangId, HostId
 
 STALE = timedelta(minutes=2)
-"""A fleet snapshot or a watcher older than this is no ground to act on: twelve missed rounds of 10 s."""
+"""A watcher that is silent for longer is no ground to act on: twelve missed rounds of 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def guards(intent: Intent, world: World) -> tuple[Guard, ...]:
         _fresh(intent, world),
         _firing(intent),
         _same_machine(intent, world),
-        _clear_identity(intent),
+        _clear_identity(intent, world),
         _whole_domain(intent),
         _one_owner(intent, world),
         _movable(intent, world),
@@ -57,7 +58,7 @@ def not_paused(world: World) -> Guard:
 
 def _fresh(intent: Intent, world: World) -> Guard:
     name = "fresh"
-    if world.fleet_age > STALE:
+    if world.fleet_age > world.fleet_stale_after:
         return Guard(name, ok=False, why="the fleet snapshot is stale; Kubernetes does not answer")
     watched = intent.finding.source == "watcher"
     if watched and (world.watcher_age is None or world.watcher_age > STALE):
@@ -72,18 +73,45 @@ def _firing(intent: Intent) -> Guard:
 
 def _same_machine(intent: Intent, world: World) -> Guard:
     finding, name = intent.finding, "same-machine"
-    for host in hosts_of(finding.part)[:1]:
+    for host in hosts_of(finding.part):
         shown = world.fleet.hosts.get(host)
         if shown is None:
             return Guard(name, ok=False, why=f"{host} is not in the fleet", needs=Needs.HUMAN)
-        if finding.instance_id and shown.instance_id and finding.instance_id != shown.instance_id:
+        if not shown.instance_id:
+            why = f"{host} has no instance id, so nobody can tell which machine it is"
+            return Guard(name, ok=False, why=why, needs=Needs.HUMAN)
+        if finding.instance_id and finding.instance_id != shown.instance_id:
             why = f"{host} is instance {shown.instance_id} now; the finding is about {finding.instance_id}"
             return Guard(name, ok=False, why=why, needs=Needs.HUMAN)
+        if finding.boot_id and shown.boot_id and finding.boot_id != shown.boot_id:
+            return Guard(name, ok=False, why=f"{host} was started again since: what it showed before says nothing of it now")
     return Guard(name, ok=True, why="the machine that showed the fault is the one in the fleet")
 
 
-def _clear_identity(intent: Intent) -> Guard:
-    doubled = any(f.kind is Kind.IDENTITY_CONFLICT for f in intent.incident.firing)
+def unchanged(run: Run, world: World) -> Guard:
+    """Whether every host of the domain is the machine that it was when the run began."""
+    for host in run.domain:
+        noted, shown = run.machines.get(host.name, ("", ""))[0], world.fleet.hosts.get(host)
+        if noted and shown is not None and shown.instance_id != noted:
+            why = f"{host} is instance {shown.instance_id or 'unknown'} now; it was {noted} when the run began"
+            return Guard("same-machines", ok=False, why=why, needs=Needs.HUMAN)
+    return Guard("same-machines", ok=True, why="the hosts of the domain are the machines that they were")
+
+
+def another_machine(run: Run, world: World) -> str:
+    """Say which host of the broken part was replaced or started again since the run began; "" where none was."""
+    for host in hosts_of(run.part):
+        noted, shown = run.machines.get(host.name), world.fleet.hosts.get(host)
+        if noted is None or shown is None:
+            continue
+        for what, was, now in (("instance", noted[0], shown.instance_id), ("boot", noted[1], shown.boot_id)):
+            if was and now and was != now:
+                return f"{host} is another than the one that was found sick: {what} {now} now, {was} then"
+    return ""
+
+
+def _clear_identity(intent: Intent, world: World) -> Guard:
+    doubled = any(f.kind is Kind.IDENTITY_CONFLICT for f in intent.incident.firing) or bool(world.unclear & {*intent.domain})
     why = "two speak for one host, or one without a name" if doubled else "nobody else speaks for it"
     return Guard("clear-identity", not doubled, why, Needs.HUMAN if doubled else Needs.NOTHING)
 
@@ -102,7 +130,7 @@ def _one_owner(intent: Intent, world: World) -> Guard:
         if owner is not None and owner != intent.incident.id:
             return Guard(name, ok=False, why=f"{host} is out of service for {owner}")
     for run in world.runs:
-        if run.incident == intent.incident.id or not run.open or not run.harms:
+        if run.incident == intent.incident.id or not (run.open and run.harms and run.moving):
             continue
         if intent.gang is not None and run.gang == intent.gang:
             return Guard(name, ok=False, why=f"{intent.gang} is being moved for {run.incident}")

@@ -147,7 +147,7 @@ def _merged(found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) 
     """Fold younger incidents into older ones whose root now tells of theirs."""
     result = sorted(found, key=lambda i: (i.opened, i.id))
     for place, young in enumerate(result):
-        if frozen(young) or not young.open:
+        if frozen(young) or not young.open or _holds(fleet, young):
             continue
         for older in range(place):
             old = result[older]
@@ -157,6 +157,12 @@ def _merged(found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) 
                 result[place] = replace(young, phase=Phase.CLOSED, how=How.FOLDED, closed=now, folded_into=old.id)
                 break
     return result
+
+
+def _holds(fleet: Fleet, incident: Incident) -> bool:
+    """Whether hosts are out of service for it: told elsewhere, it would be closed and its marks taken off a part that is sick."""
+    hosts = (fleet.hosts[host] for host in incident.domain if host in fleet.hosts)
+    return any(mark.value == incident.id for host in hosts for mark in host.our_marks)
 
 
 def _substance(incident: Incident) -> tuple[object, ...]:

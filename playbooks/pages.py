@@ -37,8 +37,11 @@ def opened(incident: Incident, decision: Decision, now: datetime) -> Page:
 
 def handed_over(incident: Incident, run: Run, now: datetime) -> Page:
     """Tell that sliceward could not finish and a human must."""
-    facts = _facts(incident) | {"what was done": _done(run), "what a human must decide": incident.why or run.why}
-    return _page(incident, "hand-over", PageEvent.TRIGGER, f"a human must take over {incident.part}: {run.why}", facts, now, {})
+    why = incident.why or run.why
+    facts = _facts(incident) | {"what was done": _done(run), "what a human must decide": why}
+    # One page each time that a run stops for a human, so that a second run of the same incident is not silent.
+    name = f"{run.id.removeprefix(f'{incident.id}-')}-{'held' if run.open else 'hand-over'}"
+    return _page(incident, name, PageEvent.TRIGGER, f"a human must take over {incident.part}: {why}", facts, now, {})
 
 
 def resolved(incident: Incident, run: Run | None, now: datetime) -> Page:

@@ -120,6 +120,19 @@ class Run:
         return any(step.harm or step.irreversible or step.inverse for step in self.steps)
 
     @property
+    def moving(self) -> bool:
+        """Whether its gang, and the hosts promised to it, may still be touched: not once only repair and proof are left."""
+        return any(
+            step.state not in FINISHED and (step.purpose is not Purpose.FORWARD or step.phase != "repairing")
+            for step in self.steps
+        )
+
+    @property
+    def machines(self) -> Mapping[str, tuple[str, str]]:
+        """Instance and boot id of each host of the domain when the run began (fact ``machines``), by host name."""
+        return {name: (str(ids[0]), str(ids[1])) for name, ids in self.facts.get("machines", {}).items()}
+
+    @property
     def at(self) -> int:
         """Index of the present step; the number of steps where none is left."""
         for index, step in enumerate(self.steps):

@@ -174,7 +174,8 @@ def _held(incident: Incident, decision: Decision, hold: Hold) -> Turn:
         phase = Phase.HELD
     after = replace(incident, phase=Phase.OBSERVING if observing else phase, needs=hold.needs, why=hold.why)
     if decision.playbook:
-        after = replace(after, playbook=decision.playbook, mode=decision.mode)
+        yes = after.approved_by if after.playbook == decision.playbook else ""
+        after = replace(after, playbook=decision.playbook, mode=decision.mode, approved_by=yes)
     return Turn(after, run, decision.entries)
 
 
@@ -220,9 +221,9 @@ def _paged(turn: Turn, before: Incident, decision: Decision, now: datetime) -> T
 
 
 def _failing(turn: Turn, before: Incident, run: Run, now: datetime) -> Turn:
-    """Give the turn with a second page where a run that acts just ended in a human's hands."""
+    """Give the turn with a second page where a run that acts just ended in a human's hands, or waits for them half-way."""
     fresh = turn.incident.needs is Needs.HUMAN and before.needs is not Needs.HUMAN
-    acted = run.harms and not run.open and run.ending is Ending.HANDED_OVER
+    acted = run.harms and (run.open or run.ending is Ending.HANDED_OVER)
     if not (fresh and acted and before.paged):
         return turn
     return _with_page(turn, pages.handed_over(turn.incident, run, now))

@@ -54,12 +54,13 @@ class Usage:
 
     @classmethod
     def of(cls, fleets: Iterable[Fleet], runs: Iterable[Run]) -> Self:
-        """Count our marks on the hosts of all clusters, and the open runs."""
-        runs = tuple(run for run in runs if run.open and run.harms)
+        """Count our marks on the hosts of all clusters, and the open runs; ended ones of open incidents tell whose marks are whose."""
+        harmful = tuple(run for run in runs if run.harms)
+        runs = tuple(run for run in harmful if run.open)
         owners: dict[HostId, str] = {}
         total: Counter[tuple[str, str]] = Counter()
         places: dict[HostId, list[tuple[str, str]]] = {}
-        tenants = {run.incident: run.tenant for run in runs if run.tenant}
+        tenants = {run.incident: run.tenant for run in harmful if run.tenant}
         for fleet in fleets:
             for host in fleet.hosts.values():
                 places[host.id] = _places(host)
@@ -116,7 +117,8 @@ class World:
     ``runs``: open runs of all clusters. ``started``: runs begun within the longest window or cooldown (a day is enough).
     ``paused``: why harm is stopped, "" when it is not. ``ceiling``: no playbook acts above this mode. ``limits``: budget
     of the whole fleet, on top of each playbook's own. ``sick``: hosts with an open incident (never a spare). ``fleets``: the
-    snapshots of all clusters, this one among them, that ``usage`` was counted on.
+    snapshots of all clusters, this one among them, that ``usage`` was counted on. ``unclear``: hosts of which a finding says
+    that their identity is missing or doubled. ``fleet_stale_after``: a snapshot older than this is no ground to harm.
     """
 
     fleet: Fleet
@@ -131,6 +133,8 @@ class World:
     ceiling: Mode | None = None
     limits: BudgetSpec | None = None
     fleets: tuple[Fleet, ...] = ()
+    unclear: frozenset[HostId] = frozenset()
+    fleet_stale_after: timedelta = timedelta(minutes=2)
 
     def after(self, decision: Decision) -> World:
         """Give the world as the next decision of the same round must see it: with the run that this one began."""

@@ -42,6 +42,10 @@ class MarkDomain:
             return Failed(f"held by another incident: {some(f'{name} by {holder}' for name, holder in others.items())}")
         if not nodes:
             return Failed(f"none of the domain's nodes exists any more: {some(missing)}")
+        machines = target.facts.get("machines", {})
+        strange = [name for name, node in nodes.items() if name in machines and marks.instance_of(node) != machines[name][0]]
+        if strange:
+            return Failed(f"other machines now than when this was decided: {some(strange)}; nothing is marked")
         why = target.text or str(target.part)
         written = await write_all(
             ports.cluster,

@@ -69,10 +69,18 @@ async def _why_not(host: HostId, target: Target, ports: Ports) -> Outcome | None
     known = target.fleet.hosts.get(host)
     if node is not None and known is not None and marks.instance_of(node) != known.instance_id:
         return Failed(f"{host.name} is another machine now ({marks.instance_of(node)}): no repair is asked for")
+    if not _instance(host, target):
+        return Failed(f"the instance id of {host.name} is not known: a name alone is no machine, so no repair is asked for")
     busy = [pod for pod in await ports.cluster.list(POD, fields=f"spec.nodeName={host.name}") if _holds_chips(pod)]
     if busy:
         return Wait(LATER, f"{host.name} is not drained: {some(map(hurt.name_of, busy))}")
     return None
+
+
+def _instance(host: HostId, target: Target) -> str:
+    """Give the machine that was found sick: as noted when the run began, else as the fleet shows it."""
+    noted, here = target.facts.get("machines", {}).get(host.name), target.fleet.hosts.get(host)
+    return str(noted[0]) if noted else here.instance_id if here is not None else ""
 
 
 def _holds_chips(pod: Object) -> bool:
@@ -84,10 +92,9 @@ async def _repair(host: HostId, target: Target, ports: Ports, behavior: str, kno
         found = await ports.provider.repair(known)
         if found is not None:
             return found
-    here = target.fleet.hosts.get(host)
     return await ports.provider.request_repair(
         host,
-        instance_id=here.instance_id if here is not None else "",
+        instance_id=_instance(host, target),
         behavior=behavior,
         text=target.text or str(target.part),
         operation_id=f"{target.operation}.{host.name}",

@@ -77,7 +77,9 @@ class World:
     async def repair(self, node: str) -> None:
         """Mend a host in place: it boots anew, and its kubelet lives."""
         self.boots += 1
-        await self.hosts[node].repair(boot_id=f"boot-{node}-{self.boots}")
+        boot = f"boot-{node}-{self.boots}"
+        await self.hosts[node].repair(boot_id=boot)
+        await self.client.patch(NODES, {"metadata": {"name": node}}, {"status": {"nodeInfo": {"bootID": boot}}}, door="status")
         await self.label(node, {"kubelet": None})
         self.repaired(node)
 
@@ -149,7 +151,7 @@ def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, Simulated
             generation=plan.kind,
             chips=host.chips,
             instance_id=host.instance_id or f"instance-{host.id.name}",
-            boot_id=f"boot-{host.id.name}-0",
+            boot_id=host.boot_id or f"boot-{host.id.name}-0",
             index=host.index,
         )
         root = folder / "hosts" / host.id.name

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks import record
 from sliceward.playbooks import turn as turns
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Hold, RunStep
@@ -18,9 +19,9 @@ from sliceward.playbooks.incident import How, Needs, Phase
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Bound, BudgetSpec, Level, Mode, Rate
 from sliceward.playbooks.shipped import shipped
-from sliceward.playbooks.world import Started
+from sliceward.playbooks.world import Started, Usage
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.remediations.outcome import Wait
+from sliceward.remediations.outcome import Failed, Wait
 from sliceward.topology.errors import Refused
 from sliceward.topology.gangs import ManagedBy
 from sliceward.topology.ids import HostId
@@ -83,6 +84,71 @@ def test_a_finding_about_another_incarnation_of_the_host_is_for_a_human() -> Non
     assert isinstance(decision.verdict, Hold) == bool(known)
 
 
+def test_a_finding_about_the_boot_before_this_one_begins_nothing() -> None:
+    stage = Stage().see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00"), boot_id="the-boot-before"))
+    decision = decided(stage)
+    assert any(one.name == "same-machine" and "started again" in one.why for one in decision.guards)
+    assert isinstance(decision.verdict, Hold)
+
+
+def nameless(node: dict[str, Any]) -> None:
+    node["metadata"]["annotations"] = {}
+    node["spec"]["providerID"] = ""
+
+
+def test_a_host_without_an_instance_id_is_for_a_human() -> None:
+    stage = Stage(two_gangs().edited("cube-0-host-00", nameless)).see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00")))
+    decision = decided(stage)
+    assert isinstance(decision.verdict, Hold)
+    assert "no instance id" in decision.verdict.why
+    assert decision.verdict.needs is Needs.HUMAN
+
+
+def replaced(node: dict[str, Any]) -> None:
+    node["metadata"]["annotations"]["container.googleapis.com/instance_id"] = "another"
+
+
+def rebooted(node: dict[str, Any]) -> None:
+    node["status"]["nodeInfo"]["bootID"] = "another"
+
+
+def test_hosts_that_were_replaced_since_the_run_began_are_not_touched_and_a_human_is_paged() -> None:
+    stage = Stage().see(LINK).until("gang.plan")
+    stage.builder = stage.builder.edited("cube-0-host-09", replaced)
+    stage.play(10)
+    assert "domain.mark" not in stage.actions
+    assert "is instance another now" in stage.incident.why
+    assert stage.pages[-1].delivery_id.endswith("-held")
+
+
+@pytest.mark.parametrize("change", [replaced, rebooted], ids=lambda change: change.__name__)
+def test_another_machine_in_the_place_of_the_sick_one_is_not_repaired(change: Any) -> None:  # noqa: ANN401 (an edit)
+    stage = Stage().see(LINK).until("gang.verify")
+    stage.builder = stage.builder.edited("cube-0-host-00", change)
+    stage.play(10)
+    assert "host.repair" not in stage.actions
+    assert stage.incident.needs is Needs.HUMAN
+    assert "found sick" in stage.incident.why
+    assert stage.pages[-1].delivery_id.endswith("-hand-over")
+
+
+def test_a_machine_that_reboots_in_its_repair_is_the_machine_that_was_asked_for() -> None:
+    stage = Stage().see(LINK)
+    stage.answer = lambda call: Wait(seconds(1), "under way") if call.step.action == "host.repair" else done(call)
+    stage.until("host.repair")
+    stage.builder = stage.builder.edited("cube-0-host-00", rebooted)
+    stage.answer = done
+    stage.become(State.UNKNOWN).play(10)
+    assert stage.incident.how is How.HEALED
+
+
+def test_a_doubled_identity_anywhere_in_the_domain_is_no_action() -> None:
+    stage = Stage(more={"unclear": frozenset({HostId("c1", "cube-0-host-11")})}).see(LINK)
+    decision = decided(stage)
+    assert isinstance(decision.verdict, Hold)
+    assert "two speak for one host" in decision.verdict.why
+
+
 def test_a_doubled_identity_is_a_finding_and_no_action() -> None:
     stage = Stage().see(
         a_finding(Kind.CHIP_LOST, chip("cube-0-host-00")), a_finding(Kind.IDENTITY_CONFLICT, HostId("c1", "cube-0-host-00"))
@@ -118,10 +184,19 @@ def test_invariant_8_a_finding_that_turns_unknown_before_the_first_irreversible_
 
 def test_invariant_2_two_incidents_of_one_gang_never_act_at_once() -> None:
     stage = Stage(a_fleet().with_cubes(8).with_gang("llm", slices=2).on("cube-0", "cube-1"))
-    stage.see(LINK, a_finding(Kind.CHIP_LOST, chip("cube-1-host-00"))).until("gang.verify")
+    stage.see(LINK, a_finding(Kind.CHIP_LOST, chip("cube-1-host-00"))).until("gang.resume")
     assert len({name for name, _ in stage.calls}) == 1
     held = next(i for i in stage.incidents if i.id != stage.calls[0][0])
     assert "is being moved for" in held.why or "is promised" in held.why
+
+
+def test_a_gang_that_runs_again_is_moved_for_its_second_fault_while_the_first_is_still_repaired() -> None:
+    stage = Stage(a_fleet().with_cubes(8).with_gang("llm", slices=2).on("cube-0", "cube-1"))
+    stage.answer = lambda call: Wait(seconds(60), "for days") if call.step.action == "host.repair" else done(call)
+    stage.see(LINK, a_finding(Kind.CHIP_LOST, chip("cube-1-host-00"))).play(60)
+    assert stage.actions.count("gang.suspend") == 2
+    suspended = [place for place, action in enumerate(stage.actions) if action == "gang.suspend"]
+    assert "gang.verify" in stage.actions[suspended[0] : suspended[1]]
 
 
 def test_invariant_2_a_host_that_is_promised_to_a_gang_is_not_taken_out_under_it() -> None:
@@ -206,6 +281,15 @@ def test_approve_waits_for_a_person_and_then_acts() -> None:
     assert stage.actions[-1] == "domain.give_back"
     with pytest.raises(Refused, match="does not wait"):
         turns.approve(stage.incident, by="bob", reason="", now=stage.now)
+
+
+def test_a_yes_to_one_playbook_is_no_yes_to_the_next() -> None:
+    part = chip("cube-0-host-00")
+    stage = Stage(book=APPROVED).see(a_finding(Kind.HBM_UNCORRECTABLE, part)).play(15)
+    stage.save(turns.approve(stage.incident, by="ada", reason="go", now=stage.now))
+    stage.see(a_finding(Kind.CHIP_LOST, part)).play(5)
+    assert (stage.incident.playbook, stage.incident.needs) == ("host-or-chip-lost", Needs.APPROVAL)
+    assert stage.actions == []
 
 
 def with_approval(when: str) -> Any:  # noqa: ANN401 (a Book)
@@ -301,6 +385,25 @@ def test_an_action_budget_bounds_what_is_under_way_at_once() -> None:
     stage = Stage(book=load_book({"a": text}, ACTIONS, modes=Mode.ENFORCE)).see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00")))
     decision = decided(stage)
     assert [one.name for one in decision.budgets if not one.ok] == ["actions.evidence.keep"]
+
+
+def test_an_action_budget_bounds_a_repair_too_though_its_run_has_gone_far() -> None:
+    fleet = a_fleet().with_cubes(8).with_gang("llm").on("cube-0").with_gang("vision").on("cube-1")
+    stage = Stage(fleet, more={"limits": BudgetSpec(actions={"host.repair": 1}, rate=None, runs=Level(), hosts=Level())})
+    stage.answer = lambda call: Wait(seconds(5), "under way") if call.step.action == "host.repair" else done(call)
+    stage.see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00")), a_finding(Kind.CHIP_LOST, chip("cube-1-host-00"))).play(60)
+    assert len({name for name, action in stage.calls if action == "host.repair"}) == 1
+    held = next(one for one in stage.incidents if "budget" in one.why)
+    assert "limits.actions.host.repair" in held.why
+
+
+def test_hosts_that_an_ended_run_left_out_of_service_count_for_its_tenant() -> None:
+    stage = Stage().see(LINK)
+    stage.answer = lambda call: Failed("no spare parts") if call.step.action == "host.repair" else done(call)
+    stage.play(40)
+    runs = [record.run(row) for row in stage.runs.values()]
+    assert [run.open for run in runs] == [False]
+    assert Usage.of([stage.fleet], runs).out["tenant", "default"] == 16
 
 
 def test_invariant_1_budgets_are_counted_from_our_own_marks_also_without_a_record() -> None:

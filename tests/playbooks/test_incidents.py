@@ -33,6 +33,18 @@ def folded(*findings: Finding, before: Sequence[Incident] = (), later: float = 0
     return fold(before, findings, FLEET, ENFORCED, NOW + seconds(later)).incidents
 
 
+def test_an_incident_that_keeps_hosts_out_of_service_is_not_told_elsewhere() -> None:
+    (old,) = folded(a_finding(Kind.COLLECTIVE_STUCK, gang_id("vision")))
+    (young,) = folded(a_finding(Kind.ICI_LINK_DOWN, LINK), later=60)
+    old, young = replace(old, gang=gang_id("llm")), replace(young, opened=NOW + seconds(60), phase=Phase.HANDED_OVER)
+    findings = (*old.findings, *young.findings)
+    free = fold((old, young), findings, FLEET, ENFORCED, NOW + seconds(90)).incidents
+    assert [one.how for one in free if one.id == young.id] == [How.FOLDED]
+    marked = two_gangs().marked(young.id, "cube-0-host-00").build()
+    kept = fold((old, young), findings, marked, ENFORCED, NOW + seconds(90)).incidents
+    assert all(one.open for one in kept)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "together"),
     [

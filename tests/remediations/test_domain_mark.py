@@ -36,6 +36,13 @@ async def test_a_second_call_writes_nothing() -> None:
     assert len(scene.cluster.writes) == writes
 
 
+async def test_nothing_is_marked_where_another_machine_has_the_name_now() -> None:
+    scene = a_scene()
+    scene.facts["machines"] = {"cube-0-host-09": ["the-one-before", "boot-1"]}
+    assert "other machines now" in failed(await scene.act(MARK)).why
+    assert scene.cluster.writes == []
+
+
 async def test_spec_unschedulable_is_left_to_people() -> None:
     scene = a_scene()
     await scene.act(MARK)

@@ -87,6 +87,20 @@ async def test_another_machine_under_the_same_name_is_not_repaired() -> None:
     assert scene.provider.calls == 0
 
 
+async def test_the_machine_that_was_found_sick_is_named_to_the_provider() -> None:
+    scene = await _drained()
+    scene.facts["machines"] = {SICK: ["the-sick-one", "boot-1"]}
+    waiting(await scene.act(REPAIR))
+    assert [instance for _, instance, _ in scene.provider.requests.values()] == ["the-sick-one"]
+
+
+async def test_a_name_alone_is_no_machine_to_repair() -> None:
+    scene = await _drained()
+    scene.cluster.edit(NODE, SICK, {"metadata": {"annotations": {NAMES.instance_id: None}}, "spec": {"providerID": ""}})
+    assert "not known" in failed(await scene.act(REPAIR)).why
+    assert scene.provider.calls == 0
+
+
 async def test_a_repair_that_failed_says_why() -> None:
     scene = await _drained()
     await scene.act(REPAIR)

@@ -133,19 +133,24 @@ def a_link_finding(world: World, kind: Kind = Kind.ICI_LINK_DEGRADED) -> Finding
     )
 
 
-def report_progress(world: World, gang: str, *, step: int, rate: float) -> None:
+def report_progress(stage: Stage, gang: str, *, step: int, rate: float) -> None:
     """Publish progress as the watcher does."""
+    world = stage.bench.world
     body = {"gang": str(gang_id(gang)), "at": world.clock().isoformat(), "step": step, "rate": rate, "rate_before": rate}
     body |= {"checkpoint_step": step - 20, "checkpoint_age": 12.5, "members": 32}
-    topic = topics.progress("c1", gang_id(gang).key)
-    world.broker.publish(Message(topic, json.dumps(body).encode(), retain=True))
+    message = Message(topics.progress("c1", gang_id(gang).key), json.dumps(body).encode(), retain=True)
+
+    async def publish() -> None:
+        world.broker.publish(message)
+
+    stage.do(publish())
 
 
 def a_story(stage: Stage, *, rounds: int = 24) -> str:
     """Play the incident as far as it goes; gives its id."""
     world = stage.bench.world
-    report_progress(world, "train", step=1200, rate=2.5)
-    report_progress(world, "other", step=800, rate=1.25)
+    report_progress(stage, "train", step=1200, rate=2.5)
+    report_progress(stage, "other", step=800, rate=1.25)
     finding = a_link_finding(world)
     stage.do(stage.rounds(rounds, finding))
     (found,) = stage.bench.coordinator.deciding.cases

@@ -67,13 +67,13 @@ def test_a_watcher_that_never_spoke_is_a_fault_with_its_next_step(own: Stage, sl
     assert ran.code == 1
     assert "✗ watcher of c1: never heard of" in ran.lines
     assert "Start `sliceward watcher`" in ran.out
-    report_progress(own.bench.world, "train", step=1, rate=1.0)
+    report_progress(own, "train", step=1, rate=1.0)
     own.do(own.bench.settle())
     assert sliceward("check").code == 0
 
 
 def test_a_broker_that_is_away_a_pause_a_late_loop_and_what_is_set_aside_are_told(own: Stage, sliceward: Sliceward) -> None:
-    report_progress(own.bench.world, "train", step=1, rate=1.0)
+    report_progress(own, "train", step=1, rate=1.0)
     own.do(own.bench.settle())
     own.do(_spoil(own))
     ran = sliceward("check")

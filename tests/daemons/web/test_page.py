@@ -154,7 +154,7 @@ def test_what_happens_is_shown_without_loading_again(browser: Browser, tmp_path:
         expect(page.locator(".timeline [data-kind='aborted']")).to_contain_text("a person goes on")
         stage.do(stage.bench.coordinator.pause("storm", by="test"))
         expect(page.locator("#status")).to_contain_text("PAUSED")
-        report_progress(stage.bench.world, "other", step=4321, rate=1.5)
+        report_progress(stage, "other", step=4321, rate=1.5)
         stage.do(stage.rounds(1))
         expect(page.locator("[data-gang='c1/gang/default/JobSet/other'] td").nth(4)).to_have_text("4,321")
         assert page.evaluate("window.stays")

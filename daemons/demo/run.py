@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import tempfile
 from contextlib import AsyncExitStack
@@ -64,8 +65,16 @@ async def play(options: Options, console: Console) -> bool:
         good = await act(stage, options)
         if options.stay:
             console.print(f"\nThe page stays at {stage.watching.url}/ until Ctrl-C.")
-            await asyncio.Event().wait()
+            await until_interrupted()
     return good
+
+
+async def until_interrupted() -> None:
+    """Wait for Ctrl-C or SIGTERM, which then only end the waiting: the outcome is known, and everything ends in order."""
+    asked = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, asked.set)
+    await asked.wait()
 
 
 async def raise_curtain(stack: AsyncExitStack, options: Options, folder: Path, story: Story) -> Stage:

@@ -80,7 +80,7 @@ async def test_a_watch_ends_by_itself_after_its_time(api: Api) -> None:
     began = time.monotonic()
     async with api.watch(api.at("leases", api=LEASES), resourceVersion=version, timeoutSeconds=1) as stream:
         assert await stream.rest() == []
-    assert 0.5 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 0.5
 
 
 async def test_a_bookmark_comes_before_the_end(api: Api) -> None:

@@ -213,7 +213,7 @@ def test_an_agent_that_does_not_read_never_blocks_a_step(tmp_path: Path) -> None
         for number in range(10_000):
             reporter.failing("x" * 2000)
             reporter.step(number)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30  # blocked, it would be for ever
 
 
 @pytest.mark.parametrize("step", [None, "seven", object(), float("nan"), 10**400], ids=["none", "text", "object", "nan", "huge"])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from sliceward.playbooks.sufferers import is_inside_one_cube
 from sliceward.topology.ids import ChipId, ClusterId, HostId, LinkId
-from sliceward.topology.links import is_between_cubes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,7 +60,6 @@ def spare_cubes(world: World, generation: str) -> int:
 
 def _finding(finding: Finding, fleet: Fleet, now: datetime) -> dict[str, Any]:
     part = finding.part
-    between = isinstance(part, LinkId) and (finding.labels.get("between-cubes") == "true" or is_between_cubes(fleet, part))
     return {
         "finding.kind": finding.kind.value,
         "finding.part": str(part),
@@ -69,7 +68,7 @@ def _finding(finding: Finding, fleet: Fleet, now: datetime) -> dict[str, Any]:
         "finding.score": float(finding.score),
         "finding.firingFor": now - finding.since,
         "finding.source": finding.source,
-        "finding.betweenCubes": between,
+        "finding.betweenCubes": isinstance(part, LinkId) and not is_inside_one_cube(fleet, finding),
         "finding.labels": dict(finding.labels),
         "finding.others": len(finding.also),
     }

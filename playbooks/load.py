@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
-from sliceward.playbooks import text as yaml_text
 from sliceward.playbooks.conditions import Condition, Language
 from sliceward.playbooks.schema import Document, Mode
+from sliceward.topology import yaml_text
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:

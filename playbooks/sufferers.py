@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import PartId
 
 
+BETWEEN_CUBES = "between-cubes"
+"""Label of a finding about a link: "true", "false", or absent where who found it did not see where the chips are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sufferers:
     """Hosts that leave service together, and the one gang and slice that are hurt (None: nobody, or more than one)."""
@@ -85,10 +89,35 @@ def sufferers(fleet: Fleet, findings: Sequence[Finding]) -> Sufferers:
     A gang that someone suspended, that ended, or that the fleet does not show has nothing to lose and is not named.
     """
     root = findings[0]
-    domain = fleet.domain_of(root.part)
+    domain = domain_of(fleet, root)
     named = [gang_of(fleet, finding) for finding in findings]
     gang = next((gang for gang in (*named, _only(fleet, domain)) if gang is not None and _suffers(fleet, gang)), None)
     return Sufferers(domain, gang, _slice(fleet, root, gang, domain))
+
+
+def is_inside_one_cube(fleet: Fleet, finding: Finding) -> bool:
+    """Whether the link of a finding is certainly inside one cube.
+
+    Who found it may have seen where the chips are (they report it), which beats what the fleet makes of labels; only that
+    both ends are in one cube must be so here as well.
+    """
+    link = finding.part
+    if not isinstance(link, LinkId):
+        return False
+    match finding.labels.get(BETWEEN_CUBES):
+        case "true":
+            return False
+        case "false":
+            return len(fleet.cubes_of(link)) == 1 and all(end.host_id in fleet.hosts for end in link.ends)
+        case _:
+            return fleet.is_inside_one_cube(link)
+
+
+def domain_of(fleet: Fleet, finding: Finding) -> tuple[HostId, ...]:
+    """Give the hosts that leave service together for a finding; none for a link that leaves its cube."""
+    if isinstance(finding.part, LinkId):
+        return fleet.cubes[fleet.cubes_of(finding.part)[0]].hosts if is_inside_one_cube(fleet, finding) else ()
+    return fleet.domain_of(finding.part)
 
 
 def _suffers(fleet: Fleet, gang: GangId) -> bool:

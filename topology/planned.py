@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-import yaml
-
+from sliceward.topology import yaml_text
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fields import Fields
 from sliceward.topology.generations import GENERATIONS, Generation, Shape, shape_of, text_of
@@ -92,13 +91,7 @@ def plans_from_yaml(text: str, *, where: str = "fleet") -> tuple[ClusterPlan, ..
     Raises:
         Misconfigured: with file and line where it is no YAML, else with the path of the key.
     """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark is not None else ""
-        raise Misconfigured(f"{where}{line}", "is not YAML", str(getattr(error, "problem", None) or error)) from error
-    top = Fields.of(value, where)
+    top = Fields.of(yaml_text.read(text, where).value, where)
     top.only("clusters")
     plans = tuple(_cluster(fields) for fields in top.each("clusters"))
     if not plans:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sliceward.detectors.finding import Kind  # noqa: TC001 (pydantic reads it at run time)
 from sliceward.detectors.metrics import CATALOGUE, EntityKind, Shape
+from sliceward.topology import yaml_text
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.health import Severity  # noqa: TC001 (pydantic reads it at run time)
 
@@ -220,10 +220,7 @@ def load_rules(texts: Mapping[str, str]) -> tuple[Rule, ...]:
     """
     rules: dict[str, Rule] = {}
     for file, text in texts.items():
-        try:
-            found = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise Misconfigured(file, f"is not YAML: {' '.join(str(error).split())}") from error
+        found = yaml_text.read(text, file).value
         for place, body in enumerate(found if isinstance(found, list) else [found]):
             rule = _rule(file, place, body)
             rules[rule.name] = rule

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from sliceward.detectors.clauses import NO, UNKNOWN, YES, Look, evidence, judge
 from sliceward.detectors.finding import Kind
@@ -29,13 +29,13 @@ GOOD = {
 
 
 def a_rule(when: Mapping[str, object], part: str = "host", **more: object) -> Rule:
-    (rule,) = load_rules({"t.yaml": yaml.safe_dump(GOOD | {"part": part, "when": when} | more)})
+    (rule,) = load_rules({"t.yaml": json.dumps(GOOD | {"part": part, "when": when} | more)})
     return rule
 
 
 def refused(**change: object) -> Misconfigured:
     with pytest.raises(Misconfigured) as error:
-        load_rules({"t.yaml": yaml.safe_dump(GOOD | change)})
+        load_rules({"t.yaml": json.dumps(GOOD | change)})
     return error.value
 
 
@@ -51,7 +51,7 @@ def test_every_kind_but_the_mixed_slice_has_a_shipped_rule_and_metrics_that_exis
 
 
 def test_a_later_rule_replaces_one_of_its_name() -> None:
-    (rule,) = load_rules({"a": yaml.safe_dump(GOOD), "b": yaml.safe_dump([GOOD | {"says": "very hot"}])})
+    (rule,) = load_rules({"a": json.dumps(GOOD), "b": json.dumps([GOOD | {"says": "very hot"}])})
     assert rule.says == "very hot"
 
 
@@ -138,7 +138,9 @@ def test_a_rule_that_cannot_be_used_says_where_and_what_to_do(change: dict[str, 
     assert why in error.why
 
 
-@pytest.mark.parametrize(("text", "why"), [("a: [", "is not YAML"), ("- 5", "is not a rule"), ("words", "is not a rule")])
+@pytest.mark.parametrize(
+    ("text", "why"), [("a: [", "Correct the YAML on that line"), ("- 5", "is not a rule"), ("words", "is not a rule")]
+)
 def test_what_is_no_rule_is_refused_with_its_file(text: str, why: str) -> None:
     with pytest.raises(Misconfigured, match=why) as error:
         load_rules({"file.yaml": text})

@@ -89,7 +89,7 @@ def test_a_good_file_loads_with_all_it_says() -> None:
         ("summary: s", "summary: {" + "a: {" * 30 + "}" * 31, "p.yaml:6", "nested too deeply"),
         ("summary: s", "summary: 'open", "p.yaml", "end of stream"),
         ("approval: {when: gang.chips > 64, timeout: 5m}", "handOver: look", "spec.handOver", "steps that harm"),
-        ("summary: s", "summary: " + "s" * 300_000, "p.yaml", "more than 262144"),
+        ("summary: s", "summary: " + "s" * 300_000, "p.yaml", "larger than 262144"),
         ("summary: s", "summary: \x00", "p.yaml", "no YAML"),
     ],
     ids=lambda value: value[:24],

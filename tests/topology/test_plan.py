@@ -81,7 +81,7 @@ def gang(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "where", "hint"),
     [
-        ("clusters: [", "fleet line 1", ""),
+        ("clusters: [", "fleet:1:12", ""),
         ("\x00", "fleet", ""),
         ("[]", "fleet", ""),
         ("clusters: []", "fleet.clusters", "at least one"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LARGEST = 256 * 1024
-"""Characters of one playbook file."""
+"""Characters of one file that a person writes."""
 DEEPEST = 24
 
 
@@ -70,10 +70,10 @@ def _below(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
     return None
 
 
-def read(text: str, where: str) -> Text:
-    """Read one YAML document. Raises `Misconfigured` with file and line."""
-    if len(text) > LARGEST:
-        raise Misconfigured(where, f"has {len(text)} characters, more than {LARGEST}", "Look whether it is a playbook")
+def read(text: str, where: str, *, most: int = LARGEST) -> Text:
+    """Read one YAML document of at most ``most`` characters. Raises `Misconfigured` with file and line."""
+    if len(text) > most:
+        raise Misconfigured(where, f"is larger than {most} characters", "Split it, or look whether it is the right file")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 def test_mosquitto_accepts_connections(mosquitto: Service) -> None:
-    socket.create_connection(("127.0.0.1", mosquitto.port), timeout=5).close()
+    socket.create_connection(("127.0.0.1", mosquitto.port), timeout=30).close()
 
 
 def test_a_broker_can_go_and_come_back_on_its_port(mosquitto_runner: MosquittoRunner) -> None:
     with mosquitto_runner() as first:
         port = first.port
     with mosquitto_runner(port=port) as second:
-        socket.create_connection(("127.0.0.1", second.port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", second.port), timeout=30).close()
 
 
 def test_prometheus_answers(prometheus_runner: ConfigRunner) -> None:
     with prometheus_runner(config="global: {scrape_interval: 1s}\n") as service:
-        assert urllib.request.urlopen(f"{service.url}/api/v1/status/buildinfo", timeout=5).status == 200  # noqa: S310
+        assert urllib.request.urlopen(f"{service.url}/api/v1/status/buildinfo", timeout=30).status == 200  # noqa: S310
 
 
 def test_alertmanager_answers(alertmanager_runner: ConfigRunner) -> None:
     with alertmanager_runner(config="route: {receiver: none}\nreceivers: [{name: none}]\n") as service:
-        assert urllib.request.urlopen(f"{service.url}/api/v2/status", timeout=5).status == 200  # noqa: S310
+        assert urllib.request.urlopen(f"{service.url}/api/v2/status", timeout=30).status == 200  # noqa: S310
 
 
 async def test_each_test_gets_an_empty_database(postgres: str) -> None:

@@ -24,7 +24,7 @@ class Cloud:
     """What a test does to the cluster, and how it looks at it. ``patience`` in seconds bounds each wait."""
 
     client: Client
-    patience: float = 10.0
+    patience: float = 30.0
     namespace: str = "default"
     hosts: int = 4
 

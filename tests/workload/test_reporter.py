@@ -261,7 +261,7 @@ sys.stdin.readline()
             job.stdin.flush()
             assert agent.hear("state", lambda said: "step" in said)["step"] == 5
         finally:
-            job.communicate(b"\n", timeout=5)
+            job.communicate(b"\n", timeout=30)
         reporter.close()
 
 

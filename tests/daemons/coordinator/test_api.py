@@ -303,7 +303,7 @@ async def _events(answer: aiohttp.ClientResponse, count: int) -> list[dict[str, 
     found: list[dict[str, str]] = []
     block: dict[str, str] = {}
     while len(found) < count:
-        line = (await asyncio.wait_for(answer.content.readline(), 5)).decode().rstrip("\n")
+        line = (await asyncio.wait_for(answer.content.readline(), 30)).decode().rstrip("\n")
         name, _, value = line.partition(": ")
         if line and name:
             block[name] = value
@@ -367,7 +367,7 @@ async def test_a_post_that_is_too_large_is_refused_before_it_is_read(world: Worl
         reader, writer = await asyncio.open_connection("127.0.0.1", int(caller.base.rpartition(":")[2]))
         head = f"POST {HOOK} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {MOST_BYTES + 1}\r\n\r\n"
         writer.write(head.encode())
-        line = await asyncio.wait_for(reader.readline(), 5)
+        line = await asyncio.wait_for(reader.readline(), 30)
         writer.close()
         assert b" 413 " in line
 

@@ -336,7 +336,7 @@ class _Watching(_Slow):
         self.most_on_a_host = max(self.most_on_a_host, *(self.under_way.count(host) for host in target.domain))
         if self.most_at_once > len(target.domain):
             self.two.set()
-        await asyncio.wait_for(self.two.wait(), 5)
+        await asyncio.wait_for(self.two.wait(), 30)
         for host in target.domain:
             self.under_way.remove(host)
         return Wait(timedelta(0), "again")

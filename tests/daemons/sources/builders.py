@@ -43,6 +43,6 @@ def devices_of(host: SimulatedHost) -> Devices:
 
 async def eventually(is_so: Callable[[], object]) -> None:
     """Let real sockets have their turn until ``is_so``, for five seconds at most."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not is_so():  # noqa: ASYNC110 (what is waited for comes through a socket of somebody else)
             await asyncio.sleep(0.002)

@@ -24,7 +24,7 @@ ADDRESS = "127.121.0.1"
 
 
 def a_source(*targets: str, ports: tuple[int, ...] = (8431,)) -> Libtpu:
-    return Libtpu(TPU7X, lambda: targets, ports, timeout=1.0)
+    return Libtpu(TPU7X, lambda: targets, ports, timeout=10.0)
 
 
 async def test_a_running_job_tells_memory_by_chip_and_duty_cycle(tmp_path: Path) -> None:

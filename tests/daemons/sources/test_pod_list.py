@@ -41,7 +41,7 @@ async def a_list(server: Server, **options: Any) -> AsyncIterator[PodList]:  # n
     app = web.Application()
     app.router.add_route("GET", "/{path:.*}", server.answer)
     async with serving(app, host="127.0.0.1", port=0) as port:
-        yield PodList(ApiServer(f"http://127.0.0.1:{port}", **options), "prod", "node-1", NAMES, timeout=1.0)
+        yield PodList(ApiServer(f"http://127.0.0.1:{port}", **options), "prod", "node-1", NAMES, timeout=10.0)
 
 
 async def test_it_asks_for_this_nodes_pods_with_the_token_of_the_moment(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_an_answer_that_is_none_is_unknown(status: int, body: str, why: st
 
 async def test_a_server_that_is_away_and_a_token_that_is_gone_are_unknown(tmp_path: Path) -> None:
     for server in (ApiServer("http://127.0.0.1:1"), ApiServer("http://127.0.0.1:1", tmp_path / "none")):
-        pods = PodList(server, "prod", "node-1", NAMES, timeout=1.0)
+        pods = PodList(server, "prod", "node-1", NAMES, timeout=10.0)
         async with pods.session() as session:
             with pytest.raises(Retry):
                 await pods.pods(session)

@@ -69,7 +69,7 @@ async def a_talker(folder: Path, *, hello: bool = True) -> AsyncIterator[Talker]
 
 async def reading_of(source: ReporterSource, note: str = "gang") -> Reading:
     """Read until what was said has arrived."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 reading = await source.read(0.0)
@@ -120,7 +120,7 @@ async def test_of_two_processes_the_slowest_and_the_worse_end_count(tmp_path: Pa
         await reading_of(source, "checkpoint_step")
         await eventually(lambda: source.reporting == 2)
         other.say(say="state", step=12, step_age=0.0, links={"0/0": 8}, checkpoint_step=7)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             reading = await reading_of(source)
             while reading.notes["checkpoint_step"] != "7":
                 reading = await reading_of(source)
@@ -139,7 +139,7 @@ async def test_the_labels_of_its_pod_outrank_what_a_job_says(tmp_path: Path) -> 
 async def test_a_checkpoint_is_asked_for_and_answered_with_its_step(tmp_path: Path) -> None:
     async with a_source(tmp_path) as source, a_talker(tmp_path) as job:
         await reading_of(source)
-        asked = asyncio.create_task(source.checkpoint("r1", deadline=time.time() + 5, at_step=40))
+        asked = asyncio.create_task(source.checkpoint("r1", deadline=time.time() + 60, at_step=40))
         heard = await job.hear()
         assert (heard["say"], heard["id"], heard["at_step"]) == ("checkpoint", "r1", 40)
         job.say(say="answer", id="r1", ok=True, checkpoint_step=41)
@@ -151,7 +151,7 @@ async def test_a_job_that_hangs_up_meanwhile_answers_no(tmp_path: Path) -> None:
     async with a_source(tmp_path) as source:
         async with a_talker(tmp_path) as job:
             await reading_of(source)
-            asked = asyncio.create_task(source.checkpoint("r1", deadline=time.time() + 5))
+            asked = asyncio.create_task(source.checkpoint("r1", deadline=time.time() + 60))
             await job.hear()
         answer = await asked
     assert (answer.ok, answer.why) == (False, "the training process hung up")

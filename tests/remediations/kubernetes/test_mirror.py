@@ -80,7 +80,7 @@ async def _mirroring(server: Server, **rhythm: float) -> AsyncIterator[tuple[Mir
         running = asyncio.create_task(mirror.run(woken.set))
 
         async def until(names: set[str]) -> None:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not mirror.synced or {node["metadata"]["name"] for node in mirror.objects} != names:
                     await woken.wait()
                     woken.clear()

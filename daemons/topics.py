@@ -35,9 +35,17 @@ def finding(cluster: str, finding_id: str) -> str:
     return f"{ROOT}/{cluster}/findings/{finding_id}"
 
 
+def watcher(cluster: str) -> str:
+    """Retained word of a cluster's watcher that it lives: it has nothing else to say of a fleet that is well and idle."""
+    return f"{ROOT}/{cluster}/watcher/{STATUS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a topic of ours speaks about: ``thing`` is ``hosts``, ``gangs`` or ``findings``; ``leaf`` is "" for findings."""
+    """What a topic of ours speaks about.
+
+    ``thing`` is ``hosts``, ``gangs``, ``findings`` or ``watcher``; ``leaf`` is "" for the last two.
+    """
 
     cluster: str
     thing: str
@@ -49,6 +57,7 @@ _LEAVES = {
     "hosts": frozenset({FRAME, EVENT, STATUS, REQUEST}),
     "gangs": frozenset({"progress"}),
     "findings": frozenset({""}),
+    "watcher": frozenset({""}),
 }
 
 

@@ -16,6 +16,7 @@ from sliceward.daemons.coordinator.events import Bell
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.sweep import Sweep
 from sliceward.daemons.coordinator.views import Row, Sight, cluster_view
+from sliceward.daemons.coordinator.vigil import Vigil
 from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.playbooks.incident import Entry, EntryKind
 from sliceward.scheduling.quota import Quota, left
@@ -43,6 +44,7 @@ FORGET_AFTER = timedelta(days=30)
 FORGET_EVERY = timedelta(hours=6)
 OUTBOX_EVERY = timedelta(seconds=1)
 PULSE = timedelta(seconds=1)
+VIGIL_EVERY = timedelta(seconds=5)
 SHOWN_FOR = 1.0
 """Seconds for which one picture of the fleet is given to all who ask: 10,000 chips take 0.15 s to draw."""
 
@@ -82,6 +84,7 @@ class Coordinator:
     deciding: Deciding = field(init=False)
     outbox: Outbox = field(init=False)
     sweep: Sweep = field(init=False)
+    vigil: Vigil = field(init=False)
     health: Health = field(init=False)
     webhooks: Counter = field(init=False)
     _shown: tuple[float, int, Row] = field(init=False, default_factory=lambda: (0.0, 0, {}))
@@ -113,6 +116,10 @@ class Coordinator:
         self.outbox.public_url = of.public_url
         sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
         self.sweep = Sweep(of.store, sides, self.deciding, of.clock, self._loop("sweep", sweeps))
+        self.vigil = Vigil(
+            of.store, of.sides, of.loops, of.pagers, of.clock, self._loop("vigil", 60 + of.pace.page_timeout.total_seconds() * 4),
+            of.pace.silence_paged_after, of.pace.page_timeout,
+        )  # fmt: skip
         registry = new_registry(of.loops, version=of.version)
         self.webhooks = Counter(
             "sliceward_webhook_requests", "Posts of alerts, by code.", ["receiver", "code"], registry=registry
@@ -157,6 +164,7 @@ class Coordinator:
                     self._every(OUTBOX_EVERY, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"
                 ),
                 tasks.create_task(self._every(self.parts.pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+                tasks.create_task(self._every(VIGIL_EVERY, self.vigil.round, self.vigil.loop), name="vigil"),
                 tasks.create_task(self._forgetting(), name="forgetting"),
             ]
             deciding = tasks.create_task(self.deciding.run(), name="deciding")

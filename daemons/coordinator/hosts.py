@@ -61,9 +61,11 @@ class WireHosts:
             return False
         try:
             row = json.loads(message.payload)
+            if "request" not in row:
+                return False  # an agent tells of a change; it answers nobody
             request = self._requests.get(row["id"])
             answer = HostAnswer(ok=row["ok"] is True, why=str(row.get("why") or ""), facts=dict(row.get("facts") or {}))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.counts["bad_event"] += 1
             return False
         # Only the host that was asked may answer: an id that another host sends is a mistake or a lie.

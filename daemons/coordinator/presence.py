@@ -101,6 +101,8 @@ class Presence:
             return self._take_finding(address.name, message)
         if address.thing == "gangs":
             return self._take_progress(message)
+        if address.thing == "watcher":
+            self._take_alive(message)
         return False
 
     def _take_finding(self, key: str, message: Message) -> bool:
@@ -130,6 +132,14 @@ class Presence:
         self._heard(message, progress.at)
         self._progress[progress.gang] = progress
         return True
+
+    def _take_alive(self, message: Message) -> None:
+        try:
+            at = datetime.fromisoformat(json.loads(message.payload)["at"]).astimezone(UTC)
+        except (ValueError, TypeError, KeyError):
+            self._bad("watcher", "is no status of a watcher")
+        else:
+            self._heard(message, at)
 
     def _heard(self, message: Message, at: datetime) -> datetime:
         """Give when this was said, and note that the watcher lived then: now, or when it was written if the broker kept it."""

@@ -121,6 +121,9 @@ class PaceSettings(Section):
     fleet_stale_after: Duration = Field(
         default=timedelta(seconds=90), description="A snapshot older than this is no ground for harm."
     )
+    silence_paged_after: Duration = Field(
+        default=timedelta(minutes=5), description="A store, cluster, broker or watcher silent for so long is paged."
+    )
     broker_grace: Duration = Field(
         default=timedelta(seconds=2), description="After connecting, time for retained messages to come."
     )

@@ -66,6 +66,7 @@ def subscriptions(cluster: str) -> tuple[str, ...]:
     return (
         topics.finding(cluster, "+"),
         topics.progress(cluster, "+"),
+        topics.watcher(cluster),
         topics.host(cluster, "+", topics.EVENT),
     )
 

@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from sliceward.daemons.store.connect import Database
-    from sliceward.playbooks.incident import Incident
     from sliceward.remediations.page import Page
 
 
-def outbox_rows(incident: Incident, pages: Sequence[Page], pagers: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-    """Give one row per page and pager."""
+def outbox_rows(
+    pages: Sequence[Page], pagers: Sequence[str], *, cluster: str, incident: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Give one row per page and pager. ``incident``: what the pages are about; those about one thing go out in order."""
     return [
         {
             "id": f"{page.delivery_id}:{pager}",
             "delivery_id": page.delivery_id,
             "dedup": page.dedup_key,
             "event": page.event.value,
-            "cluster": incident.cluster,
-            "incident": incident.id,
+            "cluster": cluster,
+            "incident": incident,
             "pager": pager,
             "state": "pending",
             "attempts": 0,

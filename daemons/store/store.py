@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sliceward.playbooks.incident import Entry
     from sliceward.playbooks.turn import Turn
+    from sliceward.remediations.page import Page
 
 
 class Store:
@@ -108,6 +109,13 @@ class Store:
                 numbers += await self._save(connection, turn, pagers, now)
         self._last_ok = time.monotonic()
         return tuple(numbers)
+
+    async def tell(self, page: Page, *, about: str, pagers: Sequence[str], now: datetime) -> None:
+        """Put a page that belongs to no incident into the outbox."""
+        rows = outbox_rows([page], pagers, cluster="", incident=about, now=now)
+        async with self._fenced() as connection:
+            if rows:
+                await connection.execute(upsert(self._database.dialect, self.outbox.table, rows, key=("id",), replace=False))
 
     async def append(self, cluster: str, *entries: Entry) -> tuple[int, ...]:
         """Add lines to the journal that belong to no turn (pause, resume)."""
@@ -190,7 +198,7 @@ class Store:
             row = {"cluster": incident.cluster, "incident": incident.id, "at": turn.decision.at, "epoch": self._epoch}
             await connection.execute(DECISIONS.insert().values(**row, body=record.text(turn.decision)))
         await self._intent(connection, turn, now)
-        rows = outbox_rows(incident, turn.pages, pagers, now)
+        rows = outbox_rows(turn.pages, pagers, cluster=incident.cluster, incident=incident.id, now=now)
         if rows:
             await connection.execute(upsert(dialect, self.outbox.table, rows, key=("id",), replace=False))
         return await self._journal(connection, incident.cluster, turn.entries)

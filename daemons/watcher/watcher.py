@@ -8,6 +8,7 @@ has filled, and what the broker still holds of our own findings is taken over fi
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -75,6 +76,7 @@ class Watcher:
     ready_at: datetime | None = None
     _complained: set[str] = field(default_factory=set)
     _told_progress: dict[GangId, float] = field(default_factory=dict)
+    _told_alive: datetime | None = None
     _connections: int = 0
     _attended: bool = False
 
@@ -203,6 +205,7 @@ class Watcher:
             self._connections = connections
             self.shelf.forget_telling()
             self._told_progress.clear()
+            self._told_alive = None
         if self.warm and self.parts.bus.connected:
             await self._tell(now)
 
@@ -241,6 +244,10 @@ class Watcher:
                 topic = topics.progress(self.panel.cluster, gang.key)
                 await self.parts.bus.publish(topic, progress.to_json(pace), qos=1, retain=True)
                 self._told_progress[gang] = pace.at
+        if self._told_alive is None or now - self._told_alive >= self.parts.settings.rules.refresh:
+            alive = json.dumps({"at": now.isoformat()}).encode()
+            await self.parts.bus.publish(topics.watcher(self.panel.cluster), alive, qos=1, retain=True)
+            self._told_alive = now
 
     async def _publish(self, message: Message) -> None:
         try:

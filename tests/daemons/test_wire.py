@@ -105,6 +105,7 @@ def test_filters(pattern: str, topic: str, fits: bool) -> None:  # noqa: FBT001 
         (topics.host("c1", "n1", topics.FRAME), Address("c1", "hosts", "n1", "frame")),
         (topics.progress("c1", "g"), Address("c1", "gangs", "g", "progress")),
         (topics.finding("c1", "f"), Address("c1", "findings", "f", "")),
+        (topics.watcher("c1"), Address("c1", "watcher", "status", "")),
         ("sliceward/v1/c1/hosts/n1/nonsense", None),
         ("sliceward/v1/c1/findings/f/more", None),
         ("sliceward/v1/c1/findings/", None),

@@ -115,6 +115,21 @@ async def test_progress_is_read_and_proves_the_watcher_alive(world: World) -> No
         assert bench.side.presence.watcher_age == timedelta(seconds=30)
 
 
+async def test_a_watcher_with_nothing_to_tell_is_alive_by_its_own_word(world: World) -> None:
+    async with a_bench(world) as bench:
+        for bad in (b"", b"{}", b"[]", b'{"at": 3}'):
+            world.broker.publish(Message(topics.watcher("c1"), bad))
+        await bench.settle()
+        assert bench.side.presence.watcher_age is None
+        assert bench.side.presence.counts == {"bad_watcher": 4}
+        said = json.dumps({"at": world.clock().isoformat()}).encode()
+        world.broker.publish(Message(topics.watcher("c1"), said, retain=True))
+        await bench.settle()
+        world.clock.pass_(7)
+        assert bench.side.presence.watcher_age == timedelta(seconds=7)
+        assert bench.side.watched
+
+
 async def test_an_agent_is_asked_over_the_wire_and_only_it_may_answer(world: World) -> None:
     async with a_bench(world) as bench:
         hosts, host = bench.side.agents, HostId("c1", "n1")
@@ -129,7 +144,7 @@ async def test_an_agent_is_asked_over_the_wire_and_only_it_may_answer(world: Wor
             "facts": {"a": 1},
         }
         assert await hosts.answer("op-1") is None
-        said = json.dumps({"id": "op-1", "ok": True, "facts": {"checkpoint_step": 40}}).encode()
+        said = json.dumps({"id": "op-1", "request": "checkpoint", "ok": True, "facts": {"checkpoint_step": 40}}).encode()
         world.broker.publish(Message(topics.host("c1", "n2", topics.EVENT), said))
         await bench.settle()
         assert await hosts.answer("op-1") is None
@@ -139,6 +154,18 @@ async def test_an_agent_is_asked_over_the_wire_and_only_it_may_answer(world: Wor
         assert answer is not None
         assert (answer.ok, answer.facts) == (True, {"checkpoint_step": 40})
         assert hosts.counts == {"unasked_event": 1}
+
+
+async def test_what_an_agent_tells_unasked_is_no_answer_and_no_fault(world: World) -> None:
+    told = {"id": "1.000-1", "event": "device-change", "text": "chip 2 is gone", "at": 1.0, "boot_id": "b"}
+    async with a_bench(world) as bench:
+        world.broker.publish(Message(topics.host("c1", "n1", topics.EVENT), json.dumps(told).encode()))
+        await bench.settle()
+        assert bench.side.agents.counts == {}
+        for hostile in (b"[", b"5", b"[" * 100_000, b'{"request": 1}', b'{"request": 1, "id": [], "ok": true}'):
+            world.broker.publish(Message(topics.host("c1", "n1", topics.EVENT), hostile))
+        await bench.settle()
+        assert bench.side.agents.counts == {"bad_event": 5}
 
 
 def test_the_coordinator_hears_its_own_cluster_only(tmp_path: Path) -> None:

@@ -123,6 +123,17 @@ def lose_chip(stage: Stage, chip: int = 2) -> str:
     return f"ChipLost c1/chip/{H0}/{chip}"
 
 
+async def test_a_watcher_says_that_it_lives_though_all_is_well() -> None:
+    stage = Stage()
+    async with stage.connected():
+        await stage.rounds(20)
+        alive = stage.broker.retained[topics.watcher("c1")]
+        at = datetime.fromisoformat(json.loads(alive.payload)["at"])
+        assert stage.now - at < timedelta(seconds=31)
+    told = [message for message in stage.broker.published if message.topic == topics.watcher("c1")]
+    assert len(told) < 8, "not each round"
+
+
 async def test_a_fault_is_told_retained_with_the_gang_that_suffers() -> None:
     stage = Stage()
     fault = lose_chip(stage)
@@ -342,10 +353,12 @@ async def test_the_chips_themselves_say_where_they_are() -> None:
     for name, speaker in stage.speakers.items():
         speaker.notes["coordinates"] = json.dumps(truth.hosts[HostId("c1", name)].coordinates)
     stage.speakers[H1].notes["coordinates"] = "no json"
+    stage.speakers["cube-0-host-02"].notes["coordinates"] = "[" * 8000
     async with stage.connected():
         await stage.rounds(2)
         assert not stage.watcher.parts.surroundings.fleet.hosts[HostId("c1", H0)].coordinates
-        stage.speakers[H1].notes["coordinates"] = json.dumps(truth.hosts[HostId("c1", H1)].coordinates)
+        for name in (H1, "cube-0-host-02"):
+            stage.speakers[name].notes["coordinates"] = json.dumps(truth.hosts[HostId("c1", name)].coordinates)
         await stage.rounds(2)
         found = stage.watcher.parts.surroundings.fleet.hosts
     assert {host: found[host].coordinates for host in found} == {host: truth.hosts[host].coordinates for host in truth.hosts}

@@ -1,0 +1,170 @@
+"""What the coordinator says of itself and of its sight: late loops, a store, cluster, broker or watcher silent for long.
+
+None of this is an incident: nothing is decided about it, and the loop that decides may be the one that is late. So each
+trouble is a page of its own, through the outbox, with a resolve when it is over; while the store is away, straight to the
+pagers. What was told is kept in the store, so that a restart neither repeats it nor forgets to resolve it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sliceward.remediations.page import Page, PageEvent
+from sliceward.topology.errors import Misconfigured, Refused, Retry
+from sliceward.topology.health import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sliceward.daemons.coordinator.side import Side
+    from sliceward.daemons.loops import Loop, Loops
+    from sliceward.daemons.store import Store
+    from sliceward.remediations.ports import Pager
+
+log = structlog.get_logger(__name__)
+
+SETTING = "troubles"
+QUIET = timedelta(minutes=1)
+"""A trouble is over when it was not seen for so long: one that comes and goes is one trouble."""
+NO_PATIENCE = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that is not as it should be. ``key`` is the same while it lasts; it is told after ``patience``."""
+
+    key: str
+    kind: str
+    text: str
+    what_to_do: str
+    patience: timedelta = NO_PATIENCE
+
+    @property
+    def id(self) -> str:
+        """Short and fit for every column and receiver."""
+        return f"own-{hashlib.sha256(self.key.encode()).hexdigest()[:10]}"
+
+
+@dataclass(eq=False)
+class Vigil:
+    """Looks each round and tells. ``silence``: how long a store, cluster, broker or watcher may be silent; ``within``: one delivery."""
+
+    store: Store
+    sides: Sequence[Side]
+    loops: Loops
+    pagers: Mapping[str, Pager]
+    clock: Callable[[], datetime]
+    loop: Loop
+    silence: timedelta
+    within: timedelta = timedelta(seconds=15)
+    _first: dict[str, datetime] = field(default_factory=dict)
+    _last: dict[str, datetime] = field(default_factory=dict)
+    _told: dict[str, dict[str, str]] = field(default_factory=dict)
+    _recalled: bool = False
+    _unsaved: bool = False
+
+    async def round(self) -> None:
+        """Tell what began to be told about, and what is over. Raises `Retry` where the store is away."""
+        now, seen = self.clock(), {trouble.key: trouble for trouble in self.troubles()}
+        self._first = {key: self._first.get(key, now) for key in seen}
+        self._last |= dict.fromkeys(seen, now)
+        await self._recall()
+        told = self._told
+        for key, trouble in seen.items():
+            if key not in told and now - self._first[key] >= trouble.patience:
+                row = {"kind": trouble.kind, "text": trouble.text, "since": self._first[key].isoformat()}
+                if await self._page(trouble, PageEvent.TRIGGER, row["since"]):
+                    told[key], self._unsaved = row, True
+        for key in [key for key in told if key not in seen and now - self._last.setdefault(key, now) >= QUIET]:
+            row = told[key]
+            if await self._page(Trouble(key, row["kind"], row["text"], "nothing any more"), PageEvent.RESOLVE, row["since"]):
+                del told[key]
+                self._unsaved = True
+        if self._unsaved:
+            await self.store.set_setting(SETTING, told, who="coordinator", now=now)
+            self._unsaved = False
+        self.loop.beat()
+
+    def troubles(self) -> Iterator[Trouble]:
+        """Give what is not as it should be now."""
+        for loop in self.loops:
+            if loop.late and loop is not self.loop:
+                said = f": {loop.error}" if loop.error else ""
+                text = f"loop {loop.name} has not finished a round for more than {loop.deadline:.0f} s{said}"
+                yield Trouble(f"loop {loop.name}", "LoopLate", text, "see the coordinator's log; it may have to be restarted")
+            aside = [name for name in loop.set_aside if name.startswith("inc-")]
+            for name in sorted(aside)[:20]:
+                text = f"{name} is set aside: {loop.set_aside[name]}"
+                yield Trouble(
+                    f"aside {name}", "SetAside", text, f"nothing is done about {name} until this is mended", self.silence
+                )
+        if self.store.age > self.silence.total_seconds():
+            yield Trouble("store", "StoreAway", "the store does not answer: nothing is decided", "look at the database")
+        for side in self.sides:
+            yield from self._blindness(side)
+
+    def _blindness(self, side: Side) -> Iterator[Trouble]:
+        """Give the first of API server, broker and watcher that is silent: who cannot hear one knows nothing of the next."""
+        name, lasting = side.name, self.silence
+        if not side.reachable:
+            text = f"the API server of cluster {name} is silent" + (f": {side.problem}" if side.problem else "")
+            yield Trouble(
+                f"cluster {name}", "ClusterSilent", text, "nothing is done there meanwhile; look at the API server", lasting
+            )
+        if not side.bus.connected:
+            text = f"the broker of cluster {name} is away: every finding there is unknown"
+            yield Trouble(f"broker {name}", "BrokerAway", text, "look at the broker, and at the way to it", lasting)
+        elif not side.watched:
+            text = f"the watcher of cluster {name} is silent: nobody looks at its chips"
+            yield Trouble(f"watcher {name}", "WatcherSilent", text, "look at the watcher's log", lasting)
+
+    async def _recall(self) -> None:
+        """Read once what was told before a restart; while the store is away, what is known here must do."""
+        if self._recalled:
+            return
+        try:
+            kept = await self.store.setting(SETTING)
+        except Retry:
+            return
+        self._told = (kept if isinstance(kept, dict) else {}) | self._told
+        self._recalled = True
+
+    async def _page(self, trouble: Trouble, event: PageEvent, since: str) -> bool:
+        """Put the page into the outbox, or while the store is away give it to the pagers; gives whether that was done."""
+        now = self.clock()
+        word = "" if event is PageEvent.TRIGGER else "over: "
+        page = Page(
+            delivery_id=f"{trouble.id}-{since}-{event.value}",
+            dedup_key=f"sliceward/{trouble.id}",
+            event=event,
+            severity=Severity.ERROR,
+            summary=f"{word}{trouble.text}"[:1_024],
+            source="sliceward/coordinator",
+            component=trouble.key[:255],
+            kind=trouble.kind,
+            at=now,
+            facts={"what is broken": trouble.text, "what a human must decide": trouble.what_to_do, "since": since},
+        )
+        log.warning("own trouble", about=trouble.key, page_event=event.value, text=trouble.text)
+        try:
+            await self.store.tell(page, about=trouble.id, pagers=tuple(self.pagers), now=now)
+        except Retry:
+            sent = [await self._straight(pager, page) for pager in self.pagers.values()]
+            return any(sent) or not sent
+        return True
+
+    async def _straight(self, pager: Pager, page: Page) -> bool:
+        """Send without the outbox: a store that is away is itself the trouble. Gives whether it was taken."""
+        try:
+            async with asyncio.timeout(self.within.total_seconds()):
+                await pager.send(page)
+        except (Retry, Refused, Misconfigured, TimeoutError) as error:
+            log.warning("page not delivered", pager=pager.name, why=str(error), about=page.component)
+            return False
+        return True

@@ -72,7 +72,8 @@ class Evidence:
 class Finding:
     """One fault of one part.
 
-    ``score`` in 0..1: how sure. Label ``between-cubes`` is "true" for a link that crosses cubes. ``instance_id`` and
+    ``score`` in 0..1: how sure. Label ``between-cubes`` of a link: "true" where it leaves its cube or the
+    places of its ends are unknown, "false" where both ends are certainly neighbours in one cube. ``instance_id`` and
     ``boot_id`` name the incarnation of the host that showed it ("" for parts that are no host's). ``also`` lists parts that
     show the same fault because of this one (they were explained away). ``gang`` and ``slice`` are who suffers, where known.
     """

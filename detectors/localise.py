@@ -210,7 +210,7 @@ def _links(fleet: Fleet, ends: list[Suspect]) -> list[Located]:
         members.sort(key=lambda end: end.rule is not worst.rule)
         one = _joined(members, part, _sureness(members))
         if isinstance(part, LinkId):
-            labels = {"between-cubes": "true"} if is_between_cubes(fleet, part) else {}
+            labels = {"between-cubes": "true" if is_between_cubes(fleet, part) else "false"}
             located.append(replace(one, labels=labels))
         else:
             located.append(replace(one, also=tuple(sorted(links, key=str))[:MAX_ALSO]))

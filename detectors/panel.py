@@ -213,7 +213,9 @@ class Panel:
         when = self._time_of(known, frame, received_at)
         known.seq, known.at, known.period = frame.seq, frame.at, frame.period
         known.chips, known.ports, known.index = frame.chips, frame.ports, frame.index
-        known.notes = dict(frame.notes) if frame.full_notes else known.notes | dict(frame.notes)
+        if frame.notes or frame.full_notes:
+            told = dict(frame.notes) if frame.full_notes else known.notes | dict(frame.notes)
+            known.notes = {key: text for key, text in told.items() if text}  # "" says that the note is gone
         if not known.heard >= when:
             known.heard, known.silent_since = when, self.attended
         row = self._ring.row_at(when)

@@ -16,7 +16,7 @@ from sliceward.remediations import kubernetes
 from sliceward.remediations.ports import JOBSET, NODE, POD, SLICE
 from sliceward.simulation import controllers
 from sliceward.simulation.controllers.client import JOBSETS, NODES, Client, Resource, connect
-from sliceward.simulation.hosts import HostState, SimulatedHost, address_of
+from sliceward.simulation.hosts import HostState, SimulatedHost, address_of, free_net
 from sliceward.simulation.hosts.host import Pace
 from sliceward.simulation.kube.server import running_api
 from sliceward.simulation.provider import SimulatedProvider, running_provider
@@ -142,8 +142,11 @@ def gangs_of(plan: ClusterPlan) -> tuple[GangId, ...]:
 
 
 def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, SimulatedHost]:
-    """Give a simulated host for every node of the plan, each with its own loopback address and root folder."""
-    fleet = fleet_of(plan, datetime.now(UTC))
+    """Give a simulated host for every node of the plan, each with its own loopback address and root folder.
+
+    The addresses are in a net of their own, so that two worlds on one machine do not meet.
+    """
+    fleet, net = fleet_of(plan, datetime.now(UTC)), free_net()
     found = {}
     for number, host in enumerate(sorted(fleet.hosts.values(), key=lambda host: host.id)):
         state = HostState(
@@ -155,7 +158,7 @@ def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, Simulated
             index=host.index,
         )
         root = folder / "hosts" / host.id.name
-        found[host.id.name] = SimulatedHost(state, address=address_of(number), folder=root, pace=pace)
+        found[host.id.name] = SimulatedHost(state, address=address_of(number, net), folder=root, pace=pace)
     return found
 
 

@@ -126,7 +126,7 @@ class Surroundings:
                 self._coordinates[name] = text
                 try:
                     self._positions[HostId(self.name, name)] = json.loads(text)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 self._dirty = True
 

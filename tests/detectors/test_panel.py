@@ -200,7 +200,9 @@ def test_notes_are_merged_and_a_full_set_replaces_them() -> None:
     panel.put(renamed(one.say(START), notes={"a": "1", "b": "1"}), START)
     panel.put(renamed(one.say(START + 10), notes={"b": "2"}, full_notes=False), START + 10)
     assert notes_of(panel) == {"n1": {"a": "1", "b": "2"}}
-    panel.put(renamed(one.say(START + 20), notes={"c": "3"}), START + 20)
+    panel.put(renamed(one.say(START + 20), notes={"a": ""}, full_notes=False), START + 20)
+    assert notes_of(panel) == {"n1": {"b": "2"}}, "an empty note says that it is gone"
+    panel.put(renamed(one.say(START + 30), notes={"b": "", "c": "3"}), START + 30)
     assert notes_of(panel) == {"n1": {"c": "3"}}
 
 

@@ -107,7 +107,7 @@ def test_a_sick_link_is_one_finding_about_the_link(health: float, kind: str) -> 
     assert found.slice is not None
     assert found.evidence[0].value == health
     assert len({number.entity for number in found.evidence}) == 2
-    assert "between-cubes" not in found.labels
+    assert found.labels == {"between-cubes": "false"}
 
 
 def test_transient_trouble_of_a_link_is_none() -> None:

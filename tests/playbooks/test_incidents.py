@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from sliceward.detectors.finding import Finding, Kind, State
 from sliceward.playbooks.incident import EntryKind, How, Incident, Phase
 from sliceward.playbooks.incidents import fold
+from sliceward.playbooks.inputs import inputs
 from sliceward.playbooks.load import Book, load_book
 from sliceward.playbooks.shipped import shipped
 from sliceward.playbooks.sufferers import hosts_of, overlap
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.topology.ids import ClusterId, CubeId, GangId, HostId, LinkId, PartId, PodId, SliceId
 from tests.builders import NOW, FleetBuilder, a_fleet, gang_id
-from tests.playbooks.stage import ENFORCED, a_finding, chip, inner_link, outer_link, seconds, two_gangs
+from tests.playbooks.stage import ENFORCED, Stage, a_finding, chip, inner_link, outer_link, seconds, two_gangs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,6 +255,27 @@ def test_every_firing_finding_is_in_exactly_one_open_incident_whatever_the_order
     assert {frozenset(f.id for f in i.findings) for i in reverse if i.open} == {
         frozenset(f.id for f in i.findings) for i in incidents if i.open
     }
+
+
+@pytest.mark.parametrize(
+    ("link", "label", "hosts"),
+    [
+        (LINK, "true", 0),
+        (LINK, "false", 16),
+        (LINK, None, 16),
+        (LinkId.between(chip("cube-0-host-00", 0), chip("cube-0-host-05", 3)), "false", 16),
+        (LinkId.between(chip("cube-0-host-00", 0), chip("cube-0-host-05", 3)), None, 0),
+        (outer_link(), "false", 0),
+        (LinkId.between(chip("cube-0-host-00"), chip("unheard-of")), "false", 0),
+    ],
+)
+def test_who_saw_where_the_chips_are_is_believed_before_labels_of_nodes(link: LinkId, label: str | None, hosts: int) -> None:
+    labels = {} if label is None else {"between-cubes": label}
+    finding = a_finding(Kind.ICI_LINK_DOWN, link, labels=labels)
+    (incident,) = folded(finding)
+    assert len(incident.domain) == hosts
+    world = Stage().see(finding).world()
+    assert inputs(incident, finding, world, NOW)["finding.betweenCubes"] == (hosts == 0)
 
 
 def test_parts_without_hosts_sit_on_none() -> None:

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sliceward.simulation.faults import FAULTS, Place, links_to_break, place_on_link
 from sliceward.simulation.hosts import Holder, SimulatedHost, address_of, free_net
+from sliceward.simulation.hosts.host import Pace
 from sliceward.simulation.hosts.plugin_text import text_of
+from sliceward.simulation.world import hosts_of
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import ChipId, HostId
 from tests.builders import a_fleet
@@ -149,11 +151,14 @@ async def test_a_fault_shows_in_the_state_and_a_repair_undoes_it(tmp_path: Path,
     assert f"/{fault.part}/" in str(fault.named("c1", place))
 
 
-def test_two_fleets_on_one_machine_take_two_nets() -> None:
+def test_two_fleets_on_one_machine_take_two_nets(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind((address_of(0, free_net()), 2112))
         other.listen()
-        assert free_net() != int(other.getsockname()[0].split(".")[1])
+        taken = other.getsockname()[0].split(".")[1]
+        assert free_net() != int(taken)
+        plan = a_fleet().with_cubes(1).plan
+        assert not any(host.address.startswith(f"127.{taken}.") for host in hosts_of(plan, tmp_path, Pace()).values())
 
 
 def test_truth_names_the_part_and_a_fault_of_a_link_needs_one() -> None:

@@ -327,10 +327,12 @@ class Life:
         while True:
             task = asyncio.create_task(self._one())
             death = asyncio.create_task(self.fate.dead.wait())
-            await asyncio.wait([task, death], return_when=asyncio.FIRST_COMPLETED)
-            for each in (task, death):
-                each.cancel()
-            await asyncio.wait([task, death])
+            try:
+                await asyncio.wait([task, death], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in (task, death):
+                    each.cancel()
+                await asyncio.wait([task, death])
             if self.fate.dead.is_set():
                 return True
             if await task:

@@ -44,13 +44,19 @@ class Inbox:
         self._database = database
 
     async def put(self, alerts: Sequence[Alert], *, now: datetime) -> Put:
-        """Store all alerts of a delivery in one transaction; on disk when this returns."""
+        """Store all alerts of a delivery in one transaction; on disk when this returns.
+
+        One that fires and is sent again is no second row, but is as fresh as its last sending.
+        """
         accepted = 0
         async with self._database.writing() as connection:
             for begin in range(0, len(alerts), _CHUNK):
                 rows = [_row(alert, now) for alert in alerts[begin : begin + _CHUNK]]
                 insert = upsert(self._database.dialect, INBOX, rows, key=("dedup",), replace=False)
                 accepted += len((await connection.execute(insert.returning(INBOX.c.seq))).all())
+                firing = [row["dedup"] for row in rows if row["status"] == "firing"]
+                again = update(INBOX).where(INBOX.c.dedup.in_(firing), INBOX.c.received < now)
+                await connection.execute(again.values(received=now))
         return Put(accepted, len(alerts) - accepted)
 
     async def take(self, limit: int = 500) -> tuple[tuple[Received, ...], Mapping[str, str]]:

@@ -386,6 +386,14 @@ async def test_what_is_old_is_forgotten_and_what_is_open_is_not(store: Store) ->
     assert [one.alert.fingerprint for one in present] == ["f1"], "an alert that fires is remembered"
 
 
+async def test_an_alert_that_is_sent_again_is_as_fresh_as_its_last_sending(store: Store) -> None:
+    firing, over = an_alert("f1"), an_alert("f2", status="resolved", ends_at=NOW)
+    await store.inbox.put([firing, over], now=NOW)
+    await store.inbox.put([firing, over], now=NOW + timedelta(hours=4))
+    present, _ = await store.inbox.present(since=NOW)
+    assert {one.alert.fingerprint: one.at - NOW for one in present} == {"f1": timedelta(hours=4), "f2": timedelta(0)}
+
+
 async def test_starts_are_those_that_harm(store: Store) -> None:
     looking = replace(a_run("inc-2"), steps=(Step("look", "evidence.keep", seconds(60)),))
     await store.save(Turn(an_incident(), a_run()), Turn(an_incident("inc-2"), looking), now=NOW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -30,12 +30,14 @@ def _list_faults() -> str:
 @click.option("--port", default=8482, show_default=True, help="Port of the page; another one where it is taken.")
 @click.option("--period", default="1s", show_default=True, help="Time between two frames of a host.")
 @click.option("--stay/--no-stay", default=None, help="Keep the page until Ctrl-C (default: with a terminal).")
-@click.option("--log", "log_file", type=click.Path(path_type=Path), help="Write the daemons' log here.")
-def command(fault: str, *, port: int, period: str, stay: bool | None, log_file: Path | None) -> None:
+@click.option(
+    "--log", "log_file", type=click.File("w", lazy=False), help="Write the daemons' log here (default: errors alone, on screen)."
+)
+def command(fault: str, *, port: int, period: str, stay: bool | None, log_file: TextIO | None) -> None:
     """Play it; exit code 0 if the outcome came that the fault's playbook promises."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDTH, highlight=False, soft_wrap=not terminal)
-    logs.configure(LogSettings(level="error" if log_file is None else "info"))
+    logs.configure(LogSettings(level="error" if log_file is None else "info"), stream=log_file)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     options = Options(FAULTS[fault], port, period, terminal if stay is None else stay)
     try:

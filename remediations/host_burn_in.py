@@ -62,6 +62,7 @@ class BurnIn:
             return _later(target, deadline, f"not Ready: {some(unready)}")
         answers = await _check(target, ports, deadline)
         bad = {name: answer.why for name, answer in answers.items() if not answer.ok}
+        bad |= {name: why for name, answer in answers.items() if (why := _why_strange(answer, nodes[name]))}
         if bad:
             return Failed(f"device check failed: {some(f'{name}: {why}' for name, why in bad.items())}")
         silent = [host.name for host in target.domain if host.name not in answers]
@@ -70,6 +71,12 @@ class BurnIn:
         if image := text(target.given, "image"):
             return await _run_image(image, target, ports, nodes)
         return Done(f"{len(answers)} hosts have all their devices, present and free", {"hosts_proven": sorted(answers)})
+
+
+def _why_strange(answer: HostAnswer, node: Object) -> str:
+    """Say why an answer proves nothing of this node: another machine gave it under the same name; "" where it does."""
+    here = marks.instance_of(node)
+    return f"instance {answer.instance_id} answered for {here}" if answer.instance_id and here != answer.instance_id else ""
 
 
 def _later(target: Target, deadline: datetime, why: str) -> Outcome:

@@ -69,11 +69,15 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostAnswer:
-    """What an agent answered to a request: ``ok`` False with ``why`` is a no from the host; no answer is None, not this."""
+    """What an agent answered to a request: ``ok`` False with ``why`` is a no from the host; no answer is None, not this.
+
+    ``instance_id``: the machine that answered, "" where it did not say.
+    """
 
     ok: bool
     why: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    instance_id: str = ""
 
 
 class Hosts(Protocol):

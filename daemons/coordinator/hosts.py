@@ -64,7 +64,12 @@ class WireHosts:
             if "request" not in row:
                 return False  # an agent tells of a change; it answers nobody
             request = self._requests.get(row["id"])
-            answer = HostAnswer(ok=row["ok"] is True, why=str(row.get("why") or ""), facts=dict(row.get("facts") or {}))
+            answer = HostAnswer(
+                ok=row["ok"] is True,
+                why=str(row.get("why") or ""),
+                facts=dict(row.get("facts") or {}),
+                instance_id=str(row.get("instance_id") or ""),
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.counts["bad_event"] += 1
             return False

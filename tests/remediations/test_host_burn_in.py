@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from sliceward.remediations.host_burn_in import BurnIn
+from sliceward.remediations.marks import instance_of
 from sliceward.remediations.ports import JOB, NODE, HostAnswer
 from sliceward.topology.errors import Refused, Retry
 from sliceward.topology.names import NAMES
@@ -25,6 +26,15 @@ async def test_one_bad_host_fails_it_with_the_hosts_own_words() -> None:
     scene = a_scene()
     scene.hosts.says = {"*": HostAnswer(ok=True), "cube-0-host-05": HostAnswer(ok=False, why="chip 2 missing")}
     assert "cube-0-host-05: chip 2 missing" in failed(await scene.act(BURN_IN)).why
+
+
+async def test_an_answer_of_another_machine_under_the_same_name_proves_nothing() -> None:
+    scene = a_scene()
+    own = {host.name: HostAnswer(ok=True, instance_id=instance_of(scene.node(host.name))) for host in scene.domain}
+    scene.hosts.says = own | {"cube-0-host-05": HostAnswer(ok=True, instance_id="another")}
+    assert "instance another answered" in failed(await scene.act(BURN_IN)).why
+    scene.hosts.says = own
+    done(await scene.act(BURN_IN))
 
 
 async def test_silence_fails_at_the_deadline() -> None:

@@ -108,17 +108,27 @@ def _cluster(cluster: Mapping[str, Any]) -> Iterator[Line]:
             ok=False, about=about, found=found, what_to_do="Check the labels of its nodes; `sliceward get hosts` is empty."
         )
     yield _dependency(f"broker of {cluster['name']}", cluster["broker"], "Check its address, password and certificate.")
-    heard = cluster["watcher_age_seconds"]
-    yield Line(
-        ok=heard is not None,
-        about=f"watcher of {cluster['name']}",
-        found="never heard of" if heard is None else f"last told something {heard:.1f} s ago",
-        what_to_do="Start `sliceward watcher`; until it speaks, every part is unknown." if heard is None else "",
-    )
+    yield _watcher(cluster)
     for reason, count in cluster["bad_messages"].items():
         if count and reason.startswith("bad"):
             why = "Find the speaker that is not of this version; messages that cannot be read are skipped."
             yield Line(ok=False, about=about, found=f"{count} messages {reason.replace('_', ' ')}", what_to_do=why)
+
+
+def _watcher(cluster: Mapping[str, Any]) -> Line:
+    heard, why = cluster["watcher_age_seconds"], cluster["watcher_why"]
+    found = "never heard of" if heard is None else f"last told something {heard:.1f} s ago"
+    what_to_do = ""
+    if not cluster["watched"]:
+        what_to_do = "Start `sliceward watcher`, or see its log; until it speaks, every part is unknown."
+    elif why:
+        what_to_do = "See the watcher's log."
+    return Line(
+        ok=not what_to_do,
+        about=f"watcher of {cluster['name']}",
+        found=f"{found}: {why}" if why else found,
+        what_to_do=what_to_do,
+    )
 
 
 def _dependency(about: str, part: Mapping[str, Any], what_to_do: str) -> Line:

@@ -262,6 +262,8 @@ class Coordinator:
             "hosts": len(side.fleet.hosts) if side.fleet else 0,
             "broker": {"ok": side.bus.connected, "age_seconds": _finite(side.bus.age)},
             "watcher_age_seconds": None if side.presence.watcher_age is None else side.presence.watcher_age.total_seconds(),
+            "watched": side.watched,
+            "watcher_why": side.presence.watcher_why,
             "findings": len(side.presence.findings()),
             "bad_messages": {**side.presence.counts, **side.agents.counts},
         }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import PartId
 
 MOST_FINDINGS = 100_000
+MOST_SECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Presence:
     """What the broker of one cluster tells. ``clock`` gives the wall time."""
 
     def __init__(self, cluster: str, bus: Bus, *, clock: Callable[[], datetime], pace: PaceSettings) -> None:
-        """Begin knowing nothing."""
+        """Begin knowing nothing. ``watcher_why``: what the watcher's status says is wrong with it, "" while nothing."""
         self.cluster = cluster
         self.counts: Counter[str] = Counter()
         self._bus, self._clock = bus, clock
@@ -50,6 +51,7 @@ class Presence:
         self._progress: dict[GangId, Progress] = {}
         self._connection, self._connected_at = 0, clock()
         self._watcher_heard: datetime | None = None
+        self.watcher_why = ""
         self.last_bad = ""
 
     def notice(self) -> None:
@@ -125,7 +127,7 @@ class Presence:
             return False
         try:
             progress = read_progress(message.payload)
-        except (ValueError, TypeError, KeyError, AttributeError, Misconfigured) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, Misconfigured) as error:
             return self._bad("progress", f"{type(error).__name__}: {error}")
         if progress.gang.cluster != self.cluster:
             return self._bad("progress", f"is of cluster {progress.gang.cluster}")
@@ -135,11 +137,17 @@ class Presence:
 
     def _take_alive(self, message: Message) -> None:
         try:
-            at = datetime.fromisoformat(json.loads(message.payload)["at"]).astimezone(UTC)
-        except (ValueError, TypeError, KeyError):
+            row = json.loads(message.payload)
+            gone = row.get("online") is False
+            at = None if gone else datetime.fromisoformat(row["at"]).astimezone(UTC)
+            late = ", ".join(map(str, row.get("loops_late") or ()))
+            why = str(row.get("why") or "without a word")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self._bad("watcher", "is no status of a watcher")
-        else:
+            return
+        if at is not None:
             self._heard(message, at)
+        self.watcher_why = (f"it is gone: {why}" if gone else f"its loops {late} are late" if late else "")[:500]
 
     def _heard(self, message: Message, at: datetime) -> datetime:
         """Give when this was said, and note that the watcher lived then: now, or when it was written if the broker kept it."""
@@ -168,9 +176,15 @@ def read_progress(payload: bytes) -> Progress:
         gang=gang,
         at=datetime.fromisoformat(row["at"]).astimezone(UTC),
         step=None if row.get("step") is None else int(row["step"]),
-        rate=None if row.get("rate") is None else float(row["rate"]),
-        rate_before=None if row.get("rate_before") is None else float(row["rate_before"]),
+        rate=_number(row.get("rate")),
+        rate_before=_number(row.get("rate_before")),
         checkpoint_step=None if row.get("checkpoint_step") is None else int(row["checkpoint_step"]),
-        checkpoint_age=None if row.get("checkpoint_age") is None else float(row["checkpoint_age"]),
+        checkpoint_age=_number(row.get("checkpoint_age")),
         members=int(row.get("members") or 0),
     )
+
+
+def _number(told: object) -> float | None:
+    """Give a rate or an age; None where it is not told or cannot be true (what cannot be counted with is not known)."""
+    number = None if told is None else float(told)  # type: ignore[arg-type]  # TypeError where it is no number
+    return number if number is not None and 0 <= number <= MOST_SECONDS else None

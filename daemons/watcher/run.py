@@ -15,13 +15,14 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from sliceward.daemons import topics
 from sliceward.daemons.health import Dependency, Health, application, new_registry, serving
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.version import version
 from sliceward.daemons.watcher.prometheus import PrometheusSource
 from sliceward.daemons.watcher.surroundings import STALE_AFTER, Surroundings
-from sliceward.daemons.watcher.watcher import Parts, Watcher, subscriptions, utc_now
-from sliceward.daemons.wire import Wire, WireOptions
+from sliceward.daemons.watcher.watcher import Parts, Watcher, last_word, subscriptions, utc_now
+from sliceward.daemons.wire import Message, Wire, WireOptions
 from sliceward.detectors.rules import Rule, load_rules
 from sliceward.remediations import kubernetes
 from sliceward.topology.errors import Misconfigured
@@ -78,7 +79,7 @@ async def built(settings: WatcherSettings, stack: AsyncExitStack) -> Watcher:
     parts = Parts(
         settings=settings,
         rules=rules,
-        bus=_wire(settings),
+        bus=wire_of(settings),
         surroundings=Surroundings(cluster.name, link),
         loops=Loops(time.monotonic),
         clock=utc_now,
@@ -102,7 +103,8 @@ async def serve(settings: WatcherSettings) -> None:
             task.result()
 
 
-def _wire(settings: WatcherSettings) -> Wire:
+def wire_of(settings: WatcherSettings) -> Wire:
+    """Give the watcher's connection to its broker, with the will that tells of its death. Raises `Misconfigured`."""
     name, broker = settings.cluster.name, settings.cluster.broker
     if not broker.url:
         raise Misconfigured("cluster.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL")
@@ -112,7 +114,8 @@ def _wire(settings: WatcherSettings) -> Wire:
         ca_file=broker.ca_file,
     )
     client = f"sliceward-watcher-{name}-{socket.gethostname()}-{os.getpid()}"
-    return Wire(broker.url, client_id=client, subscribe=subscriptions(name), options=options)
+    will = Message(topics.watcher(name), last_word("connection lost"), retain=True)
+    return Wire(broker.url, client_id=client, subscribe=subscriptions(name), will=will, options=options)
 
 
 def _health(watcher: Watcher) -> Health:

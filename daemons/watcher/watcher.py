@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sliceward.daemons import topics
+from sliceward.daemons.version import version
 from sliceward.daemons.watcher.shelf import Shelf
 from sliceward.daemons.watcher.surroundings import write_readings
 from sliceward.detectors import progress
@@ -44,11 +45,19 @@ log = structlog.get_logger(__name__)
 TELL_AT_ONCE = 64
 MOST_COMPLAINTS = 10_000
 WARM_UP_PERIODS = 6
+GOOD_BYE = 2.0
+"""Seconds to say good-bye in."""
+VERSION = version()
 
 
 def subscriptions(cluster: str) -> tuple[str, ...]:
     """Give the topics that a watcher hears: frames, and its own retained words from before a start."""
     return (topics.host(cluster, "+", topics.FRAME), topics.finding(cluster, "+"), topics.progress(cluster, "+"))
+
+
+def last_word(why: str) -> bytes:
+    """Give what is told retained when a watcher is gone: by itself when it stops, by the broker when it dies."""
+    return json.dumps({"online": False, "why": why, "version": VERSION}).encode()
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,26 @@ class Watcher:
 
     async def run(self) -> None:
         """Run all loops until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.parts.bus.run(self.take, self._greet), name="broker")
-            tasks.create_task(self.parts.surroundings.run(), name="kubernetes")
-            tasks.create_task(self._rounds(), name="rounds")
-            if self.parts.prometheus is not None:
-                tasks.create_task(self._asking(self.parts.prometheus), name="prometheus")
+        async with asyncio.TaskGroup() as wires:
+            wire = wires.create_task(self.parts.bus.run(self.take, self._greet), name="broker")
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self.parts.surroundings.run(), name="kubernetes")
+                    tasks.create_task(self._rounds(), name="rounds")
+                    if self.parts.prometheus is not None:
+                        tasks.create_task(self._asking(self.parts.prometheus), name="prometheus")
+            finally:
+                await self._say_good_bye()
+                wire.cancel()
+
+    async def _say_good_bye(self) -> None:
+        if not self.parts.bus.connected:
+            return
+        try:
+            async with asyncio.timeout(GOOD_BYE):
+                await self.parts.bus.publish(topics.watcher(self.panel.cluster), last_word("stopped"), qos=1, retain=True)
+        except (Retry, TimeoutError) as error:
+            log.info("good-bye not said", why=str(error))
 
     async def _rounds(self) -> None:
         period = self.panel.size.period
@@ -244,10 +267,16 @@ class Watcher:
                 topic = topics.progress(self.panel.cluster, gang.key)
                 await self.parts.bus.publish(topic, progress.to_json(pace), qos=1, retain=True)
                 self._told_progress[gang] = pace.at
-        if self._told_alive is None or now - self._told_alive >= self.parts.settings.rules.refresh:
-            alive = json.dumps({"at": now.isoformat()}).encode()
-            await self.parts.bus.publish(topics.watcher(self.panel.cluster), alive, qos=1, retain=True)
+        # Who does not know yet which hosts there should be must not say that the others are well.
+        if self.parts.surroundings.synced and (
+            self._told_alive is None or now - self._told_alive >= self.parts.settings.rules.refresh
+        ):
+            await self.parts.bus.publish(topics.watcher(self.panel.cluster), self._alive(now), qos=1, retain=True)
             self._told_alive = now
+
+    def _alive(self, now: datetime) -> bytes:
+        late = [loop.name for loop in self.parts.loops.late]
+        return json.dumps({"online": True, "at": now.isoformat(), "version": VERSION, "loops_late": late}).encode()
 
     async def _publish(self, message: Message) -> None:
         try:

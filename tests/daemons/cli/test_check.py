@@ -56,6 +56,7 @@ def test_all_well_is_zero_and_every_part_has_a_line(told: Told, sliceward: Slice
         "loop deciding",
         "loop outbox",
         "loop sweep",
+        "loop vigil",
     ]
     lines = json.loads(sliceward("check", "-o", "json").out)
     assert [line["about"] for line in lines] == subjects

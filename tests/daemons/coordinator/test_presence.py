@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sliceward.daemons import topics
+from sliceward.daemons.coordinator.presence import read_progress
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import subscriptions
 from sliceward.daemons.wire import Message
@@ -115,6 +116,13 @@ async def test_progress_is_read_and_proves_the_watcher_alive(world: World) -> No
         assert bench.side.presence.watcher_age == timedelta(seconds=30)
 
 
+@pytest.mark.parametrize("told", ["NaN", "Infinity", "1e30", "-1"])
+def test_numbers_of_progress_that_cannot_be_true_are_not_known(told: str) -> None:
+    text = '{"gang": "c1/gang/default/JobSet/train", "at": "2026-01-01T00:00:00+00:00", "rate": %s, "checkpoint_age": %s}'
+    progress = read_progress((text % (told, told)).encode())
+    assert (progress.rate, progress.checkpoint_age) == (None, None)
+
+
 async def test_a_watcher_with_nothing_to_tell_is_alive_by_its_own_word(world: World) -> None:
     async with a_bench(world) as bench:
         for bad in (b"", b"{}", b"[]", b'{"at": 3}'):
@@ -128,6 +136,20 @@ async def test_a_watcher_with_nothing_to_tell_is_alive_by_its_own_word(world: Wo
         world.clock.pass_(7)
         assert bench.side.presence.watcher_age == timedelta(seconds=7)
         assert bench.side.watched
+
+
+async def test_a_watcher_that_is_gone_is_not_heard_and_says_why(world: World) -> None:
+    gone = json.dumps({"online": False, "why": "connection lost"}).encode()
+    async with a_bench(world) as bench:
+        world.broker.publish(Message(topics.watcher("c1"), gone, retain=True))
+        await bench.settle()
+        assert bench.side.presence.watcher_age is None
+        assert bench.side.presence.watcher_why == "it is gone: connection lost"
+        late = json.dumps({"online": True, "at": world.clock().isoformat(), "loops_late": ["prometheus"]}).encode()
+        world.broker.publish(Message(topics.watcher("c1"), late, retain=True))
+        await bench.settle()
+        assert bench.side.watched
+        assert bench.side.presence.watcher_why == "its loops prometheus are late"
 
 
 async def test_an_agent_is_asked_over_the_wire_and_only_it_may_answer(world: World) -> None:

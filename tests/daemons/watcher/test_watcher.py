@@ -15,7 +15,8 @@ import pytest
 from sliceward.daemons import topics
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.settings import load
-from sliceward.daemons.watcher.run import read_rules
+from sliceward.daemons.version import version
+from sliceward.daemons.watcher.run import read_rules, wire_of
 from sliceward.daemons.watcher.settings import WatcherSettings
 from sliceward.daemons.watcher.surroundings import Surroundings
 from sliceward.daemons.watcher.watcher import Parts, Watcher, subscriptions
@@ -130,8 +131,34 @@ async def test_a_watcher_says_that_it_lives_though_all_is_well() -> None:
         alive = stage.broker.retained[topics.watcher("c1")]
         at = datetime.fromisoformat(json.loads(alive.payload)["at"])
         assert stage.now - at < timedelta(seconds=31)
+        assert json.loads(alive.payload) == {
+            "online": True, "at": at.isoformat(), "version": version(), "loops_late": [],
+        }  # fmt: skip
     told = [message for message in stage.broker.published if message.topic == topics.watcher("c1")]
     assert len(told) < 8, "not each round"
+
+
+async def test_a_watcher_that_has_not_read_the_fleet_does_not_say_that_it_watches() -> None:
+    stage = Stage()
+    stage.watcher.parts.surroundings.mirrors["pods"].synced = False
+    async with stage.connected():
+        await stage.rounds(3)
+        stage.watcher.parts.surroundings.mirrors["pods"].synced = False
+        await stage.rounds(17)
+        assert topics.watcher("c1") not in stage.broker.retained
+
+
+async def test_a_watcher_that_stops_or_dies_is_told_to_be_gone() -> None:
+    stage = Stage()
+    running = asyncio.create_task(stage.watcher.run())
+    await settle()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert json.loads(stage.broker.retained[topics.watcher("c1")].payload)["why"] == "stopped"
+    wire = wire_of(settings_of())
+    assert wire._will is not None  # noqa: SLF001 (no broker is needed to see what is left with it)
+    assert (wire._will.topic, wire._will.retain) == (topics.watcher("c1"), True)  # noqa: SLF001
+    assert json.loads(wire._will.payload)["online"] is False  # noqa: SLF001
 
 
 async def test_a_fault_is_told_retained_with_the_gang_that_suffers() -> None:

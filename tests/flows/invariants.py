@@ -137,7 +137,7 @@ class Invariants:
             if not any(self.firing.values()):
                 self._note(3, f"{name} was suspended though nothing fires")
         if was and not now:
-            left = [pod["metadata"]["name"] for pod in self._living() if _gang_of(pod) == name]
+            left = [pod["metadata"]["name"] for pod in self.store.list(kinds.POD) if _gang_of(pod) == name]
             if left:
                 self._note(7, f"{name} was resumed beside {left}")
 

@@ -95,9 +95,9 @@ async def test_a_coordinator_that_never_lives_past_a_new_moment_moves_a_gang_of_
 @pytest.mark.parametrize("kind", [Kind.HOST_LOST, Kind.CHIP_LOST, Kind.HBM_UNCORRECTABLE])
 async def test_other_playbooks_that_move_a_gang_reach_their_end_too(tmp_path: Path, kind: Kind) -> None:
     async with an_incident(tmp_path, small_pools(), kind) as incident:
-        strikes = OnceAt(lambda now: now.startswith(("after call of", "before answer of", "after request for")))
+        strikes = OnceAt(lambda now: now.startswith(("after call of", "after request for")))
         await incident.see_through(strikes)
-        assert len(strikes.struck) >= 2 * len(STEPS) + 1
+        assert len(strikes.struck) == len(STEPS) + len(incident.sick)
         await incident.check()
 
 

@@ -164,7 +164,8 @@ def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, Simulated
 
 async def furnish(client: Client, plan: ClusterPlan, slices: tuple[Json, ...]) -> None:
     """Create namespaces, nodes, slices and gangs."""
-    for namespace in sorted({gang.namespace for gang in plan.gangs} | {"sliceward"}):
+    # Every server has the namespace default already.
+    for namespace in sorted({gang.namespace for gang in plan.gangs} - {"default"} | {"sliceward"}):
         await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     async with asyncio.TaskGroup() as tasks:
         for node in nodes_of(plan):

@@ -6,23 +6,30 @@ import importlib.util
 import inspect
 import json
 import re
+import shlex
 import subprocess
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import pytest
 import yaml
 
-from sliceward.daemons.cli.main import COMMANDS
+from sliceward.daemons.cli.config import MODELS
+from sliceward.daemons.cli.main import COMMANDS, cli
+from sliceward.daemons.coordinator.alerts import read_map
+from sliceward.daemons.settings import load
 from sliceward.daemons.sources.catalog import SOURCES
 from sliceward.detectors.metrics import CATALOGUE
+from sliceward.playbooks.load import load_playbook
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.gangs.catalog import GANG_KINDS
 from sliceward.remediations.paging.catalog import PAGERS
 from sliceward.remediations.providers.catalog import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,3 +143,133 @@ def test_each_default_in_a_schema_fits_its_own_pattern(generator: ModuleType) ->
 
 def test_each_metric_has_its_page() -> None:
     assert [name for name in CATALOGUE if not (DOCS / "metrics" / f"{name}.md").exists()] == []
+
+
+# ── what readers are told to type, and what they copy ─────────────────────────────────────────────────────────────────
+
+
+class Block(NamedTuple):
+    """A fenced block: its page, language, text, and the word of the mark `<!-- sliceward: WORD -->` before it."""
+
+    page: str
+    language: str
+    mark: str
+    text: str
+
+
+def written_pages() -> list[Path]:
+    """Give the pages for users that people write; those made from the code are held to it elsewhere."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "deploy/README.md", *sorted(DOCS.rglob("*.md"))]
+    return [page for page in pages if "<!-- Made by `make docs`" not in page.read_text(encoding="utf-8")]
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    fence = re.compile(r"^ *(?:<!-- sliceward: (\w+) -->\n *)?```(\w*)\n(.*?)^ *```$", flags=re.DOTALL | re.MULTILINE)
+    for found in fence.finditer(page.read_text(encoding="utf-8")):
+        yield Block(str(page.relative_to(ROOT)), found[2], found[1] or "", textwrap.dedent(found[3]))
+
+
+def prose_of(page: Path) -> str:
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = [block for page in written_pages() for block in blocks_of(page)]
+
+
+def told_commands() -> list[Any]:
+    """Give each command line of ours that a page tells its reader: to type (in a block), or by name (between back-ticks)."""
+    typed = [(block.page, line) for block in BLOCKS if not block.language for line in block.text.splitlines()]
+    typed += [(page, f"sliceward demo {given}") for page, line in typed for given in re.findall(r'make demo ARGS="(.*?)"', line)]
+    named = [
+        (str(page.relative_to(ROOT)), name) for page in written_pages() for name in re.findall(r"`([^`\n]+)`", prose_of(page))
+    ]
+    named += [
+        (page, f"sliceward demo {one or two}") for page, name in named for one, two in re.findall(r'ARGS=(?:"(.*?)"|(\S+))', name)
+    ]
+    told = dict.fromkeys([(page, line, True) for page, line in typed] + [(page, line, False) for page, line in named])
+    return [pytest.param(line, typed, id=f"{page}: {line}") for page, line, typed in told if re.match(r"sliceward [a-z-]", line)]
+
+
+@pytest.mark.parametrize(("line", "is_typed"), told_commands())
+def test_each_command_line_that_a_page_tells_is_one_that_we_read(line: str, *, is_typed: bool) -> None:
+    words = shlex.split(line)[1:]
+    context = click.Context(cli, info_name="sliceward")
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        if not words and not is_typed:
+            return
+        name, chosen, words = command.resolve_command(context, words)
+        assert chosen is not None
+        command = chosen
+        if isinstance(command, click.Group):
+            context = click.Context(command, info_name=name, parent=context)
+    try:
+        command.make_context(command.name, words, parent=context)
+    except click.exceptions.Exit:
+        assert "--help" in line
+    except click.MissingParameter:
+        # A command that is only named needs none of its arguments.
+        assert not is_typed, f"{line!r} lacks an argument"
+
+
+def test_the_readme_promises_two_commands() -> None:
+    part = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")[2]
+    first = re.search(r"```\n(.*?)```", part, flags=re.DOTALL)
+    assert first is not None
+    assert [line.partition("#")[0].strip() for line in first[1].splitlines()] == ["make demo", "make test"]
+
+
+def configurations() -> list[Any]:
+    files = [
+        Block(f"docs/examples/{file.name}", "yaml", file.stem, file.read_text(encoding="utf-8"))
+        for file in DOCS.glob("examples/*.yaml")
+    ]
+    blocks = [block for block in BLOCKS if block.language == "yaml"]
+    return [pytest.param(block, id=f"{block.page}-{place}") for place, block in enumerate([*files, *blocks])]
+
+
+@pytest.mark.parametrize("block", configurations())
+def test_each_yaml_example_is_marked_and_parses(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "example.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    match block.mark:
+        case "agent" | "watcher" | "coordinator":
+            # A section alone is completed by the short names, as on a machine.
+            names = {"SLICEWARD_CLUSTER": "tpu", "SLICEWARD_NODE_NAME": "host", "SLICEWARD_MQTT_URL": "mqtt://broker:1883"}
+            whole = "clusters:" in block.text
+            load(MODELS[block.mark], file=file, environ={} if whole else names)
+        case "playbook":
+            load_playbook(block.text, block.page, ACTIONS)
+        case "alerts":
+            assert read_map(file).rules
+        case "other":
+            assert yaml.safe_load(block.text)
+        case _:
+            pytest.fail(f"{block.page}: say before the block what it is: <!-- sliceward: coordinator -->, or other")
+
+
+def test_each_file_that_a_page_names_exists() -> None:
+    folders = "topology|detectors|scheduling|remediations|playbooks|simulation|daemons|deploy|tests"
+    path = re.compile(rf"`((?:{folders})/[\w./-]+)`")
+    named = {(page, name) for page in written_pages() for name in path.findall(page.read_text(encoding="utf-8"))}
+    assert named
+    assert sorted(f"{page.relative_to(ROOT)}: {name}" for page, name in named if not (ROOT / name).exists()) == []
+
+
+def test_each_place_in_a_page_that_a_link_names_exists() -> None:
+    broken = []
+    for file in written_pages():
+        for path, place in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", prose_of(file)):
+            text = ((file.parent / path) if path else file).read_text(encoding="utf-8")
+            titles = {
+                re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
+                for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+            }
+            if place not in titles:
+                broken.append(f"{file.relative_to(ROOT)}: {path}#{place}")
+    assert broken == []
+
+
+def test_the_picture_of_the_page_is_small() -> None:
+    most = 300_000
+    assert (DOCS / "page.png").stat().st_size <= most

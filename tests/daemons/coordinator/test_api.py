@@ -270,7 +270,7 @@ async def test_status_and_readiness_name_each_dependency_with_its_age(world: Wor
         assert [need["name"] for need in ready["dependencies"] if not need["ok"]] == ["broker c1"]
         assert (await caller.get("/healthz"))[0] == 200
         loops = await caller.rows("loops")
-        assert {loop["name"] for loop in loops} == {"alerts", "deciding", "outbox", "sweep"}
+        assert {loop["name"] for loop in loops} == {"alerts", "deciding", "outbox", "sweep", "vigil"}
 
 
 async def test_an_unknown_path_and_a_wrong_method_are_json_too(world: World) -> None:

@@ -256,6 +256,14 @@ def test_each_file_that_a_page_names_exists() -> None:
     assert sorted(f"{page.relative_to(ROOT)}: {name}" for page, name in named if not (ROOT / name).exists()) == []
 
 
+def test_each_page_that_the_code_names_exists() -> None:
+    folders = ("daemons", "detectors", "playbooks", "remediations", "topology", "workload")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in {".py", ".yaml", ".js"}]
+    page = re.compile(r"\bdocs/[\w./-]+\.(?:md|yaml|json)\b")
+    named = {(file, name) for file in files for name in page.findall(file.read_text(encoding="utf-8"))}
+    assert sorted(f"{file.relative_to(ROOT)}: {name}" for file, name in named if not (ROOT / name).exists()) == []
+
+
 def test_each_place_in_a_page_that_a_link_names_exists() -> None:
     broken = []
     for file in written_pages():

@@ -169,7 +169,7 @@ def read_map(path: Path) -> AlertMap:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Misconfigured(f"{path}: {where}", first["msg"], "See docs/configuration.md, 'Alerts'") from None
+        raise Misconfigured(f"{path}: {where}", first["msg"], "See docs/how-to/alerts-in.md") from None
 
 
 def mapped(alert: Alert, rules: AlertMap) -> Finding | Unmapped:

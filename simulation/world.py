@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from sliceward.topology.planned import ClusterPlan
 
 NAMESPACES = Resource("v1", "namespaces", namespaced=False)
-FORMED = Resource("accelerator.gke.io/v1beta1", "slices", namespaced=False)
 ROUND = 0.1
 
 
@@ -100,9 +99,7 @@ class World:
 
 
 @asynccontextmanager
-async def running_world(
-    plan: ClusterPlan, folder: Path, *, pacing: Pacing | None = None, slices: tuple[Json, ...] = ()
-) -> AsyncIterator[World]:
+async def running_world(plan: ClusterPlan, folder: Path, *, pacing: Pacing | None = None) -> AsyncIterator[World]:
     """Bring up the planned cluster, its hosts and gangs, in ``folder``; all of it ends with the block."""
     pacing = pacing or Pacing()
     async with AsyncExitStack() as stack:
@@ -119,7 +116,7 @@ async def running_world(
         trainings = {gang: Training(gang, pacing.program, _now, places) for gang in gangs_of(plan)}
         world = World(plan, kubeconfig, client, SimulatedProvider("", pacing.repair, _nobody), hosts, trainings, mirrors)
         world.provider = await stack.enter_async_context(running_provider(pacing.repair, world.repair))
-        await furnish(client, plan, slices)
+        await furnish(client, plan)
         running.append(tasks.create_task(world.train()))
         try:
             yield world
@@ -162,16 +159,14 @@ def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, Simulated
     return found
 
 
-async def furnish(client: Client, plan: ClusterPlan, slices: tuple[Json, ...]) -> None:
-    """Create namespaces, nodes, slices and gangs."""
+async def furnish(client: Client, plan: ClusterPlan) -> None:
+    """Create namespaces, nodes and gangs."""
     # Every server has the namespace default already.
     for namespace in sorted({gang.namespace for gang in plan.gangs} - {"default"} | {"sliceward"}):
         await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     async with asyncio.TaskGroup() as tasks:
         for node in nodes_of(plan):
             tasks.create_task(client.create(NODES, _unversioned(node)))
-    for formed in slices:
-        await client.create(FORMED, formed)
     for gang in plan.gangs:
         await client.create(JOBSETS, _unversioned(gang_of(plan, gang)))
 

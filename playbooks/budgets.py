@@ -94,14 +94,13 @@ def _rate(prefix: str, rate: Rate, run: Run, world: World, now: datetime) -> Spe
 
 
 def _rest(prefix: str, spec: BudgetSpec, run: Run, world: World, now: datetime) -> Spent:
-    """Give the rest that the domain had since another run on it: ``limit`` and ``used`` in seconds, ok when it was long enough."""
+    """Give the rest that the domain still lacks since another run on it: ``used`` in seconds, of a limit of none."""
     hosts = set(run.domain)
     ends = [s.ended or s.at for s in world.started if s.incident != run.incident and hosts & s.domain]
-    wanted = spec.cooldown.total_seconds()
     if not ends:
-        return Spent(f"{prefix}cooldown", wanted, wanted, 0, ok=True)
+        return Spent(f"{prefix}cooldown", 0, 0, 0, ok=True)
     until = max(ends) + spec.cooldown
-    return Spent(f"{prefix}cooldown", wanted, (now - max(ends)).total_seconds(), 0, now >= until, until)
+    return Spent(f"{prefix}cooldown", 0, max(0.0, (until - now).total_seconds()), 0, now >= until, until)
 
 
 def _actions(prefix: str, spec: BudgetSpec, run: Run, world: World) -> Iterable[Spent]:

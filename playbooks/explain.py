@@ -40,7 +40,8 @@ def _seen(incident: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {finding['text']} ({finding['detector']} {finding['version']}, {finding['source']})"
         for evidence in finding.get("evidence") or ():
             limit = f" (limit {evidence['limit']})" if evidence.get("limit") is not None else ""
-            yield f"  {evidence['metric']} of {evidence['entity']} was {evidence['value']} {evidence['unit']}{limit}"
+            unit = f" {evidence['unit']}" if evidence["unit"] != "1" else ""
+            yield f"  {evidence['metric']} of {evidence['entity']} was {evidence['value']}{unit}{limit}"
 
 
 def _hurt(incident: Mapping[str, Any]) -> Iterator[str]:

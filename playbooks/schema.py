@@ -167,7 +167,7 @@ class StepSpec(_Strict):
 
     model_config = _LENIENT
     name: Name
-    action: str = Field(description="One of `sliceward get actions`.")
+    action: str = Field(description="Name of an action, e.g. `domain.mark`; docs/actions has a page on each.")
     given: dict[str, Any] = Field(default={}, alias="with", description="Parameters of the action.")
     when: Expression | None = Field(default=None, description="CEL; read once, when the run starts. False: the step is skipped.")
     timeout: PatientDuration = timedelta(minutes=10)

@@ -18,6 +18,7 @@ from sliceward.detectors.finding import Evidence, Finding, Kind, State
 from sliceward.detectors.localise import Located, Suspect, hosts_of, locate
 from sliceward.detectors.metrics import EntityKind
 from sliceward.topology.checks import mixed_slices
+from sliceward.topology.gangs import GangState
 from sliceward.topology.health import Severity
 from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId
 from sliceward.topology.links import port_at
@@ -190,12 +191,24 @@ def _over(this: Round, finding: Finding, causes: Mapping[PartId, Finding]) -> st
     cause = causes.get(finding.part)
     if cause is not None:
         return f"explained by {cause.kind} of {cause.part}"
-    groups: tuple[tuple[type, Mapping[Any, Any]], ...] = (
-        (HostId, this.fleet.hosts), (GangId, this.fleet.gangs), (SliceId, this.fleet.slices), (CubeId, this.fleet.cubes),
-    )  # fmt: skip
-    if this.fleet.hosts and any(isinstance(finding.part, kind) and finding.part not in group for kind, group in groups):
+    if this.fleet.hosts and not _exists(this.fleet, finding.part):
         return f"{finding.part} no longer exists"
+    if isinstance(finding.part, GangId) and this.fleet.hosts and this.fleet.gangs[finding.part].state in _ENDED:
+        return f"{finding.part} has ended"
     return finding.text if finding.detector == MIXED else None
+
+
+_ENDED = frozenset({GangState.FINISHED, GangState.FAILED})
+
+
+def _exists(fleet: Fleet, part: PartId) -> bool:
+    """Whether the fleet still shows a part; chips and links live and die with their hosts."""
+    if isinstance(part, ChipId | LinkId):
+        return all(host in fleet.hosts for host in hosts_of(fleet, part))
+    groups: tuple[tuple[type, Mapping[Any, Any]], ...] = (
+        (HostId, fleet.hosts), (GangId, fleet.gangs), (SliceId, fleet.slices), (CubeId, fleet.cubes),
+    )  # fmt: skip
+    return all(part in group for kind, group in groups if isinstance(part, kind))
 
 
 def _resolved(this: Round, finding: Finding, text: str) -> Finding:

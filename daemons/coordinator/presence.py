@@ -102,7 +102,7 @@ class Presence:
         if address.thing == "findings":
             return self._take_finding(address.name, message)
         if address.thing == "gangs":
-            return self._take_progress(message)
+            return self._take_progress(address.name, message)
         if address.thing == "watcher":
             self._take_alive(message)
         return False
@@ -122,9 +122,12 @@ class Presence:
         self._told[key] = _Told(finding, self._connection, self._heard(message, finding.seen))
         return before is None or before.finding != finding
 
-    def _take_progress(self, message: Message) -> bool:
+    def _take_progress(self, key: str, message: Message) -> bool:
         if not message.payload:
-            return False
+            gone = [gang for gang in self._progress if gang.key == key]
+            for gang in gone:
+                del self._progress[gang]
+            return bool(gone)
         try:
             progress = read_progress(message.payload)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, Misconfigured) as error:

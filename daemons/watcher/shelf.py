@@ -72,6 +72,12 @@ class Shelf:
             else:
                 self.cleared.discard(finding.id)
 
+    def not_after(self, now: datetime) -> None:
+        """Let nothing have been seen later than now: a clock that was ahead and was set right must not keep a finding alive."""
+        for told in self.told.values():
+            if told.finding.seen > now:
+                told.finding = replace(told.finding, seen=now, since=min(told.finding.since, now))
+
     def forget_telling(self) -> None:
         """Act as if nothing had been told: the broker may have come back empty."""
         for told in self.told.values():

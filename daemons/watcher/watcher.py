@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from sliceward.detectors.witness import write_own
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from sliceward.daemons.loops import Loops
     from sliceward.daemons.watcher.prometheus import PrometheusSource
@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 TELL_AT_ONCE = 64
 MOST_COMPLAINTS = 10_000
 WARM_UP_PERIODS = 6
+OWN_STEP = 3
+"""Periods by which our own clock may go back before everything begins anew."""
 GOOD_BYE = 2.0
 """Seconds to say good-bye in."""
 VERSION = version()
@@ -86,18 +88,23 @@ class Watcher:
     _complained: set[str] = field(default_factory=set)
     _told_progress: dict[GangId, float] = field(default_factory=dict)
     _told_alive: datetime | None = None
+    _ended: set[GangId] = field(default_factory=set)
     _connections: int = 0
     _attended: bool = False
 
     def __post_init__(self) -> None:
         """Make panel and shelf."""
         settings = self.parts.settings
+        self.panel = self._new_panel()
+        self.shelf = Shelf(settings.cluster.name, settings.rules.refresh, settings.rules.keep_resolved)
+
+    def _new_panel(self) -> Panel:
+        settings = self.parts.settings
         size = PanelSize(
             settings.panel.period.total_seconds(), settings.panel.rows, settings.panel.max_hosts, settings.panel.max_bytes
         )
         tracked = {name for rule in self.parts.rules for name in _stalled(rule.when)}
-        self.panel = Panel(settings.cluster.name, size, track=tracked)
-        self.shelf = Shelf(settings.cluster.name, settings.rules.refresh, settings.rules.keep_resolved)
+        return Panel(settings.cluster.name, size, track=tracked)
 
     @property
     def warm(self) -> bool:
@@ -210,8 +217,10 @@ class Watcher:
     async def _greet(self) -> None:
         """Notice a connection: everything is told again, for the broker may have come back empty."""
         if self.ready_at is None:
-            wait = self.parts.settings.rules.warm_up or WARM_UP_PERIODS * self.parts.settings.panel.period
-            self.ready_at = self.parts.clock() + wait
+            self._warm_up(self.parts.clock())
+
+    def _warm_up(self, now: datetime) -> None:
+        self.ready_at = now + (self.parts.settings.rules.warm_up or WARM_UP_PERIODS * self.parts.settings.panel.period)
 
     # ── a round ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,15 +231,29 @@ class Watcher:
             Retry: not everything could be told; the next round goes on with it.
         """
         now = self.parts.clock()
+        if now.timestamp() < self.panel.now - OWN_STEP * self.panel.size.period:
+            self._begin_anew(now)
         self._detect(now)
         connections = self.parts.bus.counts["connected"]
         if connections != self._connections:
             self._connections = connections
-            self.shelf.forget_telling()
-            self._told_progress.clear()
-            self._told_alive = None
+            self._forget_telling()
         if self.warm and self.parts.bus.connected:
             await self._tell(now)
+
+    def _forget_telling(self) -> None:
+        self.shelf.forget_telling()
+        self._told_progress.clear()
+        self._told_alive = None
+
+    def _begin_anew(self, now: datetime) -> None:
+        """Do as after a start: our own clock was set back, and readings from its future would stand still until it is there."""
+        self.counts["own_clock_steps"] += 1
+        log.warning("own clock was set back", seconds=round(self.panel.now - now.timestamp()))
+        self.panel, self._attended = self._new_panel(), False
+        self.paces = {gang: replace(pace, at=now.timestamp(), marks=()) for gang, pace in self.paces.items()}
+        self._warm_up(now)
+        self._forget_telling()
 
     def _detect(self, now: datetime) -> None:
         panel, around, grace = self.panel, self.parts.surroundings, self.parts.settings.rules.grace
@@ -243,15 +266,26 @@ class Watcher:
         if around.fresh:
             write_readings(panel, fleet)
             self._forget_the_gone({host.name for host in fleet.hosts}, grace.total_seconds())
+            self._forget_the_ended(fleet.gangs, now.timestamp())
         write_own(panel, fleet, grace=grace.total_seconds())
         self.paces = progress.follow(panel, self.paces)
         if self.warm:
+            self.shelf.not_after(now)
             self.shelf.take(evaluate(panel, self.parts.rules, fleet, grace=grace, previous=self.shelf.findings), now)
 
     def _forget_the_gone(self, there: set[str], grace: float) -> None:
         gone = [name for name, slot in self.panel.slots.items() if name not in there and self.panel.silence(slot) > grace]
         for name in gone:
             self.panel.forget(name)
+
+    def _forget_the_ended(self, there: Container[GangId], now: float) -> None:
+        """Drop gangs that are long gone, and what the broker keeps of them: names of jobs are made anew each day."""
+        keep = self.parts.settings.rules.keep_resolved.total_seconds()
+        gone = [gang for gang, pace in self.paces.items() if gang not in there and now - pace.at >= keep]
+        for gang in gone:
+            del self.paces[gang]
+            self._told_progress.pop(gang, None)
+        self._ended.update(gone)
 
     async def _tell(self, now: datetime) -> None:
         due = self.shelf.due(now)
@@ -267,6 +301,9 @@ class Watcher:
                 topic = topics.progress(self.panel.cluster, gang.key)
                 await self.parts.bus.publish(topic, progress.to_json(pace), qos=1, retain=True)
                 self._told_progress[gang] = pace.at
+        for gang in sorted(self._ended - self.paces.keys()):
+            await self.parts.bus.publish(topics.progress(self.panel.cluster, gang.key), b"", qos=1, retain=True)
+        self._ended.clear()
         # Who does not know yet which hosts there should be must not say that the others are well.
         if self.parts.surroundings.synced and (
             self._told_alive is None or now - self._told_alive >= self.parts.settings.rules.refresh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -17,9 +17,11 @@ from sliceward.detectors.panel import Panel, PanelSize
 from sliceward.detectors.rules import Rule, load_rules
 from sliceward.detectors.run import evaluate
 from sliceward.detectors.witness import write_own
+from sliceward.topology.gangs import GangState
+from sliceward.topology.health import Severity
 from sliceward.topology.ids import ChipId, HostId, LinkId, parse
 from sliceward.topology.links import is_between_cubes, link_at, links_of_chip, ports_of
-from tests.builders import a_fleet, cube_id, gang_id
+from tests.builders import NOW, a_fleet, cube_id, gang_id
 from tests.detectors.frames import START, Speaker, speakers_of
 
 if TYPE_CHECKING:
@@ -533,3 +535,29 @@ def test_ids_of_findings_can_be_read_back() -> None:
     for found in scene.go().findings:
         assert parse(str(found.part)) == found.part
         assert from_json(to_json(found)) == found
+
+
+def test_chips_and_links_of_a_host_that_no_longer_exists_are_no_trouble_any_more() -> None:
+    scene, link = Scene(), inner_link()
+    scene.sick_link(link)
+    scene[H0].chip("chip_present", 2, 0)
+    assert {type(finding.part) for finding in scene.go().of().values()} == {ChipId, LinkId}
+    scene.fleet = replace(scene.fleet, hosts={id_: host for id_, host in scene.fleet.hosts.items() if id_.name != H0})
+    scene.silent.add(H0)
+    scene.panel.forget(H0)
+    former = [finding for finding in scene.go(1).findings if H0 in str(finding.part)]
+    assert [(finding.state, finding.text) for finding in former] == [
+        (State.RESOLVED, f"{finding.part} no longer exists") for finding in former
+    ]
+
+
+def test_a_gang_that_has_ended_is_stuck_no_more() -> None:
+    scene = Scene()
+    stuck = Finding(
+        Kind.COLLECTIVE_STUCK, gang_id("llm"), State.FIRING, Severity.ERROR, NOW, NOW, 0.9, "collective-stuck", "1", "stands"
+    )
+    scene.findings = (stuck,)
+    ended = replace(FLEET.gangs[gang_id("llm")], state=GangState.FINISHED)
+    scene.fleet = replace(FLEET, gangs={**FLEET.gangs, gang_id("llm"): ended})
+    (found,) = scene.go(1).findings
+    assert (found.state, found.text) == (State.RESOLVED, f"{gang_id('llm')} has ended")

@@ -114,6 +114,10 @@ async def test_progress_is_read_and_proves_the_watcher_alive(world: World) -> No
         assert (progress.step, progress.rate, progress.members, progress.checkpoint_age) == (7, 1.5, 32, None)
         world.clock.pass_(30)
         assert bench.side.presence.watcher_age == timedelta(seconds=30)
+        for key in ("of-another", progress.gang.key):
+            world.broker.publish(Message(topics.progress("c1", key), b"", retain=True))
+        await bench.settle()
+        assert not bench.side.presence.progress
 
 
 @pytest.mark.parametrize("told", ["NaN", "Infinity", "1e30", "-1"])

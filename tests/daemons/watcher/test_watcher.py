@@ -399,3 +399,44 @@ async def test_all_loops_run_and_beat() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert loops == {"detect": 1}
+
+
+async def test_a_clock_of_ours_that_is_set_back_blinds_nobody() -> None:
+    stage = Stage()
+    async with stage.connected():
+        await stage.rounds(20)
+        stage.now -= timedelta(hours=2)
+        fault = lose_chip(stage)
+        await stage.rounds(4)
+        assert fault not in stage.kept, "the windows fill again first"
+        await stage.rounds(9)
+        assert stage.kept[fault].state is State.FIRING
+        assert stage.kept[fault].since <= stage.now
+        assert stage.watcher.counts["own_clock_steps"] == 1
+        alive = json.loads(stage.broker.retained[topics.watcher("c1")].payload)
+        assert stage.now - datetime.fromisoformat(alive["at"]) < timedelta(seconds=31)
+
+
+async def test_a_finding_of_a_clock_that_was_ahead_is_resolved_in_time() -> None:
+    stage = Stage()
+    fault = lose_chip(stage)
+    async with stage.connected():
+        await stage.rounds(9)
+        stage.now -= timedelta(hours=2)
+        stage.speakers[H0].chip("chip_present", 2, 1)
+        await stage.rounds(20)
+        assert stage.kept[fault].state is State.RESOLVED
+
+
+async def test_progress_of_a_gang_that_is_long_gone_is_cleared() -> None:
+    stage = Stage()
+    gone = gang_id("of-yesterday")
+    topic = topics.progress("c1", gone.key)
+    stage.say(topic, json.dumps({"gang": str(gone), "at": NOW.isoformat(), "step": 1}).encode(), retain=True)
+    async with stage.connected():
+        await stage.rounds(9)
+        assert gone in stage.watcher.paces
+        stage.now += timedelta(hours=25)
+        await stage.rounds(1)
+    assert gone not in stage.watcher.paces
+    assert topic not in stage.broker.retained

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from sliceward.daemons.sources.source import Layout, Source
 
 
+_PORTS_AT_MOST = 8
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a source may be made from. ``state``: the agent's own folder; ``on_event`` takes (gang, event, text)."""
@@ -48,7 +51,8 @@ def _libtpu(around: Surroundings) -> Source:
         targets=lambda: settings.targets if settings.targets is not None else pod_targets(around.node),
         ports=settings.ports or metrics_ports(around.layout, os.environ),
         floor=settings.floor.total_seconds(),
-        timeout=settings.timeout.total_seconds(),
+        patience=settings.timeout.total_seconds(),
+        timeout=_PORTS_AT_MOST * settings.timeout.total_seconds(),
     )
 
 

@@ -69,13 +69,17 @@ class _Door:
 
 @dataclass(slots=True)
 class Libtpu:
-    """The source. ``targets`` gives the addresses (without port) of the pods to ask, each time anew."""
+    """The source. ``targets`` gives the addresses (without port) of the pods to ask, each time anew.
+
+    ``patience``: seconds for one port to answer all that it is asked; ``timeout``: for the whole reading.
+    """
 
     layout: Layout
     targets: Callable[[], Sequence[str]]
     ports: tuple[int, ...]
     floor: float = 10.0
-    timeout: float = 1.0
+    patience: float = 1.0
+    timeout: float = 5.0
     name: str = "libtpu"
     age_metric: str = "host_source_age_libtpu_seconds"
     _doors: dict[str, _Door] = field(default_factory=dict)
@@ -96,31 +100,41 @@ class Libtpu:
         await self._forget(targets)
         if not targets:
             raise Retry("no TPU pod runs on this node")
-        columns, notes, errors = _Columns(self.layout), dict[str, str](), list[str]()
-        for target in targets:
-            for port in self.ports:
-                try:
-                    answers = await self._ask(f"{target}:{port}", now)
-                except Retry as error:
-                    errors.append(str(error))
-                    continue
-                columns.take(answers, self._doors[f"{target}:{port}"])
-                notes |= _notes(answers)
-                if columns.complete:
-                    break
+        columns, notes = _Columns(self.layout), dict[str, str]()
+        # All at once: a pod that ended and whose address answers no more must not cost the reading of its successor.
+        errors = [
+            error for pod in await asyncio.gather(*(self._ask_pod(t, columns, notes, now) for t in targets)) for error in pod
+        ]
         if not columns.any:
             raise Retry("; ".join(errors[:2]) or "no port to ask")
         return Reading(columns.values, notes)
+
+    async def _ask_pod(self, target: str, columns: _Columns, notes: dict[str, str], now: float) -> list[str]:
+        """Ask a pod's ports in order until every chip is known; gives why those that did not answer did not."""
+        errors = list[str]()
+        for port in self.ports:
+            address = f"{target}:{port}"
+            try:
+                answers = await self._ask(address, now)
+            except Retry as error:
+                errors.append(str(error))
+                continue
+            except TimeoutError:
+                errors.append(f"{address} did not answer in {self.patience:g} s")
+                break
+            columns.take(answers, self._doors[address])
+            notes |= _notes(answers)
+            if columns.complete:
+                break
+        return errors
 
     async def _ask(self, address: str, now: float) -> Answers:
         if address not in self._doors:
             self._doors[address] = _Door(address, grpc.aio.insecure_channel(address, options=_OPTIONS))
         door = self._doors[address]
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.patience):
                 return await door.ask(now)
-        except TimeoutError:
-            raise Retry(f"{address} did not answer in {self.timeout:g} s") from None
         except grpc.aio.AioRpcError as error:
             door.offered, door.listed = frozenset(), -math.inf
             raise Retry(f"{address} answers {error.code().name}") from error

@@ -24,7 +24,7 @@ ADDRESS = "127.121.0.1"
 
 
 def a_source(*targets: str, ports: tuple[int, ...] = (8431,)) -> Libtpu:
-    return Libtpu(TPU7X, lambda: targets, ports, timeout=10.0)
+    return Libtpu(TPU7X, lambda: targets, ports, patience=10.0, timeout=20.0)
 
 
 async def test_a_running_job_tells_memory_by_chip_and_duty_cycle(tmp_path: Path) -> None:
@@ -95,13 +95,28 @@ async def test_a_pod_that_hangs_costs_its_time_out_and_no_more() -> None:
     server.add_generic_rpc_handlers((Silent(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    source = Libtpu(TPU7X, lambda: ("127.0.0.1",), (port,), timeout=0.1)
+    source = Libtpu(TPU7X, lambda: ("127.0.0.1",), (port, port), patience=0.1)
     try:
         async with source:
             with pytest.raises(Retry, match=r"did not answer in 0\.1 s"):
                 await source.read(100.0)
     finally:
         await server.stop(None)
+
+
+async def test_a_pod_that_hangs_does_not_cost_the_reading_of_the_next(tmp_path: Path) -> None:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Silent(),))
+    server.add_insecure_port("127.121.0.9:8431")
+    await server.start()
+    source = Libtpu(TPU7X, lambda: ("127.121.0.9", ADDRESS), (8431,), patience=2.0)
+    try:
+        async with a_host(tmp_path) as host, source:
+            await host.start_job(a_job())
+            reading = await source.read(100.0)
+    finally:
+        await server.stop(None)
+    assert reading.columns["chip_hbm_total_bytes"] == [192 * 2**30] * 4
 
 
 @pytest.mark.parametrize(

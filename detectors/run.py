@@ -92,7 +92,7 @@ def _note(known: Known | None, key: str) -> str:
 
 def _identity_note(this: Round, known: Known | None) -> str:
     if known is None or known.speaker is None:
-        return "nobody speaks for this host"
+        return "nobody speaks for this host, and no label tells its index"
     if known.twins(this.panel.now):
         voices = [voice for voice in (known.speaker, known.former) if voice]
         return "two agents speak for this host: " + " and ".join(f"instance {v[1] or '?'} boot {v[2] or '?'}" for v in voices)
@@ -107,8 +107,9 @@ def _identity(fleet: Fleet, host: HostId, known: Known) -> tuple[tuple[str, bool
 
 
 def identity_is_missing(fleet: Fleet, host: HostId, known: Known) -> bool:
-    """Whether the host speaks without saying who and where it is."""
-    return known.speaker is not None and not all(there for _, there in _identity(fleet, host, known))
+    """Whether the host speaks without saying who and where it is, or is silent and nothing else tells its index."""
+    told = dict(_identity(fleet, host, known))
+    return not (all(told.values()) if known.speaker is not None else told["index"] or host not in fleet.hosts)
 
 
 def _fired(this: Round, one: Located, known: Mapping[str, Finding]) -> Finding:

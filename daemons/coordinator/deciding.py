@@ -249,7 +249,7 @@ class Deciding:
             unclear=frozenset(
                 one.part
                 for one in self.findings(side).values()
-                if one.kind is Kind.IDENTITY_CONFLICT and one.state is State.FIRING and isinstance(one.part, HostId)
+                if one.kind is Kind.IDENTITY_CONFLICT and one.state is not State.RESOLVED and isinstance(one.part, HostId)
             ),
             fleet_stale_after=side.pace.fleet_stale_after,
         )

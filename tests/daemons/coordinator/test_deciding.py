@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.remediations.catalog import ACTIONS
@@ -112,3 +114,13 @@ async def test_a_finding_that_is_not_sure_any_more_proves_no_host_dead(tmp_path:
     async with a_bench(world) as bench:
         await rounds(bench)
     assert noting.targets[0].lost == frozenset()
+
+
+@pytest.mark.parametrize(("state", "acted"), [(State.FIRING, 0), (State.UNKNOWN, 0), (State.RESOLVED, 1)])
+async def test_nothing_is_done_to_a_host_whose_identity_is_or_may_be_in_doubt(tmp_path: Path, state: State, acted: int) -> None:
+    world, noting = a_world(tmp_path)
+    world.tell(world.finding(broken(0), kind=Kind.CHIP_LOST))
+    world.tell(world.finding(broken(0).host_id, kind=Kind.IDENTITY_CONFLICT, state=state))
+    async with a_bench(world) as bench:
+        await rounds(bench)
+    assert len(noting.targets) == acted

@@ -374,6 +374,15 @@ async def test_what_could_not_be_told_is_told_later_and_does_not_stop_the_rest(e
     assert stage.kept[fault].part == ChipId("c1", H0, 2)
 
 
+async def test_a_host_without_an_index_is_named_as_such_though_it_never_spoke() -> None:
+    stage = Stage(A_CLUSTER.labelled({"sliceward.dev/host-index": None}, H0))
+    stage.silent = {H0, H1}
+    async with stage.connected():
+        await stage.rounds(12)
+    assert stage.kept[f"IdentityConflict c1/host/{H0}"].state is State.FIRING
+    assert f"IdentityConflict c1/host/{H1}" not in stage.kept
+
+
 async def test_the_chips_themselves_say_where_they_are() -> None:
     truth = A_CLUSTER.build()
     stage = Stage(A_CLUSTER.labelled({"sliceward.dev/host-index": None}, *A_CLUSTER.hosts_of("cube-0")))

@@ -290,7 +290,7 @@ async def a_stage(folder: Path, fleet: FleetBuilder) -> AsyncIterator[Stage]:
             invariants=Invariants(api.store, folder / "store.db"),
             kubeconfig=api.write_kubeconfig(folder / "kubeconfig"),
         )
-        await furnish(client, fleet.plan, ())
+        await furnish(client, fleet.plan)
         agents = broker.wire("agents", subscribe=(topics.host(CLUSTER, "+", topics.REQUEST),))
         answering = asyncio.create_task(agents.run(stage.answer))
         async with asyncio.timeout(PATIENCE):

@@ -31,7 +31,7 @@ def run_probe(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run two tests under this project's conftest, in a folder of their own."""
     (folder / "test_probe.py").write_text(PROBE, encoding="utf-8")
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
-    plain = {name: value for name, value in os.environ.items() if name not in ("CI", "SLICEWARD_NO_SKIPS")}
+    plain = {name: value for name, value in os.environ.items() if name not in ("CI", "SLICEWARD_NO_SKIPS", "PYTEST_ADDOPTS")}
     path = os.pathsep.join([str(ROOT / ".types"), str(ROOT)])
     return subprocess.run(  # noqa: S603 (pytest itself)
         [

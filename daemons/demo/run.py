@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sliceward.simulation.world import World
     from sliceward.topology.ids import PartId
 
-UP_WITHIN, HEALED_WITHIN = 60.0, 120.0
+UP_WITHIN, HEALED_WITHIN = 120.0, 240.0
 CALM = 1.0
 """Seconds of steady training before the fault strikes."""
 STEADY = 0.8

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 CLUSTER = "c1"
-PATIENCE = 40.0
+PATIENCE = 180.0
 """Seconds of real time for one incident from fault to end, on a busy machine."""
 BREATH = 0.004
 """Real seconds between two rounds: the controllers' turn."""

@@ -55,7 +55,7 @@ async def cordon_once_marked(stage: Stage) -> None:
     marked = await stage.watching.until(
         lambda fleet: any(not cube["in_service"] for cluster in fleet["clusters"] for cube in cluster["cubes"]),
         "fleet",
-        within=90,
+        within=180,
     )
     assert marked is not None, "no cube left service"
     await cordon(stage, CORDONED_DURING)

@@ -70,7 +70,8 @@ class JobController:
         if not suspended and not failing:
             self._note_back_off(job, fresh, now)
         await self._write_status(job, status)
-        self.counted |= {pod["metadata"]["uid"] for pod in (*fresh, *done)}
+        # Whatever ends while the Job is suspended is settled for good: our mirror may show it a moment longer than the resumption.
+        self.counted |= {pod["metadata"]["uid"] for pod in (all_pods if suspended else (*fresh, *done))}
         await all_of(self._release(pod) for pod in all_pods if has_ended(pod) or is_leaving(pod))
         if suspended or failing:
             await all_of(self.world.client.delete(PODS, pod) for pod in pods.active)

@@ -6,10 +6,12 @@ Daemons meet it through the doors of a real one: a kubeconfig, MQTT from agents,
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sliceward.remediations import kubernetes
@@ -27,7 +29,6 @@ from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from sliceward.remediations.kubernetes import Mirror
     from sliceward.simulation.controllers.client import Json
@@ -107,7 +108,9 @@ async def running_world(plan: ClusterPlan, folder: Path, *, pacing: Pacing | Non
         kubeconfig = api.write_kubeconfig(folder / "kubeconfig")
         await stack.enter_async_context(controllers.run(api.url, times=pacing.times))
         client = await stack.enter_async_context(connect(api.url))
-        hosts = {name: await stack.enter_async_context(host) for name, host in hosts_of(plan, folder, pacing.reporter).items()}
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sw-")))
+        planned = hosts_of(plan, folder, sockets, pacing.reporter)
+        hosts = {name: await stack.enter_async_context(host) for name, host in planned.items()}
         cluster = await stack.enter_async_context(kubernetes.connect(plan.name, kubeconfig=kubeconfig))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         mirrors = {kind.plural: cluster.mirror(kind) for kind in (NODE, POD, JOBSET, SLICE)}
@@ -138,8 +141,8 @@ def gangs_of(plan: ClusterPlan) -> tuple[GangId, ...]:
     return tuple(GangId(plan.name, gang.namespace, gang.kind, gang.name) for gang in plan.gangs)
 
 
-def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, SimulatedHost]:
-    """Give a simulated host for every node of the plan, each with its own loopback address and root folder.
+def hosts_of(plan: ClusterPlan, folder: Path, sockets: Path, pace: Pace) -> dict[str, SimulatedHost]:
+    """Give a simulated host for every node of the plan, each with its own loopback address, root folder and socket.
 
     The addresses are in a net of their own, so that two worlds on one machine do not meet.
     """
@@ -154,8 +157,13 @@ def hosts_of(plan: ClusterPlan, folder: Path, pace: Pace) -> dict[str, Simulated
             boot_id=host.boot_id or f"boot-{host.id.name}-0",
             index=host.index,
         )
-        root = folder / "hosts" / host.id.name
-        found[host.id.name] = SimulatedHost(state, address=address_of(number, net), folder=root, pace=pace)
+        found[host.id.name] = SimulatedHost(
+            state,
+            address=address_of(number, net),
+            folder=folder / "hosts" / host.id.name,
+            socket=sockets / f"{host.id.name}.sock",
+            pace=pace,
+        )
     return found
 
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sliceward.daemons.settings import Duration, Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 SourceName = Literal["libtpu", "device_plugin", "host", "kernel_log", "holders", "reporter", "selftest"]
 ALL: tuple[SourceName, ...] = ("libtpu", "device_plugin", "host", "kernel_log", "holders", "reporter", "selftest")
+
+
+LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path: 108 with the closing zero, unix(7)."""
+
+
+def _short_enough(path: Path) -> Path:
+    length = len(os.fsencode(path))
+    if length > LONGEST_SOCKET:
+        raise ValueError(f"the path has {length} bytes and a Unix socket's at most {LONGEST_SOCKET}: name a shorter one")
+    return path
+
+
+SocketPath = Annotated[Path, AfterValidator(_short_enough)]
 
 
 def _seconds(count: float) -> timedelta:
@@ -66,7 +81,7 @@ class HoldersSettings(Section):
 class ReporterSettings(Section):
     """The in-job reporter."""
 
-    socket: Path | None = Field(default=Path("/run/sliceward/reporter.sock"), description="Unix socket for training pods.")
+    socket: SocketPath | None = Field(default=Path("/run/sliceward/reporter.sock"), description="Unix socket for training pods.")
     tcp: str | None = Field(default=None, description="`host:port` to listen on as well, for pods without the host path.")
     stale: Duration = Field(default=_seconds(15), description="Silence after which a training process no longer counts.")
 

@@ -11,6 +11,7 @@ from sliceward.simulation.hosts.plugin_text import PluginText
 from sliceward.simulation.hosts.root import RootFolder, address
 from sliceward.simulation.hosts.runtime_metrics import RuntimeMetrics
 from sliceward.topology.errors import Retry
+from sliceward.topology.names import NAMES
 from sliceward.workload import Reporter
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def address_of(number: int, net: int = FIRST_NET) -> str:
     return f"127.{net}.{number // _A_NET}.{number % _A_NET + 1}"
 
 
-def free_net(port: int = 2112) -> int:
+def free_net(port: int = NAMES.device_plugin_port) -> int:
     """Give a net for `address_of` on which no other simulated fleet of this machine serves.
 
     Raises:
@@ -56,28 +57,24 @@ class Pace:
 class SimulatedHost:
     """Serves the doors of one host from `HostState`. Use it as an async context manager."""
 
-    def __init__(
-        self, state: HostState, *, address: str, folder: Path, ports: tuple[int, int] = (8431, 2112), pace: Pace | None = None
-    ) -> None:
-        """``folder`` becomes the host's root folder; ``ports`` are those of libtpu's service and of the device plugin."""
-        self.state, self.address, self.folder, self.ports = state, address, folder, ports
+    def __init__(self, state: HostState, *, address: str, folder: Path, socket: Path, pace: Pace | None = None) -> None:
+        """``folder`` becomes the host's root folder; libtpu's service and the device plugin are on the real ports of ``address``.
+
+        ``socket`` is where the host's agent listens to reporters. On a host it is a short path; ``folder`` may be so deep
+        that below it no socket fits into the 107 bytes of an address (unix(7)).
+        """
+        self.state, self.address, self.folder, self.socket = state, address, folder, socket
         self._root = RootFolder(folder, state)
-        self._metrics = RuntimeMetrics(state, address, ports[0], time.time)
-        self._plugin = PluginText(state, address, ports[1])
+        self._metrics = RuntimeMetrics(state, address, NAMES.runtime_metrics_port, time.time)
+        self._plugin = PluginText(state, address, NAMES.device_plugin_port)
         self._pace = pace or Pace()
         self.reporter: Reporter | None = None
-
-    @property
-    def socket(self) -> Path:
-        """Where this host's agent listens to reporters."""
-        return self.folder / "run/sliceward/reporter.sock"
 
     def agent_configuration(self, *, cluster: str, broker: str, period: str = "1s", slow: str = "5s") -> dict[str, Any]:
         """Give the agent's configuration file for this host, as a mapping.
 
         ``slow``: time between two reads of libtpu and of the device plugin, which cost most.
         """
-        metrics, plugin = self.ports
         floor, gentle = {"floor": period}, {"floor": slow}
         return {
             "cluster": cluster,
@@ -91,8 +88,8 @@ class SimulatedHost:
             "state": str(self.folder / "var/lib/sliceward"),
             "sources": {
                 "root": str(self.folder),
-                "libtpu": {"targets": [self.address], "ports": [metrics], **gentle},
-                "device_plugin": {"url": f"http://{self.address}:{plugin}/metrics", **gentle},
+                "libtpu": {"targets": [self.address], "ports": [NAMES.runtime_metrics_port], **gentle},
+                "device_plugin": {"url": f"http://{self.address}:{NAMES.device_plugin_port}/metrics", **gentle},
                 "host": floor,
                 "holders": floor,
                 "reporter": {"socket": str(self.socket)},

@@ -116,7 +116,8 @@ def test_addresses_are_loopback_and_differ() -> None:
 async def test_many_hosts_in_one_process_have_the_real_ports(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         for number in range(8):
-            host = SimulatedHost(a_state(f"node-{number}"), address=address_of(number, NET), folder=tmp_path / str(number))
+            folder, socket = tmp_path / str(number), tmp_path / f"{number}.sock"
+            host = SimulatedHost(a_state(f"node-{number}"), address=address_of(number, NET), folder=folder, socket=socket)
             await stack.enter_async_context(host)
         assert all([await is_open(2112, address_of(number, NET)) for number in range(8)])
 
@@ -158,7 +159,7 @@ def test_two_fleets_on_one_machine_take_two_nets(tmp_path: Path) -> None:
         taken = other.getsockname()[0].split(".")[1]
         assert free_net() != int(taken)
         plan = a_fleet().with_cubes(1).plan
-        assert not any(host.address.startswith(f"127.{taken}.") for host in hosts_of(plan, tmp_path, Pace()).values())
+        assert not any(host.address.startswith(f"127.{taken}.") for host in hosts_of(plan, tmp_path, tmp_path, Pace()).values())
 
 
 def test_truth_names_the_part_and_a_fault_of_a_link_needs_one() -> None:

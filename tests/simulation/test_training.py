@@ -75,7 +75,10 @@ async def go(training: Training, gang: Gang, hosts: dict[str, SimulatedHost], cl
 @asynccontextmanager
 async def hosts_up(plan: ClusterPlan, folder: Path) -> AsyncIterator[dict[str, SimulatedHost]]:
     async with AsyncExitStack() as stack:
-        yield {name: await stack.enter_async_context(host) for name, host in hosts_of(plan, folder, Pacing().reporter).items()}
+        yield {
+            name: await stack.enter_async_context(host)
+            for name, host in hosts_of(plan, folder, folder, Pacing().reporter).items()
+        }
 
 
 def a_plan() -> ClusterPlan:

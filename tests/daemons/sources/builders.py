@@ -33,7 +33,8 @@ def a_job(pod_uid: str = POD) -> RunningJob:
 @asynccontextmanager
 async def a_host(folder: Path, *, address: str = "127.121.0.1", state: HostState | None = None) -> AsyncIterator[SimulatedHost]:
     """Serve a host on an address of its own; its reporter speaks each 50 ms."""
-    async with SimulatedHost(state or a_state(), address=address, folder=folder, pace=Pace(0.05, 0.05)) as host:
+    state, socket, pace = state or a_state(), folder / "reporter.sock", Pace(0.05, 0.05)
+    async with SimulatedHost(state, address=address, folder=folder, socket=socket, pace=pace) as host:
         yield host
 
 

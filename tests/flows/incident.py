@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from sliceward.daemons.store import open_store
 from sliceward.detectors.finding import Kind
 from sliceward.topology.ids import ChipId, HostId
@@ -63,12 +65,15 @@ class Incident:
 
     async def see_through(self, strikes: Callable[[str], bool] = lambda _moment: False) -> None:
         """Let coordinators live, one after another, until one has lived to the end."""
-        async with asyncio.timeout(PATIENCE):
-            dead = True
-            while dead:
-                self.lives += 1
-                async with a_life(self.stage, Fate(strikes)) as life:
-                    dead = await life.live()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                dead = True
+                while dead:
+                    self.lives += 1
+                    async with a_life(self.stage, Fate(strikes)) as life:
+                        dead = await life.live()
+        except TimeoutError:
+            pytest.fail(f"no end within {PATIENCE:.0f} s, in life {self.lives}:\n{self.stage.as_it_stands()}")
 
     async def check(self) -> None:
         """Compare the end with the only one there is."""

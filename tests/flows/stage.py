@@ -140,6 +140,17 @@ class Stage:
     def __post_init__(self) -> None:
         self.provider = Repairs(self)
 
+    def as_it_stands(self) -> str:
+        """Tell the gangs' objects, for a reader who wants to know why nothing goes on."""
+        lines = []
+        for kind in (kinds.JOB, kinds.POD):
+            for one in self.api.store.list(kind):
+                meta, spec, status = one["metadata"], one.get("spec", {}), one.get("status", {})
+                shown = {key: spec[key] for key in ("suspend", "nodeName") if key in spec}
+                gone = f" terminates since {meta['deletionTimestamp']}" if "deletionTimestamp" in meta else ""
+                lines.append(f"{kind.kind} {meta['name']} uid {meta['uid']}{gone}: {json.dumps(shown)} {json.dumps(status)}")
+        return "\n".join(lines)
+
     # ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def nodes(self) -> dict[str, Json]:

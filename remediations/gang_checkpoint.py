@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 from sliceward.remediations import hurt
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON, answering
+from sliceward.remediations.asking import Request, ask_all
 from sliceward.remediations.given import duration
-from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
-from sliceward.remediations.ports import HostAnswer
-from sliceward.topology.errors import Refused, Retry
+from sliceward.remediations.outcome import Done, Outcome, Wait
 from sliceward.topology.health import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping
 
     from sliceward.remediations.action import Target
-    from sliceward.remediations.ports import Hosts, Ports
-    from sliceward.topology.ids import HostId
+    from sliceward.remediations.ports import Ports
 
 DEADLINE = timedelta(seconds=60)
 STANDS = timedelta(seconds=5)
@@ -45,13 +42,9 @@ class CheckpointGang:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Ask again as long as nobody answered: an agent that was away has never heard of it."""
-        match await hurt.find(target, ports.cluster):
-            case hurt.Gone(why):
-                return Done(f"{why}: nothing to save", {"gang_ended": True})
-            case hurt.Held() as held:
-                return Failed(hurt.for_a_human(held))
-            case hurt.Hurt():
-                pass
+        found = await hurt.movable(target, ports.cluster, to="save")
+        if not isinstance(found, hurt.Hurt):
+            return found
         return await _saved(target, ports)
 
 
@@ -62,7 +55,8 @@ async def _saved(target: Target, ports: Ports) -> Outcome:
     hosts = sorted({member.host for member in members if member.host is not None and not member.ended})
     if not hosts:
         return _without(target, "no member of the gang runs anywhere")
-    answers = await _ask(target, ports.hosts, hosts, deadline)
+    request = Request("checkpoint", deadline, {"incident": target.incident})
+    answers = list((await ask_all(request, hosts, target, ports.hosts)).values())
     acknowledged = [answer for answer in answers if answer.ok]
     if acknowledged:
         step = max((int(answer.facts.get("checkpoint_step", -1)) for answer in acknowledged), default=-1)
@@ -88,25 +82,6 @@ def _why_it_stands(target: Target) -> str:
     if progress is not None and progress.rate == 0 and target.now - progress.at <= FRESH:
         return "the gang stands still"
     return ""
-
-
-async def _ask(target: Target, hosts: Hosts, names: Sequence[HostId], deadline: datetime) -> list[HostAnswer]:
-    """Ask who has not answered; a broker that is away only means fewer answers."""
-    answers: list[HostAnswer] = []
-    for host in names:
-        request = f"{target.operation}.{host.name}"
-        try:
-            answer = await hosts.answer(request)
-            if answer is None and target.now < deadline:
-                await hosts.ask(host, "checkpoint", request_id=request, deadline=deadline, facts={"incident": target.incident})
-                answer = await hosts.answer(request)
-        except Retry:
-            continue
-        except Refused as error:
-            answer = HostAnswer(ok=False, why=str(error))
-        if answer is not None:
-            answers.append(answer)
-    return answers
 
 
 def _without(target: Target, why: str) -> Done:

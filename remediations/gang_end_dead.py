@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sliceward.remediations import hurt, marks
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON, answering
-from sliceward.remediations.gangs.catalog import GANG_KINDS
 from sliceward.remediations.given import duration
 from sliceward.remediations.nodes import read_all, some
 from sliceward.remediations.outcome import Done, Outcome, Wait
@@ -43,11 +42,10 @@ class EndDead:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Look at each pod of the gang whose host does not answer."""
-        gang = hurt.gang_id(target)
-        kind = GANG_KINDS.get(gang.owner_kind) if gang is not None else None
-        if gang is None or kind is None:
+        known = hurt.gang_and_kind(target)
+        if known is None:
             return Done("no gang is hurt: nothing to end")
-        pods = [pod for pod in await hurt.pods_of(gang, kind, ports.cluster) if hurt.node_of(pod) and not hurt.has_ended(pod)]
+        pods = [pod for pod in await hurt.pods_left(*known, ports.cluster) if hurt.node_of(pod)]
         nodes, _ = await read_all(ports.cluster, map(hurt.node_of, pods))
         silent = [pod for pod in pods if not _answers(nodes.get(hurt.node_of(pod)))]
         if not silent:

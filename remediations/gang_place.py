@@ -44,16 +44,12 @@ class PlaceGang:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Bring labels and templates to the plan, or the plan to the present hosts."""
-        match await hurt.find(target, ports.cluster):
-            case hurt.Gone(why):
-                return Done(f"{why}: nothing to place", {"gang_ended": True})
-            case hurt.Held() as held:
-                return Failed(hurt.for_a_human(held))
-            case hurt.Hurt() as found:
-                pass
+        found = await hurt.movable(target, ports.cluster, to="place")
+        if not isinstance(found, hurt.Hurt):
+            return found
         if found.kind.suspension(found.owner) is Suspension.NOT or noted(found.owner, SUSPENDED_BY) != target.incident:
             return Failed(f"{found.id} is not suspended by this incident: its placement is not touched")
-        left = [pod for pod in await hurt.pods_of(found.id, found.kind, ports.cluster) if not hurt.has_ended(pod)]
+        left = await hurt.pods_left(found.id, found.kind, ports.cluster)
         if left:
             return Wait(SOON, f"{len(left)} pods of the gang are left: labels stay until they are gone")
         return await _place(found, target, ports)

@@ -38,14 +38,11 @@ class PlanGang:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Plan on the snapshot in the target, for a gang that is there and ours to move."""
-        match await hurt.find(target, ports.cluster):
-            case hurt.Gone(why):
-                return Done(f"{why}: nothing to place", {"gang_ended": True})
-            case hurt.Held() as held:
-                return Failed(hurt.for_a_human(held))
-            case hurt.Hurt() as found:
-                if held_too := await hurt.held_by_workload(found, ports.cluster):
-                    return Failed(hurt.for_a_human(held_too))
+        found = await hurt.movable(target, ports.cluster, to="place")
+        if not isinstance(found, hurt.Hurt):
+            return found
+        if held := await hurt.held_by_workload(found, ports.cluster):
+            return hurt.for_a_human(held)
         if target.gang is None:
             return Failed(f"{found.id} is not in the fleet snapshot: nothing can be planned for it")
         return _planned(target, target.gang)

@@ -36,19 +36,15 @@ class ResumeGang:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Resume once; the note on the owner says afterwards that it was us, and when."""
-        match await hurt.find(target, ports.cluster):
-            case hurt.Gone(why):
-                return Done(f"{why}: nothing to resume", {"gang_ended": True})
-            case hurt.Held() as held:
-                return Failed(hurt.for_a_human(held))
-            case hurt.Hurt() as found:
-                pass
+        found = await hurt.movable(target, ports.cluster, to="resume")
+        if not isinstance(found, hurt.Hurt):
+            return found
         if found.kind.suspension(found.owner) is Suspension.NOT:
             return _running(found, target)
         by = noted(found.owner, SUSPENDED_BY)
         if by != target.incident:
             return Failed(f"{found.id} was suspended by {by or 'somebody else'}: left to them")
-        left = [pod for pod in await hurt.pods_of(found.id, found.kind, ports.cluster) if not hurt.has_ended(pod)]
+        left = await hurt.pods_left(found.id, found.kind, ports.cluster)
         if left:
             return Wait(SOON, f"{len(left)} old pods of the gang are left")
         note = json.dumps({"incident": target.incident, "at": target.now.isoformat()})

@@ -38,13 +38,10 @@ class SuspendGang:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Suspend once; then wait until the owner object says so. Its pods may still be ending: gang.wait_gone sees to that."""
-        match await hurt.find(target, ports.cluster):
-            case hurt.Gone(why):
-                return Done(f"{why}: nothing to suspend", {"gang_ended": True})
-            case hurt.Held() as held:
-                return Failed(hurt.for_a_human(held))
-            case hurt.Hurt() as found:
-                return await _suspended(found, target, ports)
+        found = await hurt.movable(target, ports.cluster, to="suspend")
+        if not isinstance(found, hurt.Hurt):
+            return found
+        return await _suspended(found, target, ports)
 
 
 async def _suspended(found: hurt.Hurt, target: Target, ports: Ports) -> Outcome:
@@ -62,7 +59,7 @@ async def _suspended(found: hurt.Hurt, target: Target, ports: Ports) -> Outcome:
 
 async def _suspend(found: hurt.Hurt, target: Target, ports: Ports) -> Outcome:
     if held := await hurt.held_by_workload(found, ports.cluster):
-        return Failed(hurt.for_a_human(held))
+        return hurt.for_a_human(held)
     patch = found.kind.suspend(found.owner, {SUSPENDED_BY: target.incident, RESUMED_BY: None})
     await ports.cluster.patch(found.kind.kind, found.id.name, patch, found.id.namespace)
     return Wait(SOON, f"{found.id} is asked to suspend", {"gang": str(found.id), "gang_uid": found.uid, "suspended": True})

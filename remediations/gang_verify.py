@@ -50,12 +50,12 @@ class VerifyGang:
             case hurt.Gone(why):
                 return Done(why, {"gang_ended": True}) if why == "no gang is hurt" else Failed(why)
             case hurt.Held() as held:
-                return Failed(hurt.for_a_human(held))
+                return hurt.for_a_human(held)
             case hurt.Hurt() as found:
                 pass
         if found.kind.suspension(found.owner) is not Suspension.NOT:
             return Failed(f"{found.id} was suspended again by somebody else")
-        pods = [pod for pod in await hurt.pods_of(found.id, found.kind, ports.cluster) if not hurt.has_ended(pod)]
+        pods = await hurt.pods_left(found.id, found.kind, ports.cluster)
         return _running(found, pods) or _placed(found, pods, target) or _stepping(target, len(pods))
 
 

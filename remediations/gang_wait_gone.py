@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from sliceward.remediations import hurt
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON, answering
-from sliceward.remediations.gangs.catalog import GANG_KINDS
 from sliceward.remediations.nodes import some
 from sliceward.remediations.outcome import Done, Outcome, Wait
 
@@ -32,11 +31,10 @@ class WaitGone:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """List the pods by the gang's label."""
-        gang = hurt.gang_id(target)
-        kind = GANG_KINDS.get(gang.owner_kind) if gang is not None else None
-        if gang is None or kind is None:
+        known = hurt.gang_and_kind(target)
+        if known is None:
             return Done("no gang is hurt: nothing to wait for")
-        left = [pod for pod in await hurt.pods_of(gang, kind, ports.cluster) if not hurt.has_ended(pod)]
+        left = await hurt.pods_left(*known, ports.cluster)
         if left and isinstance(await hurt.find(target, ports.cluster), hurt.Gone):
             # Another gang of the same name may run elsewhere by now: only what sits on the domain concerns us.
             domain = {host.name for host in target.domain}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sliceward.remediations import marks
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON, answering
+from sliceward.remediations.asking import Request, ask_all
 from sliceward.remediations.gangs.kind import condition
 from sliceward.remediations.given import duration, text
 from sliceward.remediations.nodes import read_all, some
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
-from sliceward.remediations.ports import JOB, HostAnswer
-from sliceward.topology.errors import Refused, Retry
+from sliceward.remediations.ports import JOB
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sliceward.remediations.action import Target
-    from sliceward.remediations.ports import Object, Ports
+    from sliceward.remediations.ports import HostAnswer, Object, Ports
     from sliceward.topology.ids import HostId
 
 DEADLINE = timedelta(minutes=10)
@@ -60,7 +60,7 @@ class BurnIn:
         unready = [*missing, *(name for name, node in nodes.items() if not marks.is_ready(node))]
         if unready:
             return _later(target, deadline, f"not Ready: {some(unready)}")
-        answers = await _check(target, ports, deadline)
+        answers = await ask_all(Request("device-check", deadline), target.domain, target, ports.hosts)
         bad = {name: answer.why for name, answer in answers.items() if not answer.ok}
         bad |= {name: why for name, answer in answers.items() if (why := _why_strange(answer, nodes[name]))}
         if bad:
@@ -81,25 +81,6 @@ def _why_strange(answer: HostAnswer, node: Object) -> str:
 
 def _later(target: Target, deadline: datetime, why: str) -> Outcome:
     return Failed(f"{why} within the deadline") if target.now >= deadline else Wait(SOON, why)
-
-
-async def _check(target: Target, ports: Ports, deadline: datetime) -> dict[str, HostAnswer]:
-    """Ask each host that has not answered; give the answers by host."""
-    answers: dict[str, HostAnswer] = {}
-    for host in target.domain:
-        request = f"{target.operation}.{host.name}"
-        try:
-            answer = await ports.hosts.answer(request)
-            if answer is None and target.now < deadline:
-                await ports.hosts.ask(host, "device-check", request_id=request, deadline=deadline, facts={})
-                answer = await ports.hosts.answer(request)
-        except Retry:
-            continue
-        except Refused as error:
-            answer = HostAnswer(ok=False, why=str(error))
-        if answer is not None:
-            answers[host.name] = answer
-    return answers
 
 
 async def _run_image(image: str, target: Target, ports: Ports, nodes: Mapping[str, Object]) -> Outcome:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sliceward.remediations.gangs.catalog import GANG_KINDS
 from sliceward.remediations.gangs.kind import noted
+from sliceward.remediations.outcome import Done, Failed
 from sliceward.remediations.ports import POD, WORKLOAD
 from sliceward.topology.gangs import ManagedBy
 from sliceward.topology.ids import GangId, parse
@@ -71,6 +72,17 @@ async def find(target: Target, cluster: Cluster) -> Hurt | Gone | Held:
     return _gone(hurt, target) or _held(hurt, target) or hurt
 
 
+async def movable(target: Target, cluster: Cluster, *, to: str) -> Hurt | Done | Failed:
+    """Give the gang if sliceward may move it, else the outcome of the action, for which there is nothing ``to`` do."""
+    match await find(target, cluster):
+        case Gone(why):
+            return Done(f"{why}: nothing to {to}", {"gang_ended": True})
+        case Held() as held:
+            return for_a_human(held)
+        case Hurt() as hurt:
+            return hurt
+
+
 def _gone(hurt: Hurt, target: Target) -> Gone | None:
     known = str(target.facts.get("gang_uid") or (target.gang.uid if target.gang is not None else hurt.uid))
     if hurt.uid != known:
@@ -94,14 +106,22 @@ async def held_by_workload(hurt: Hurt, cluster: Cluster) -> Held | None:
     return None
 
 
-def for_a_human(held: Held) -> str:
+def for_a_human(held: Held) -> Failed:
     """Say what a held gang means."""
-    return f"held for a human: {held.why}; sliceward does not suspend or move it"
+    return Failed(f"held for a human: {held.why}; sliceward does not suspend or move it")
 
 
-async def pods_of(gang: GangId, kind: GangKind, cluster: Cluster) -> Sequence[Object]:
-    """Give all pods of a gang, fresh."""
-    return await cluster.list(POD, namespace=gang.namespace, labels=kind.pods(gang.name))
+def gang_and_kind(target: Target) -> tuple[GangId, GangKind] | None:
+    """Give the gang's id and its kind, unread: also of one whose owner is gone; None where no gang is hurt that we know."""
+    gang = gang_id(target)
+    kind = GANG_KINDS.get(gang.owner_kind) if gang is not None else None
+    return (gang, kind) if gang is not None and kind is not None else None
+
+
+async def pods_left(gang: GangId, kind: GangKind, cluster: Cluster) -> Sequence[Object]:
+    """Give the pods of a gang that still hold something, listed fresh."""
+    pods = await cluster.list(POD, namespace=gang.namespace, labels=kind.pods(gang.name))
+    return [pod for pod in pods if not has_ended(pod)]
 
 
 def has_ended(pod: Object) -> bool:

@@ -10,55 +10,24 @@ from typing import TYPE_CHECKING, Protocol
 from sliceward.daemons import topics
 from sliceward.daemons.coordinator.hosts import WireHosts
 from sliceward.daemons.coordinator.presence import Presence
+from sliceward.daemons.mirrors import Mirroring, Mirrors
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE, WORKLOAD, Cluster, Ports
 from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
     from sliceward.daemons.coordinator.settings import PaceSettings
     from sliceward.daemons.wire import Bus, Message
-    from sliceward.remediations.ports import Hosts, Kind, Object, Provider
+    from sliceward.remediations.ports import Hosts, Provider
     from sliceward.topology.fleet import Fleet
 
-KINDS: Mapping[str, Kind] = {
-    "nodes": NODE,
-    "pods": POD,
-    "jobsets": JOBSET,
-    "jobs": JOB,
-    "slices": SLICE,
-    "workloads": WORKLOAD,
-}
+KINDS = (NODE, POD, JOBSET, JOB, SLICE, WORKLOAD)
 
 
-class Mirror(Protocol):
-    """A copy of all objects of one kind; see `sliceward.remediations.kubernetes`."""
-
-    synced: bool
-    problem: str
-
-    @property
-    def age(self) -> float:
-        """Seconds since the server last proved the copy fresh."""
-        ...
-
-    @property
-    def objects(self) -> Collection[Object]:
-        """The objects."""
-        ...
-
-    async def run(self, on_change: Callable[[], None] | None = None) -> None:
-        """Keep it fresh for ever."""
-        ...
-
-
-class MirroredCluster(Cluster, Protocol):
+class MirroredCluster(Cluster, Mirroring, Protocol):
     """A `Cluster` that can also be mirrored."""
-
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
-        """Give a mirror of one kind."""
-        ...
 
 
 def subscriptions(cluster: str) -> tuple[str, ...]:
@@ -85,7 +54,7 @@ class Side:
     hosts: Hosts | None = None
     presence: Presence = field(init=False)
     agents: WireHosts = field(init=False)
-    _mirrors: dict[str, Mirror] = field(init=False)
+    _mirrors: Mirrors = field(init=False)
     _fleet: Fleet | None = field(init=False, default=None)
     _dirty: bool = field(init=False, default=True)
 
@@ -93,7 +62,7 @@ class Side:
         """Make the mirrors; nothing runs yet."""
         self.presence = Presence(self.name, self.bus, clock=self.clock, pace=self.pace)
         self.agents = WireHosts(self.name, self.bus)
-        self._mirrors = {plural: self.cluster.mirror(kind) for plural, kind in KINDS.items()}
+        self._mirrors = Mirrors(self.cluster, KINDS)
 
     @property
     def ports(self) -> Ports:
@@ -103,17 +72,18 @@ class Side:
     @property
     def synced(self) -> bool:
         """Whether every kind was listed once."""
-        return all(mirror.synced for mirror in self._mirrors.values())
+        return self._mirrors.synced
 
     @property
     def age(self) -> timedelta | None:
         """Age of the oldest mirror; None before all were listed."""
-        return timedelta(seconds=max(mirror.age for mirror in self._mirrors.values())) if self.synced else None
+        age = self._mirrors.age
+        return None if age is None else timedelta(seconds=age)
 
     @property
     def problem(self) -> str:
         """Why the copy is not kept fresh, "" while it is."""
-        return next((f"{plural}: {mirror.problem}" for plural, mirror in self._mirrors.items() if mirror.problem), "")
+        return self._mirrors.problem
 
     @property
     def reachable(self) -> bool:
@@ -133,15 +103,14 @@ class Side:
             return None
         if self._dirty or self._fleet is None:
             self._dirty = False
-            held = {plural: tuple(mirror.objects) for plural, mirror in self._mirrors.items()}
             self._fleet = read_fleet(
                 self.name,
-                nodes=held["nodes"],
-                pods=held["pods"],
-                jobsets=held["jobsets"],
-                jobs=held["jobs"],
-                slices=held["slices"],
-                workloads=held["workloads"],
+                nodes=self._mirrors["nodes"].objects,
+                pods=self._mirrors["pods"].objects,
+                jobsets=self._mirrors["jobsets"].objects,
+                jobs=self._mirrors["jobs"].objects,
+                slices=self._mirrors["slices"].objects,
+                workloads=self._mirrors["workloads"].objects,
                 as_of=self.clock(),
             )
         return self._fleet
@@ -149,8 +118,7 @@ class Side:
     async def run(self) -> None:
         """Keep everything fresh until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for plural, mirror in self._mirrors.items():
-                tasks.create_task(mirror.run(self._changed), name=f"mirror of {plural} in {self.name}")
+            self._mirrors.keep(tasks, self._changed, where=self.name)
             tasks.create_task(self.bus.run(self._take, self._connected), name=f"broker of {self.name}")
 
     def _changed(self) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sliceward.daemons.mirrors import Mirrors
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE
 from sliceward.topology.fleet import Fleet
 from sliceward.topology.health import Health
@@ -21,43 +22,14 @@ from sliceward.topology.names import NAMES
 from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from sliceward.daemons.mirrors import Mirroring
     from sliceward.detectors.panel import Panel
-    from sliceward.remediations.ports import Kind, Object
 
 KINDS = (NODE, POD, JOB, JOBSET, SLICE)
 STALE_AFTER = 90.0
 """Seconds after which a mirror says nothing any more; a living one is never older than 60 s (its watch is renewed)."""
-
-
-class Mirror(Protocol):
-    """A copy of all objects of one kind; see `sliceward.remediations.kubernetes`."""
-
-    synced: bool
-    problem: str
-
-    @property
-    def age(self) -> float:
-        """Seconds since the server last proved the copy fresh."""
-        ...
-
-    @property
-    def objects(self) -> Collection[Object]:
-        """The objects."""
-        ...
-
-    async def run(self, on_change: Callable[[], None] | None = None) -> None:
-        """Keep it fresh for ever."""
-        ...
-
-
-class Mirroring(Protocol):
-    """A cluster that can be mirrored."""
-
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
-        """Give a mirror of one kind."""
-        ...
 
 
 class Surroundings:
@@ -66,7 +38,7 @@ class Surroundings:
     def __init__(self, name: str, cluster: Mirroring | None) -> None:
         """Nothing runs yet."""
         self.name = name
-        self.mirrors = {} if cluster is None else {kind.plural: cluster.mirror(kind) for kind in KINDS}
+        self.mirrors = Mirrors(cluster, KINDS)
         self.fleet = Fleet(datetime.fromtimestamp(0, UTC), {}, {}, {}, {})
         self._dirty = True
         self._positions: dict[HostId, Sequence[Sequence[int]]] = {}
@@ -75,18 +47,17 @@ class Surroundings:
     async def run(self) -> None:
         """Keep the mirrors fresh until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for plural, mirror in self.mirrors.items():
-                tasks.create_task(mirror.run(self._changed), name=f"mirror of {plural}")
+            self.mirrors.keep(tasks, self._changed, where=self.name)
 
     @property
     def synced(self) -> bool:
         """Whether every kind was listed once."""
-        return all(mirror.synced for mirror in self.mirrors.values())
+        return self.mirrors.synced
 
     @property
     def age(self) -> float | None:
         """Seconds since the oldest mirror was fresh; None before all were listed, 0 without a cluster."""
-        return max((mirror.age for mirror in self.mirrors.values()), default=0.0) if self.synced else None
+        return self.mirrors.age
 
     @property
     def fresh(self) -> bool:
@@ -96,21 +67,20 @@ class Surroundings:
     @property
     def problem(self) -> str:
         """Why the copies are not kept fresh, "" while they are."""
-        return next((f"{plural}: {mirror.problem}" for plural, mirror in self.mirrors.items() if mirror.problem), "")
+        return self.mirrors.problem
 
     def read(self, notes: Mapping[str, Mapping[str, str]], now: datetime) -> Fleet:
         """Give the fleet, read again only after a change; ``notes`` of the frames may hold places of chips."""
         self._learn(notes)
         if self.mirrors and self.synced and self._dirty:
             self._dirty = False
-            held = {plural: tuple(mirror.objects) for plural, mirror in self.mirrors.items()}
             self.fleet = read_fleet(
                 self.name,
-                nodes=held["nodes"],
-                pods=held["pods"],
-                jobsets=held["jobsets"],
-                jobs=held["jobs"],
-                slices=held["slices"],
+                nodes=self.mirrors["nodes"].objects,
+                pods=self.mirrors["pods"].objects,
+                jobsets=self.mirrors["jobsets"].objects,
+                jobs=self.mirrors["jobs"].objects,
+                slices=self.mirrors["slices"].objects,
                 as_of=now,
                 positions=self._positions,
             )

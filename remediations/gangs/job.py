@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sliceward.remediations.gangs.kind import (
-    Suspension,
-    WantedSlice,
-    asks_for_tpu,
-    condition,
-    selector_of,
-    suspend_patch,
-    suspension_of,
-)
+from sliceward.remediations.gangs.kind import SuspendedInSpec, WantedSlice, asks_for_tpu, condition, selector_of
 from sliceward.remediations.ports import JOB
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sliceward.remediations.ports import Kind, Object
 
 
-class JobGang:
+class JobGang(SuspendedInSpec):
     """A gang that an Indexed Job owns. Its one role has no name, as in the fleet."""
 
     owner_kind: str = "Job"
@@ -47,18 +37,6 @@ class JobGang:
         if condition(owner, NAMES.job_failed):
             return "failed"
         return "finished" if condition(owner, NAMES.job_complete) else ""
-
-    def suspension(self, owner: Object) -> Suspension:
-        """Give how far a suspension has come."""
-        return suspension_of(owner)
-
-    def suspend(self, owner: Object, notes: Mapping[str, str | None]) -> Object:
-        """Give the patch that suspends the gang."""
-        return suspend_patch(owner, notes, suspended=True)
-
-    def resume(self, owner: Object, notes: Mapping[str, str | None]) -> Object:
-        """Give the patch that resumes the gang."""
-        return suspend_patch(owner, notes, suspended=False)
 
     def templates(self, owner: Object) -> tuple[Object, ...]:
         """Give the pod template, if it asks for TPUs."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from sliceward.remediations.gangs.kind import Suspension, WantedSlice, asks_for_tpu, condition, suspend_patch, suspension_of
+from sliceward.remediations.gangs.kind import SuspendedInSpec, WantedSlice, asks_for_tpu, condition
 from sliceward.remediations.ports import JOBSET
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sliceward.remediations.ports import Kind, Object
 
 
-class JobSetGang:
+class JobSetGang(SuspendedInSpec):
     """A gang that a JobSet owns: each replica of a replicatedJob is a slice."""
 
     owner_kind: str = "JobSet"
@@ -46,18 +44,6 @@ class JobSetGang:
         if terminal == NAMES.jobset_failed or condition(owner, NAMES.jobset_failed):
             return "failed"
         return "finished" if terminal == NAMES.jobset_completed or condition(owner, NAMES.jobset_completed) else ""
-
-    def suspension(self, owner: Object) -> Suspension:
-        """Give how far a suspension has come: the condition follows 0.06 to 0.2 s after the patch."""
-        return suspension_of(owner)
-
-    def suspend(self, owner: Object, notes: Mapping[str, str | None]) -> Object:
-        """Give the patch that suspends the gang."""
-        return suspend_patch(owner, notes, suspended=True)
-
-    def resume(self, owner: Object, notes: Mapping[str, str | None]) -> Object:
-        """Give the patch that resumes the gang."""
-        return suspend_patch(owner, notes, suspended=False)
 
     def templates(self, owner: Object) -> tuple[Object, ...]:
         """Give the pod templates that ask for TPUs."""

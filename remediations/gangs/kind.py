@@ -84,6 +84,29 @@ class GangKind(Protocol):
         ...
 
 
+class SuspendedInSpec:
+    """What kinds have in common whose owner has ``spec.suspend`` and answers with the condition ``Suspended``."""
+
+    def suspension(self, owner: Object) -> Suspension:
+        """Give how far a suspension has come: JobSet's condition follows 0.06 to 0.2 s after the patch."""
+        if not owner.get("spec", {}).get("suspend"):
+            return Suspension.NOT
+        return Suspension.DONE if condition(owner, "Suspended") else Suspension.ASKED
+
+    def suspend(self, owner: Object, notes: Mapping[str, str | None]) -> Object:
+        """Give the patch that suspends the gang."""
+        return _suspend_patch(owner, notes, suspended=True)
+
+    def resume(self, owner: Object, notes: Mapping[str, str | None]) -> Object:
+        """Give the patch that resumes the gang."""
+        return _suspend_patch(owner, notes, suspended=False)
+
+
+def _suspend_patch(owner: Object, notes: Mapping[str, str | None], *, suspended: bool) -> Object:
+    version = owner["metadata"]["resourceVersion"]
+    return {"metadata": {"resourceVersion": version, "annotations": dict(notes)}, "spec": {"suspend": suspended}}
+
+
 def asks_for_tpu(template: Mapping[str, Any]) -> bool:
     """Whether a pod template asks for TPUs."""
     containers = template.get("spec", {}).get("containers") or []
@@ -108,19 +131,6 @@ def condition(owner: Object, name: str) -> bool:
     return any(item.get("type") == name and item.get("status") == "True" for item in conditions)
 
 
-def suspension_of(owner: Object) -> Suspension:
-    """Read a suspension from ``spec.suspend`` and the condition ``Suspended``."""
-    if not owner.get("spec", {}).get("suspend"):
-        return Suspension.NOT
-    return Suspension.DONE if condition(owner, "Suspended") else Suspension.ASKED
-
-
 def noted(owner: Object, key: str) -> str:
     """Give an annotation of an owner, "" where it is missing."""
     return str((owner["metadata"].get("annotations") or {}).get(key, ""))
-
-
-def suspend_patch(owner: Object, notes: Mapping[str, str | None], *, suspended: bool) -> Object:
-    """Give the patch that sets ``spec.suspend`` and annotations at the version that was read."""
-    version = owner["metadata"]["resourceVersion"]
-    return {"metadata": {"resourceVersion": version, "annotations": dict(notes)}, "spec": {"suspend": suspended}}

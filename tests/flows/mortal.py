@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from sliceward.daemons.coordinator.side import Mirror
+    from sliceward.daemons.mirrors import Mirror
     from sliceward.daemons.store.connect import Database
     from sliceward.playbooks.turn import Turn
     from sliceward.remediations.action import Action, Target, Verb

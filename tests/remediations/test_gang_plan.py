@@ -129,6 +129,13 @@ async def test_a_gang_that_is_not_ours_to_move_is_held(change: Callable[[Scene],
     assert why.lower() in failed(await scene.act(PLAN)).why.lower()
 
 
+async def test_a_workload_of_kueue_that_the_snapshot_does_not_show_yet_is_seen() -> None:
+    scene = a_scene()
+    target = scene.target()
+    _with_workload(scene)
+    assert "workload w" in failed(await PLAN(target, scene.ports)).why
+
+
 async def test_a_kind_that_we_cannot_move_is_held_for_a_human() -> None:
     scene = a_scene()
     scene.facts["gang"] = "c1/gang/default/LeaderWorkerSet/llm"

@@ -1,0 +1,81 @@
+"""Copies of what one cluster holds, one a kind of object: kept fresh together, and as old together as the oldest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from sliceward.remediations.ports import Kind, Object
+
+
+class Mirror(Protocol):
+    """A copy of all objects of one kind; see `sliceward.remediations.kubernetes`."""
+
+    synced: bool
+    problem: str
+
+    @property
+    def age(self) -> float:
+        """Seconds since the server last proved the copy fresh."""
+        ...
+
+    @property
+    def objects(self) -> Collection[Object]:
+        """The objects."""
+        ...
+
+    async def run(self, on_change: Callable[[], None] | None = None) -> None:
+        """Keep it fresh for ever."""
+        ...
+
+
+class Mirroring(Protocol):
+    """A cluster that can be mirrored."""
+
+    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
+        """Give a mirror of one kind."""
+        ...
+
+
+class Mirrors(Mapping[str, Mirror]):
+    """The mirrors of one cluster by plural of their kind; there are none where there is no cluster."""
+
+    def __init__(self, cluster: Mirroring | None, kinds: Iterable[Kind]) -> None:
+        """Make the mirrors; nothing runs yet."""
+        self._mirrors = {} if cluster is None else {kind.plural: cluster.mirror(kind) for kind in kinds}
+
+    def __getitem__(self, plural: str) -> Mirror:
+        """Give the mirror of one kind."""
+        return self._mirrors[plural]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the plurals."""
+        return iter(self._mirrors)
+
+    def __len__(self) -> int:
+        """Give how many kinds are mirrored: 0 without a cluster."""
+        return len(self._mirrors)
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind was listed once."""
+        return all(mirror.synced for mirror in self.values())
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the oldest mirror was fresh; None before all were listed, 0 without a cluster."""
+        return max((mirror.age for mirror in self.values()), default=0.0) if self.synced else None
+
+    @property
+    def problem(self) -> str:
+        """Why the copies are not kept fresh, "" while they are."""
+        return next((f"{plural}: {mirror.problem}" for plural, mirror in self.items() if mirror.problem), "")
+
+    def keep(self, tasks: asyncio.TaskGroup, on_change: Callable[[], None], *, where: str) -> None:
+        """Keep all of them fresh, each in a task of the group; ``where`` names the cluster."""
+        for plural, mirror in self.items():
+            tasks.create_task(mirror.run(on_change), name=f"mirror of {plural} in {where}")

@@ -1,0 +1,46 @@
+"""Mirrors of one cluster, taken together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sliceward.daemons.mirrors import Mirrors
+from sliceward.remediations.ports import NODE, POD
+from tests.fakes.cluster import FakeCluster, FakeMirror
+
+
+@pytest.fixture
+def mirrors() -> Mirrors:
+    return Mirrors(FakeCluster("c1"), (NODE, POD))
+
+
+async def test_all_are_kept_fresh_and_tell_of_changes(mirrors: Mirrors) -> None:
+    told: list[str] = []
+    assert (mirrors.synced, mirrors.age, mirrors.problem) == (False, None, "nodes: not listed yet")
+    async with asyncio.TaskGroup() as tasks:
+        mirrors.keep(tasks, lambda: told.append("changed"), where="c1")
+        await asyncio.sleep(0)
+        running = {task.get_name(): task for task in asyncio.all_tasks() if task.get_name().startswith("mirror of ")}
+        for task in running.values():
+            task.cancel()
+    assert sorted(running) == ["mirror of nodes in c1", "mirror of pods in c1"]
+    assert (mirrors.synced, mirrors.age, mirrors.problem) == (True, 0.0, "")
+    assert told == ["changed", "changed"]
+
+
+def test_they_are_as_old_as_the_oldest_and_in_step_when_all_are(mirrors: Mirrors) -> None:
+    nodes, pods = mirrors.values()
+    assert isinstance(pods, FakeMirror)
+    nodes.synced = True
+    assert (mirrors.synced, mirrors.age) == (False, None)
+    pods.synced = True
+    nodes.problem, pods.problem, pods.age = "", "the connection broke", 7.0
+    assert (mirrors.synced, mirrors.age, mirrors.problem) == (True, 7.0, "pods: the connection broke")
+
+
+def test_without_a_cluster_nothing_is_mirrored_and_nothing_is_missing() -> None:
+    nothing = Mirrors(None, (NODE, POD))
+    assert not nothing
+    assert (nothing.synced, nothing.age, nothing.problem) == (True, 0.0, "")

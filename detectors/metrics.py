@@ -34,12 +34,21 @@ class Bad(StrEnum):
     NEITHER = "neither"
 
 
+class Statistic(StrEnum):
+    """Which number of a distribution a metric is: of what came between two readings, never of the whole life of the process."""
+
+    MEAN = "mean"
+    P50 = "p50"
+    P99 = "p99"
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One reading. ``low`` and ``high`` bound what can be true; outside is refused at the panel's door and counted.
 
     ``source`` is the agent's source that reads it (``libtpu``, ``device_plugin``, ``host``, ``reporter``, ``agent``) or
     ``kubernetes``. ``door`` is the name at that source. ``prometheus`` is the name of the device plugin's series for it.
+    ``statistic``: set where the door serves a distribution.
     """
 
     name: str
@@ -53,6 +62,7 @@ class Metric:
     about: str
     door: str = ""
     prometheus: str = ""
+    statistic: Statistic | None = None
 
     @property
     def typecode(self) -> str:
@@ -64,6 +74,33 @@ _G, _C = Shape.GAUGE, Shape.COUNTER
 _CHIP, _LINK, _HOST = EntityKind.CHIP, EntityKind.LINK, EntityKind.HOST
 _HIGH, _LOW, _NO = Bad.HIGH, Bad.LOW, Bad.NEITHER
 _INF = float("inf")
+_IN_WORDS = {Statistic.MEAN: "Mean", Statistic.P50: "Median", Statistic.P99: "99th percentile of"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """What a distribution of libtpu measures, and which of its numbers are worth a column."""
+
+    unit: str
+    suffix: str
+    bad: Bad
+    statistics: tuple[Statistic, ...] = tuple(Statistic)
+
+    def of(self, stem: str, about: str, door: str) -> tuple[Metric, ...]:
+        """Give one metric of the host for each number."""
+        return tuple(
+            Metric(
+                f"host_{stem}_{statistic}_{self.suffix}", _HOST, self.unit, _G, "libtpu", self.bad, 0, _INF,
+                f"{_IN_WORDS[statistic]} {about} of the interval.", door, statistic=statistic,
+            )
+            for statistic in self.statistics
+        )  # fmt: skip
+
+
+_TIME = _Measure("microseconds", "us", _HIGH)
+_RATE = _Measure("megabits per second", "mbps", _LOW)
+# A size is what the job chose. Its mean tells whether a time grew because the buffers did; its tail tells of no part.
+_SIZE = _Measure("bytes", "bytes", _NO, (Statistic.MEAN,))
 
 # fmt: off
 _ALL = (
@@ -92,9 +129,27 @@ _ALL = (
     Metric("host_slice_error", _HOST, "1", _G, "libtpu", _HIGH, 0, _INF, "libtpu reports a slice error; notes hold its text.", "slice.error.detected.gauge"),
     Metric("host_megascale_hang", _HOST, "1", _G, "libtpu", _HIGH, 0, _INF, "libtpu reports HANG_DETECTED.", "megascale.error.detected.gauge"),
     Metric("host_hlo_queue_size", _HOST, "programs", _G, "libtpu", _NO, 0, _INF, "Programs waiting to run, largest over the cores.", "hlo.queue.size.gauge"),
-    Metric("host_hlo_execution_mean_us", _HOST, "microseconds", _G, "libtpu", _HIGH, 0, _INF, "Mean HLO execution time of the interval.", "hlo.execution.timing.distribution.microseconds"),
-    Metric("host_hlo_execution_p50_us", _HOST, "microseconds", _G, "libtpu", _HIGH, 0, _INF, "Median HLO execution time of the interval.", "hlo.execution.timing.distribution.microseconds"),
-    Metric("host_hlo_execution_p99_us", _HOST, "microseconds", _G, "libtpu", _HIGH, 0, _INF, "99th percentile of HLO execution time of the interval.", "hlo.execution.timing.distribution.microseconds"),
+    *_TIME.of("hlo_execution", "HLO execution time", "hlo.execution.timing.distribution.microseconds"),
+    *_TIME.of("megascale_dcn_transfer", "time to send a buffer to another slice", "megascale.dcn_transfer_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_dcn_inbound_transfer", "time to receive a buffer from another slice", "megascale.dcn_inbound_transfer_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_mxla_compute", "time of a computation on the CPU for a collective between slices", "megascale.mxla_compute_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_collective", "end-to-end time of a collective between slices", "megascale.collective_end_to_end_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_host_to_device", "time to move a buffer from host to device", "megascale.host_to_device_transfer_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_device_to_host", "time to move a buffer from device to host", "megascale.device_to_host_transfer_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_grpc_client_call", "time of a gRPC call, as its client sees it,", "megascale.grpc_client_call_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_grpc_server_call", "time of a gRPC call, as its server sees it,", "megascale.grpc_server_call_latencies.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_tcp_min_rtt", "least round-trip time of a TCP connection", "megascale.grpc_tcp_min_rtt.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_tcp_sender", "TCP sender latency", "megascale.grpc_tcp_sender_latency.microsecond.cumulative.distribution"),
+    *_TIME.of("megascale_tcp_transfer", "TCP transfer latency", "megascale.grpc_tcp_transfer_latency.microsecond.cumulative.distribution"),
+    *_RATE.of("megascale_tcp_delivery", "TCP delivery rate", "megascale.grpc_tcp_delivery_rate.Mbps.cumulative.distribution"),
+    *_SIZE.of("megascale_dcn_transfer", "size of the buffers sent to other slices", "megascale.dcn_transfer_size.bytes.cumulative.distribution"),
+    *_SIZE.of("megascale_dcn_inbound_transfer", "size of the buffers received from other slices", "megascale.dcn_inbound_transfer_size.bytes.cumulative.distribution"),
+    *_SIZE.of("megascale_collective_input", "size of what collectives between slices work on", "megascale.collective_input_size.bytes.cumulative.distribution"),
+    *_SIZE.of("megascale_mxla_operand", "size of what is computed on the CPU for collectives", "megascale.mxla_compute_operand_size.bytes.cumulative.distribution"),
+    *_SIZE.of("megascale_host_to_device", "size of the buffers moved from host to device", "megascale.host_to_device_transfer_size.bytes.cumulative.distribution"),
+    *_SIZE.of("megascale_device_to_host", "size of the buffers moved from device to host", "megascale.device_to_host_transfer_size.bytes.cumulative.distribution"),
+    *_SIZE.of("megascale_tcp_write", "size of a write to a TCP connection", "megascale.grpc_tcp_write_size.cumulative.distribution"),
+    *_SIZE.of("megascale_tcp_read", "size of a read from a TCP connection", "megascale.grpc_tcp_read_size.cumulative.distribution"),
     Metric("host_step", _HOST, "steps", _G, "reporter", _NO, 0, 2**53, "Step of the training job on this host, relative to notes['step_base'] (float32 holds 2**24).", "step"),
     Metric("host_step_seconds", _HOST, "seconds", _G, "reporter", _HIGH, 0, _INF, "Mean step time of the interval.", "step time"),
     Metric("host_step_age_seconds", _HOST, "seconds", _G, "reporter", _HIGH, 0, _INF, "Time since the last step ended.", "step"),

@@ -1,8 +1,11 @@
-"""libtpu's runtime metrics by gRPC, from the TPU pods of this node: duty cycle, HBM, idle time, programs, slice errors.
+"""libtpu's runtime metrics by gRPC, from the TPU pods of this node: duty cycle, HBM, idle time, programs, slice errors, Megascale.
 
 The door is open only while a workload runs. Etiquette of GKE's own plugin: ask for the list of metrics first and only for
 what is listed, wait at most one second, no oftener than each ten. The first port answers for the whole host where one
 process holds all chips; else each process has its own.
+
+Which distributions are asked for, and which of their numbers become columns, the catalogue of metrics says. Megascale
+breaks its own down by size of buffer and kind of collective; a host's column holds all of them together.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from sliceward.daemons.sources import libtpu_wire as wire
 from sliceward.daemons.sources.distributions import Distribution, merged, since
 from sliceward.daemons.sources.folding import folded
 from sliceward.daemons.sources.source import Layout, Reading
+from sliceward.detectors.metrics import CATALOGUE, Bad, Statistic
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _RELIST = 60.0
+_MEGASCALE = "megascale."
 _OPTIONS = (
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.enable_http_proxy", 0),
@@ -37,15 +42,28 @@ _OPTIONS = (
 Answers = dict[str, Any]
 
 
+def _distributions() -> dict[str, list[tuple[str, Statistic]]]:
+    """Give the metrics that are numbers of each distribution, by libtpu's name of it."""
+    found: dict[str, list[tuple[str, Statistic]]] = {}
+    for metric in CATALOGUE.values():
+        if metric.source == "libtpu" and metric.statistic is not None:
+            found.setdefault(metric.door, []).append((metric.name, metric.statistic))
+    return found
+
+
+_DISTRIBUTIONS = _distributions()
+_ASKED = tuple(dict.fromkeys((*wire.ASKED, *_DISTRIBUTIONS)))
+
+
 @dataclass(slots=True)
 class _Door:
-    """One port of one pod, with what it offers as of ``listed`` (unix seconds)."""
+    """One port of one pod, with what it offers as of ``listed`` (unix seconds). ``before``: its distributions, last time."""
 
     address: str
     channel: grpc.aio.Channel
     offered: frozenset[str] = frozenset()
     listed: float = -math.inf
-    executions: Distribution | None = None
+    before: dict[str, Distribution] = field(default_factory=dict)
 
     async def ask(self, now: float) -> Answers:
         """Give the answer to each metric that the door offers."""
@@ -55,12 +73,12 @@ class _Door:
             )
             self.offered, self.listed = wire.names_in(await call(wire.list_request())), now
         call = self.channel.unary_unary(wire.SERVICE + "GetRuntimeMetric", wire.serialize_request, wire.read_answer)
-        wanted = [name for name in wire.ASKED if name in self.offered]
+        wanted = [name for name in _ASKED if name in self.offered]
         answers = await asyncio.gather(*(call(wire.metric_request(name)) for name in wanted), return_exceptions=True)
         got: Answers = {}
         for name, answer in zip(wanted, answers, strict=True):
-            if isinstance(answer, grpc.aio.AioRpcError) and answer.code() is grpc.StatusCode.NOT_FOUND:
-                continue  # megascale metrics of a job that is not multislice
+            if isinstance(answer, grpc.aio.AioRpcError) and _is_not_there(name, answer.code()):
+                continue
             if isinstance(answer, BaseException):
                 raise answer
             got[name] = answer
@@ -168,23 +186,29 @@ class _Columns:
                 self._fill(metric, found)
         if wire.QUEUE in answers:
             self._fill("host_hlo_queue_size", [max(wire.values_by_device(answers[wire.QUEUE]).values(), default=math.nan)])
-        if wire.EXECUTION in answers:
-            now = merged(wire.distributions_of(answers[wire.EXECUTION]))
-            interval, door.executions = since(door.executions, now), now
-            self._fill("host_hlo_execution_mean_us", [interval.mean])
-            self._fill("host_hlo_execution_p50_us", [interval.p50])
-            self._fill("host_hlo_execution_p99_us", [interval.p99])
         if wire.SLICE_ERROR in answers:
             self._fill("host_slice_error", [_worst(answers[wire.SLICE_ERROR], {})])
         if wire.MEGASCALE_ERROR in answers:
             self._fill("host_megascale_hang", [_worst(answers[wire.MEGASCALE_ERROR], {"error_type": "HANG_DETECTED"})])
+        self._take_distributions(answers, door)
+
+    def _take_distributions(self, answers: Answers, door: _Door) -> None:
+        """Add what came since the door's last answer. Where nothing did no column is made: most jobs use no Megascale."""
+        for name, wanted in _DISTRIBUTIONS.items():
+            now = merged(wire.distributions_of(answers[name])) if name in answers else None
+            if now is None:
+                continue
+            interval, door.before[name] = since(door.before.get(name), now), now
+            for metric, statistic in wanted if interval.count else ():
+                self._fill(metric, [interval.value(statistic)])
 
     def _fill(self, metric: str, found: Sequence[float]) -> None:
-        """Take each value that is there; of two processes on a host the larger one counts."""
+        """Take each value that is there; of two processes on a host the worse one counts, the larger where none is worse."""
         column = self.values.setdefault(metric, self._layout.column(metric))
+        worst = min if CATALOGUE[metric].bad is Bad.LOW else max
         for place, value in enumerate(found):
-            if not math.isnan(value) and not value <= column[place]:
-                column[place] = value
+            if not math.isnan(value):
+                column[place] = value if math.isnan(column[place]) else worst(value, column[place])
 
 
 # metric of the catalogue, libtpu's name, whether it counts devices rather than chips, whether devices add up
@@ -195,6 +219,12 @@ _BY_CHIP = (
     ("chip_hbm_bandwidth_percent", wire.BANDWIDTH, False, False),
     ("chip_idle_seconds", wire.IDLE, False, False),
 )
+
+
+def _is_not_there(name: str, code: grpc.StatusCode) -> bool:
+    """Whether a refusal only says that the job is not multislice; libtpu says so of Megascale's metrics with either code."""
+    unavailable = name.startswith(_MEGASCALE) and code is grpc.StatusCode.UNAVAILABLE
+    return unavailable or code is grpc.StatusCode.NOT_FOUND
 
 
 def _worst(answer: Any, wanted: Mapping[str, str]) -> float:  # noqa: ANN401 (protobufs without types)

@@ -8,6 +8,8 @@ import grpc
 import grpc.aio
 from tpu_info.proto import tpu_metric_service_pb2 as pb
 
+from sliceward.simulation.hosts.megascale import MEGASCALE, exponential
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 _NAME = "tpu.monitoring.runtime.RuntimeMetricService"
 _EXECUTIONS_A_STEP = 8
 _EXECUTION_BUCKET = 12
-_BUCKETS, _GROWTH, _SCALE = 20, 2.0, 1.0
 
 
 class RuntimeMetrics:
@@ -50,17 +51,23 @@ class RuntimeMetrics:
             await server.stop(None)
 
     async def _list(self, _request: Any, _context: Any) -> Any:  # noqa: ANN401 (protobufs without types)
-        return pb.ListSupportedMetricsResponse(supported_metric=[pb.SupportedMetric(metric_name=name) for name in _METRICS])
+        names = (*_METRICS, *(MEGASCALE if _is_multislice(self._state) else ()))
+        return pb.ListSupportedMetricsResponse(supported_metric=[pb.SupportedMetric(metric_name=name) for name in names])
 
     async def _get(self, request: Any, context: Any) -> Any:  # noqa: ANN401 (as above)
-        make = _METRICS.get(request.metric_name)
+        name = request.metric_name
+        make = _megascale if name in MEGASCALE and _is_multislice(self._state) else _METRICS.get(name)
         if make is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no metric {request.metric_name}")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no metric {name}")
             return None
         answer = pb.MetricResponse()
-        answer.metric.name = request.metric_name
+        answer.metric.name = name
         make(answer.metric, self._state, self._clock())
         return answer
+
+
+def _is_multislice(state: HostState) -> bool:
+    return state.job is not None and state.job.slices > 1
 
 
 def _used(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (as above, down to the end)
@@ -112,16 +119,17 @@ def _queue(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 
 
 
 def _execution(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
-    steps = state.job.steps if state.job is not None else 0
-    counts = [0] * (_BUCKETS + 2)
-    counts[_EXECUTION_BUCKET] = steps * _EXECUTIONS_A_STEP
     one = metric.metrics.add()
     _ordinal(one)
-    one.distribution.count = counts[_EXECUTION_BUCKET]
-    one.distribution.mean = _SCALE * _GROWTH ** (_EXECUTION_BUCKET - 0.5)
-    one.distribution.bucket_counts.extend(counts)
-    buckets = one.distribution.bucket_options.exponential_buckets
-    buckets.num_finite_buckets, buckets.growth_factor, buckets.scale = _BUCKETS, _GROWTH, _SCALE
+    exponential(one.distribution, {_EXECUTION_BUCKET: _steps(state) * _EXECUTIONS_A_STEP})
+
+
+def _megascale(metric: Any, state: HostState, _now: float) -> None:  # noqa: ANN401 (generated protobufs have no types)
+    MEGASCALE[metric.name].serve(metric, _steps(state))
+
+
+def _steps(state: HostState) -> int:
+    return state.job.steps if state.job is not None else 0
 
 
 def _ordinal(metric: Any) -> None:  # noqa: ANN401 (generated protobufs have no types)

@@ -27,7 +27,8 @@ class Holder:
 class RunningJob:
     """The member of a training gang on this host. ``gang`` is ``namespace/Kind/name``.
 
-    ``coordinates``: place of each chip in the slice. ``began``: unix seconds.
+    ``coordinates``: place of each chip in the slice. ``began``: unix seconds. ``slices``: how many the gang has; those of
+    more than one talk over the data centre's network, by Megascale.
     """
 
     gang: str
@@ -41,6 +42,7 @@ class RunningJob:
     step: int | None = None
     stepped: float = math.nan
     steps: int = 0
+    slices: int = 1
 
     @property
     def holder(self) -> Holder:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sliceward.daemons.sources.distributions import Distribution, merged, since
+from sliceward.detectors.metrics import Statistic
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=6, max_size=6)
 
@@ -33,6 +36,7 @@ def test_the_median_of_one_bucket_lies_in_its_middle() -> None:
 
 def test_after_a_restart_of_the_process_everything_is_new() -> None:
     assert since(a_distribution([50] * 6), a_distribution([1, 1, 1, 1, 1, 1])).count == 6
+    assert since(replace(a_distribution([]), count=50), replace(a_distribution([]), count=3, total=6.0)).mean == 2.0
 
 
 def test_nothing_is_told_before_the_second_reading() -> None:
@@ -46,3 +50,28 @@ def test_cores_add_up_and_a_core_with_other_buckets_is_left_out() -> None:
     assert both is not None
     assert both.buckets == (3,) * 6
     assert merged([]) is None
+
+
+def test_buckets_that_are_left_off_at_the_end_are_empty() -> None:
+    short, full = replace(a_distribution([1, 1]), growth=2.0), a_distribution([1] * 6)
+    assert merged([short, full]) == replace(a_distribution([2, 2, 1, 1, 1, 1]), count=8, total=40.0)
+    assert (since(short, full).count, since(short, full).p99) == (4, 16.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "count"),
+    [pytest.param([9] * 6, 6, id="a count that fell is a restart"), pytest.param([0] * 6, 0, id="nobody knows what is new")],
+)
+def test_other_bounds_than_before_are_told_only_after_a_restart(before: list[int], count: int) -> None:
+    assert since(replace(a_distribution(before), scale=3.0), a_distribution([1] * 6)).count == count
+
+
+def test_a_bucket_beyond_all_numbers_is_no_number() -> None:
+    interval = since(a_distribution([0] * 3000), a_distribution([0] * 2000 + [5] + [0] * 999))
+    assert math.isnan(interval.p99)
+    assert interval.mean == 5.0
+
+
+def test_each_number_of_an_interval_is_given_by_its_name() -> None:
+    interval = since(a_distribution([0] * 6), a_distribution([1, 2, 3, 4, 5, 6]))
+    assert [interval.value(statistic) for statistic in Statistic] == [interval.mean, interval.p50, interval.p99]

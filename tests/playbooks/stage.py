@@ -64,6 +64,9 @@ def outer_link(one: str = "cube-0", other: str = "cube-1") -> LinkId:
     return LinkId.between(chip(f"{one}-host-00"), chip(f"{other}-host-00"))
 
 
+LINK = a_finding(Kind.ICI_LINK_DOWN, inner_link())
+
+
 def two_gangs() -> FleetBuilder:
     """Four cubes: a gang of two one-cube slices, another gang, a spare."""
     fleet = a_fleet().with_gang("llm", slices=2).on("cube-0", "cube-1")
@@ -197,3 +200,13 @@ class Stage:
         self.pages += turn.pages
         if turn.decision is not None:
             self.decisions.append(turn.decision)
+
+
+def settled(stage: Stage) -> Incident:
+    stage.fold()
+    stage.now += seconds(10)
+    return stage.incidents[0]
+
+
+def decided(stage: Stage, incident: Incident | None = None) -> Decision:
+    return decide(incident or settled(stage), None, stage.book, stage.world(), stage.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ SHOW_RESOLVED = timedelta(days=1)
 
 @dataclass(eq=False)
 class Desk:
-    """Alerts of all receivers. ``woken`` is called when findings may have changed."""
+    """Alerts of all receivers. ``woken`` is called when findings may have changed. ``counts``: alerts by what became of them."""
 
     store: stores.Store
     rules: AlertMap
@@ -31,13 +31,13 @@ class Desk:
     loop: Loop
     stale_after: timedelta
     woken: Callable[[], None] = lambda: None
-    truncated: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     _present: dict[str, list[tuple[Alert, Finding]]] = field(default_factory=dict)
 
     async def take(self, payload: Payload) -> stores.Put:
         """Store the alerts of one post; on disk when this returns. Raises `Retry` where the store is away."""
-        self.truncated += payload.truncated
         put = await self.store.inbox.put([self._stored(alert) for alert in payload.alerts], now=self.clock())
+        self.counts.update(accepted=put.accepted, duplicate=put.duplicate, truncated=payload.truncated)
         self.woken()
         return put
 
@@ -47,8 +47,11 @@ class Desk:
             fresh, aside = await self.store.inbox.take()
             by_reason: dict[str, list[int]] = defaultdict(list)
             for received in fresh:
-                by_reason[self._why(read(received))].append(received.seq)
+                why = self._why(read(received))
+                self.counts["unmapped" if why else "mapped"] += 1
+                by_reason[why].append(received.seq)
             for name, why in aside.items():
+                self.counts["set-aside"] += 1
                 self.loop.set_aside[name] = why
                 by_reason[f"set aside: {why}"].append(int(name.removeprefix("alert ")))
             for why, numbers in by_reason.items():

@@ -7,8 +7,8 @@ jittered, growing pause that honours what the receiver asked for. A no is kept a
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sliceward.daemons.loops import Loop
-    from sliceward.daemons.store import Delivery, Store
+    from sliceward.daemons.store import Delivery, Store, Waiting
     from sliceward.remediations.page import Page
     from sliceward.remediations.ports import Pager
 
@@ -42,7 +42,10 @@ def pause_after(attempts: int, *, asked: float | None, dice: random.Random) -> t
 
 @dataclass(eq=False)
 class Outbox:
-    """Sends what is due. ``within``: longest time of one delivery. ``public_url``: address of our page, for a link in each page."""
+    """Sends what is due. ``within``: longest time of one delivery. ``public_url``: address of our page, for a link in each page.
+
+    ``counts``: deliveries by pager and outcome. ``waiting``: what is not sent yet, by pager, as of the last round.
+    """
 
     store: Store
     pagers: Mapping[str, Pager]
@@ -51,12 +54,15 @@ class Outbox:
     dice: random.Random
     within: timedelta = timedelta(seconds=15)
     public_url: str = ""
+    counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
 
     async def round(self) -> int:
         """Try everything that is due once; gives how many were tried. Raises `Retry` where the store is away."""
         due, aside = await self.store.outbox.due(self.clock())
         for name, why in aside.items():
             self.loop.set_aside[name] = why
+            self.counts["", "set-aside"] += 1
             await self.store.outbox.failed(name.removeprefix("page "), why=why)
         by_pager: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in due:
@@ -64,6 +70,7 @@ class Outbox:
         async with asyncio.TaskGroup() as tasks:
             for name, deliveries in by_pager.items():
                 tasks.create_task(self._send_all(name, deliveries))
+        self.waiting = await self.store.outbox.waiting()
         self.loop.beat()
         return len(due)
 
@@ -71,6 +78,7 @@ class Outbox:
         pager = self.pagers.get(name)
         for delivery in deliveries:
             if pager is None:
+                self.counts[name, "failed"] += 1
                 await self.store.outbox.failed(delivery.id, why=f"no pager is named {name!r} any more")
             else:
                 await self._send(pager, delivery)
@@ -81,6 +89,7 @@ class Outbox:
                 await pager.send(self._linked(delivery))
         except Refused as error:
             log.warning("page refused", incident=delivery.incident, pager=pager.name, why=str(error))
+            self.counts[pager.name, "failed"] += 1
             await self.store.outbox.failed(delivery.id, why=str(error))
         except Retry as error:
             await self._again(delivery, str(error), asked=error.after)
@@ -93,6 +102,7 @@ class Outbox:
             await self._again(delivery, f"{type(error).__name__}: {error}", asked=LONGEST_PAUSE.total_seconds())
         else:
             log.info("page sent", incident=delivery.incident, pager=pager.name, page_event=delivery.page.event.value)
+            self.counts[pager.name, "sent"] += 1
             await self.store.outbox.sent(delivery.id, now=self.clock())
 
     def _linked(self, delivery: Delivery) -> Page:
@@ -104,8 +114,10 @@ class Outbox:
     async def _again(self, delivery: Delivery, why: str, *, asked: float | None) -> None:
         now = self.clock()
         if now - delivery.page.at > GIVE_UP_AFTER:
+            self.counts[delivery.pager, "failed"] += 1
             await self.store.outbox.failed(delivery.id, why=f"given up after {delivery.attempts + 1} tries in 24 h: {why}")
             return
+        self.counts[delivery.pager, "again"] += 1
         at = now + pause_after(delivery.attempts, asked=asked, dice=self.dice)
         log.warning("page not delivered", incident=delivery.incident, pager=delivery.pager, why=why, again=at.isoformat())
         await self.store.outbox.again(delivery.id, at=at, why=why)

@@ -6,6 +6,6 @@ transaction: all of a turn or nothing. The only home of SQLAlchemy.
 """
 
 from sliceward.daemons.store.store import Store, open_store
-from sliceward.daemons.store.values import Alert, Case, Delivery, Intent, Loaded, Put, Received, Rows
+from sliceward.daemons.store.values import Alert, Case, Delivery, Intent, Loaded, Put, Received, Rows, Waiting
 
-__all__ = ["Alert", "Case", "Delivery", "Intent", "Loaded", "Put", "Received", "Rows", "Store", "open_store"]
+__all__ = ["Alert", "Case", "Delivery", "Intent", "Loaded", "Put", "Received", "Rows", "Store", "Waiting", "open_store"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from sliceward.daemons.store.tables import OUTBOX
-from sliceward.daemons.store.values import Delivery
+from sliceward.daemons.store.values import Delivery, Waiting
 from sliceward.playbooks import record
 
 if TYPE_CHECKING:
@@ -84,6 +84,14 @@ class Outbox:
             )
             found.append(delivery)
         return tuple(found), aside
+
+    async def waiting(self) -> Mapping[str, Waiting]:
+        """Give for each pager how much waits for it."""
+        oldest = func.min(OUTBOX.c.made)
+        wanted = select(OUTBOX.c.pager, func.count(), oldest).where(OUTBOX.c.state == "pending").group_by(OUTBOX.c.pager)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(wanted)).all()
+        return {pager: Waiting(count, made) for pager, count, made in rows}
 
     async def sent(self, delivery: str, *, now: datetime) -> None:
         """Mark as delivered."""

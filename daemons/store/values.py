@@ -103,3 +103,11 @@ class Delivery:
     attempts: int
     next_try: datetime
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Deliveries of one pager that are not sent yet. ``oldest``: when the oldest of their pages was made."""
+
+    count: int
+    oldest: datetime

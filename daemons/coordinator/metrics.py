@@ -53,8 +53,10 @@ class Figures(Collector):
         yield _gauge("sliceward_store_age_seconds", "Seconds since the store last answered.", (), [((), of.store.age)])
         yield from self._sight()
         yield from self._work() if leads else ()
+        of.deciding.tally.begin(of.parts.actions)
         yield from of.deciding.tally.collect()
-        yield _counter("sliceward_pages", "Deliveries of pages.", ["pager", "outcome"], _rows(of.outbox.counts))
+        pages = {(name, outcome): 0 for name in of.parts.pagers for outcome in ("sent", "again", "failed")}
+        yield _counter("sliceward_pages", "Deliveries of pages.", ["pager", "outcome"], _rows(pages | of.outbox.counts))
         yield _counter(
             "sliceward_alerts", "Alerts that came in.", ["outcome"], _rows({(name,): n for name, n in of.desk.counts.items()})
         )
@@ -109,8 +111,12 @@ def _rows(counts: Mapping[tuple[str, ...], int]) -> list[Row]:
     return [(key, float(count)) for key, count in sorted(counts.items())]
 
 
+_NEVER_YET = {"bad_finding": 0, "bad_progress": 0, "bad_watcher": 0, "bad_event": 0}
+"""Shown from the start: the rise of a series that begins at one is seen by nobody."""
+
+
 def _messages(side: Side) -> Mapping[str, int]:
-    return {**side.bus.counts, **side.presence.counts, **side.agents.counts}
+    return {**_NEVER_YET, **side.bus.counts, **side.presence.counts, **side.agents.counts}
 
 
 def _out(side: Side) -> int:

@@ -40,6 +40,11 @@ class Tally:
             registry=None,
         )
 
+    def begin(self, actions: Iterable[str]) -> None:
+        """Show these actions from the start: the rise of a series that begins at one is seen by nobody."""
+        for action in actions:
+            self.steps.labels(action, "failed")
+
     def saved(self, turns: Iterable[Turn]) -> None:
         """Count what was just written."""
         for turn in turns:

@@ -12,13 +12,12 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from sliceward.daemons import topics
 from sliceward.daemons.health import Dependency, Health, application, new_registry, serving
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.version import version
+from sliceward.daemons.watcher.metrics import Figures
 from sliceward.daemons.watcher.prometheus import PrometheusSource
 from sliceward.daemons.watcher.surroundings import STALE_AFTER, Surroundings
 from sliceward.daemons.watcher.watcher import Parts, Watcher, last_word, subscriptions, utc_now
@@ -28,9 +27,7 @@ from sliceward.remediations import kubernetes
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
-
-    from prometheus_client import Metric
+    from collections.abc import AsyncIterator, Sequence
 
     from sliceward.daemons.watcher.settings import RuleSettings, WatcherSettings
 
@@ -54,7 +51,7 @@ async def running(settings: WatcherSettings) -> AsyncIterator[tuple[Watcher, asy
     """Run a watcher with its health server inside the block; gives it, its task and the port."""
     async with AsyncExitStack() as stack:
         watcher = await built(settings, stack)
-        health = _health(watcher)
+        health = health_of(watcher)
         listen = settings.health
         port = await stack.enter_async_context(serving(application(health), host=listen.host, port=listen.port))
         task = asyncio.create_task(watcher.run(), name=f"watcher of {settings.cluster.name}")
@@ -118,10 +115,11 @@ def wire_of(settings: WatcherSettings) -> Wire:
     return Wire(broker.url, client_id=client, subscribe=subscriptions(name), will=will, options=options)
 
 
-def _health(watcher: Watcher) -> Health:
+def health_of(watcher: Watcher) -> Health:
+    """Give what the watcher says of itself."""
     loops = watcher.parts.loops
     registry = new_registry(loops, version=version())
-    registry.register(_Figures(watcher))
+    registry.register(Figures(watcher))
     return Health(loops, lambda: _dependencies(watcher), registry, version())
 
 
@@ -132,31 +130,3 @@ def _dependencies(watcher: Watcher) -> Sequence[Dependency]:
         fresh = around.age is not None and around.age <= STALE_AFTER
         needs.append(Dependency("kubernetes", fresh, around.age, around.problem))
     return needs
-
-
-class _Figures(Collector):
-    """Reads the watcher's counts at each scrape."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-
-    def collect(self) -> Iterable[Metric]:
-        watcher = self._watcher
-        frames = CounterMetricFamily("sliceward_frames", "Frames and readings by what became of them.", labels=["outcome"])
-        for name, count in {**watcher.panel.counts, **watcher.counts}.items():
-            frames.add_metric([str(name)], count)
-        wire = CounterMetricFamily(
-            "sliceward_wire_messages", "Messages of the broker by what became of them.", labels=["outcome"]
-        )
-        for name, count in watcher.parts.bus.counts.items():
-            wire.add_metric([name], count)
-        findings = GaugeMetricFamily("sliceward_findings", "Findings by kind and state.", labels=["kind", "state"])
-        counts: dict[tuple[str, str], int] = {}
-        for finding in watcher.findings:
-            key = (finding.kind.value, finding.state.value)
-            counts[key] = counts.get(key, 0) + 1
-        for key, count in counts.items():
-            findings.add_metric(list(key), count)
-        hosts = GaugeMetricFamily("sliceward_hosts_known", "Hosts that the panel holds.", value=len(watcher.panel.slots))
-        memory = GaugeMetricFamily("sliceward_panel_bytes", "Memory of the panel's readings.", value=watcher.panel.ring.bytes)
-        return (frames, wire, findings, hosts, memory)

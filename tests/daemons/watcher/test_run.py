@@ -86,8 +86,8 @@ async def test_frames_over_a_broker_become_findings_on_it() -> None:
     assert str(finding.part) == "c1/chip/n1/3"
     assert '"ok": true' in health
     assert '"broker"' in ready
-    assert 'sliceward_frames_total{outcome="taken"}' in metrics
-    assert 'sliceward_findings{kind="ChipLost",state="firing"}' in metrics
+    assert 'sliceward_frames_total{cluster="c1",outcome="taken"}' in metrics
+    assert 'sliceward_findings{cluster="c1",kind="ChipLost",state="firing"}' in metrics
 
 
 async def speak(agent: Wire, heard: asyncio.Future[bytes]) -> None:

@@ -1,0 +1,66 @@
+"""The watcher's figures for Prometheus, read at each scrape: what came in, who is silent, what was found, how fresh its sight is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sliceward.detectors.clauses import Look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client import Metric
+
+    from sliceward.daemons.watcher.watcher import Watcher
+
+
+NEVER_YET = {"taken": 0, "bad_frame": 0, "wrong_speaker": 0, "panel_full": 0}
+"""Shown from the start: the rise of a series that begins at one is seen by nobody."""
+
+
+class Figures(Collector):
+    """Reads one watcher."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        """Show ``watcher``."""
+        self._of = watcher
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the figures now."""
+        of, panel, around = self._of, self._of.panel, self._of.parts.surroundings
+        frames = {str(name): count for name, count in {**NEVER_YET, **panel.counts, **of.counts}.items()}
+        yield self._counted("sliceward_frames", "Frames and readings by what became of them.", frames)
+        yield self._counted("sliceward_wire_messages", "Messages of the broker by what became of them.", of.parts.bus.counts)
+        findings = Counter((finding.kind.value, finding.state.value) for finding in of.findings)
+        family = GaugeMetricFamily("sliceward_findings", "Findings by kind and state.", labels=["cluster", "kind", "state"])
+        for key, count in sorted(findings.items()):
+            family.add_metric([panel.cluster, *key], count)
+        yield family
+        yield self._gauge("sliceward_hosts_known", "Hosts that should speak.", len(panel.slots))
+        yield self._gauge("sliceward_hosts_silent", "Of those, hosts whose agent is not heard.", self._silent())
+        yield self._gauge("sliceward_panel_bytes", "Memory of the panel's readings.", panel.ring.bytes)
+        yield self._gauge("sliceward_watcher_warm", "Whether the panel has filled, so that findings are told.", of.warm)
+        yield self._gauge("sliceward_broker_connected", "Whether there is a connection to the broker.", of.parts.bus.connected)
+        if around.mirrors:
+            yield self._gauge("sliceward_cluster_reachable", "Whether the API server spoke lately.", around.fresh)
+
+    def _silent(self) -> int:
+        of = self._of
+        grace = of.parts.settings.rules.grace.total_seconds()
+        return int(np.count_nonzero(Look.at(of.panel, grace=grace).silent)) if of.panel.slots else 0
+
+    def _gauge(self, name: str, about: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, about, labels=["cluster"])
+        family.add_metric([self._of.panel.cluster], float(value))
+        return family
+
+    def _counted(self, name: str, about: str, counts: Mapping[str, int]) -> Metric:
+        family = CounterMetricFamily(name, about, labels=["cluster", "outcome"])
+        for outcome, count in sorted(counts.items()):
+            family.add_metric([self._of.panel.cluster, outcome], count)
+        return family

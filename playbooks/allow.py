@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sliceward.playbooks.advance import half_done
 from sliceward.playbooks.budgets import spend, spend_on_step
 from sliceward.playbooks.decision import Guard, Hold
-from sliceward.playbooks.guards import Intent, guards, not_paused, unchanged
+from sliceward.playbooks.guards import Intent, guards, not_paused, not_silenced, unchanged
 from sliceward.playbooks.incident import Needs
 from sliceward.playbooks.run import Purpose
 from sliceward.playbooks.schema import MODES, BudgetSpec, Mode
@@ -45,7 +45,7 @@ def may_begin(incident: Incident, choice: Choice, run: Run, world: World, now: d
     if playbook is None or finding is None or not run.harms:
         return Allowed(mode="" if playbook is None else playbook.mode.value)
     mode = in_force(playbook.mode, world)
-    checks = guards(Intent(incident, finding, run.domain, run.gang), world)
+    checks = guards(Intent(incident, finding, run.domain, run.gang, run.playbook), world, now)
     budgets = spend(playbook.spec.budget, run, world, now)
     hold = (
         _refused(checks, now)
@@ -60,25 +60,26 @@ def may_step(incident: Incident, run: Run, book: Book, world: World, now: dateti
     """Whether the present step of a run may be called.
 
     Healing steps always may. Before the first irreversible step a step that harms needs all that beginning needed. After
-    it what was begun is finished: a gang that we stopped is made to run again even under a pause; from then on a pause or a
-    lowered mode, and the budget of its own action, hold each step that harms and was not called yet.
+    it what was begun is finished: a gang that we stopped is made to run again even under a pause or a silence; from then on a
+    pause, a silence or a lowered mode, and the budget of its own action, hold each step that harms and was not called yet.
     """
     step = run.current
     if step is None or step.purpose is not Purpose.FORWARD or not (step.harm or step.irreversible):
         return Allowed()
     if (step.irreversible and step.attempts > 0) or half_done(run):
         return Allowed()
-    paused = not_paused(world)
     ceiling = world.ceiling is Mode.OBSERVE
     playbook = book.named(run.playbook)
     # Without the playbook (it was removed) the default budget bounds what is still to be done.
     budget = BudgetSpec() if playbook is None else playbook.spec.budget
+    intent = Intent(incident, cause(incident, run), run.domain, run.gang, run.playbook)
     if run.committed:
         lowered = Guard("mode", not ceiling, "the whole fleet only observes" if ceiling else "acting is allowed")
+        checks: tuple[Guard, ...] = (not_paused(world), not_silenced(intent, world, now), lowered)
         budgets = spend_on_step(budget, run, world)
-        return Allowed((paused, lowered), budgets, _refused((paused, lowered), now) or _spent(budgets, now))
+        return Allowed(checks, budgets, _refused(checks, now) or _spent(budgets, now))
     budgets = spend(budget, run, world, now)
-    checks = (*guards(Intent(incident, cause(incident, run), run.domain, run.gang), world), unchanged(run, world))
+    checks = (*guards(intent, world, now), unchanged(run, world))
     observing = _observing(world.ceiling, run.playbook, now) if ceiling else None
     return Allowed(checks, budgets, _refused(checks, now) or observing or _spent(budgets, now))
 
@@ -101,7 +102,7 @@ def _refused(checks: Sequence[Guard], now: datetime) -> Hold | None:
     if not no:
         return None
     first = next((check for check in no if check.needs is not Needs.NOTHING), no[0])
-    return Hold(now + RECHECK, first.why, first.needs)
+    return Hold(first.until or now + RECHECK, first.why, first.needs)
 
 
 def _observing(mode: Mode | None, playbook: str, now: datetime) -> Hold | None:

@@ -15,9 +15,11 @@ from sliceward.playbooks.advance import abort, cancel, due, half_done, refuse, r
 from sliceward.playbooks.allow import may_begin, may_step
 from sliceward.playbooks.choose import about, choose
 from sliceward.playbooks.decision import Close, Decision, Hold, RunStep
-from sliceward.playbooks.guards import another_machine
+from sliceward.playbooks.guards import NOT_SILENCED, another_machine
 from sliceward.playbooks.incident import How, Needs
 from sliceward.playbooks.run import Call, Ended, Ending, Purpose, Sleep
+from sliceward.playbooks.silences import about as touched_by
+from sliceward.playbooks.silences import covering
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,6 +46,23 @@ def decide(incident: Incident, run: Run | None, book: Book, world: World, now: d
 
     ``run``: the incident's present or last run, if any. Call it each round for every open incident.
     """
+    decision = _decided(incident, run, book, world, now)
+    return replace(decision, silenced=_silenced(incident, decision, world))
+
+
+def _silenced(incident: Incident, decision: Decision, world: World) -> str:
+    """Say which silence keeps the incident from opening a page: the one that holds its actions, else one about what it touches."""
+    if not world.silences or isinstance(decision.verdict, Close):
+        return ""
+    held = next((guard.why for guard in decision.guards if guard.name == NOT_SILENCED and not guard.ok), "")
+    run = decision.run
+    hosts, gang = ((), None) if run is None else (run.domain, run.gang)
+    subject = touched_by(incident, world.fleet, hosts=hosts, gang=gang, playbook=decision.playbook)
+    found = covering(world.silences, subject, decision.at)
+    return held or ("" if found is None else found.text)
+
+
+def _decided(incident: Incident, run: Run | None, book: Book, world: World, now: datetime) -> Decision:
     decision = Decision(incident.id, now, Hold(now + RECHECK, ""), incident.playbook, incident.mode, run)
     if run is not None and run.open:
         moved = _steered(incident, run, world, now)

@@ -42,12 +42,16 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A safety check that no playbook can switch off. ``needs`` says who must do something where it is not ok."""
+    """A safety check that no playbook can switch off.
+
+    Where it is not ok, ``needs`` says who must do something, and ``until`` when it passes by itself, if that is known.
+    """
 
     name: str
     ok: bool
     why: str
     needs: Needs = Needs.NOTHING
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class Decision:
     """What follows for one incident now, and why.
 
     ``run`` is the run as it stands after the decision (new, steered on, or None). ``entries`` are lines for the story
-    that came from steering the run (a time-out, an abort, a cause that is gone).
+    that came from steering the run (a time-out, an abort, a cause that is gone). ``silenced``: which silence keeps the incident
+    from opening a page, "" where none does.
     """
 
     incident: str
@@ -110,6 +115,7 @@ class Decision:
     budgets: tuple[Spent, ...] = ()
     entries: tuple[Entry, ...] = ()
     runbook: str = ""
+    silenced: str = ""
 
     @property
     def conditions(self) -> tuple[Evaluated, ...]:

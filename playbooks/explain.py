@@ -61,7 +61,10 @@ def _decided(incident: Mapping[str, Any]) -> Iterator[str]:
         for condition in _conditions(decision):
             read = ", ".join(f"{name}={value}" for name, value in (condition.get("inputs") or {}).items())
             yield f"  condition {condition['name']}: {_truth(condition['value'])}   {condition['expression']}   [{read}]"
-        for guard in decision.get("guards") or ():
+        guards, silenced = decision.get("guards") or (), decision.get("silenced")
+        if silenced and all(guard["why"] != silenced for guard in guards):
+            yield f"  {silenced}; it opens no page until then"
+        for guard in guards:
             yield f"  guard {guard['name']}: {'yes' if guard['ok'] else 'NO'}, {guard['why']}"
         for budget in decision.get("budgets") or ():
             asked = f" + {budget['asked']:g} asked" if budget.get("asked") is not None else ""

@@ -1,6 +1,7 @@
 """Safety checks that no playbook can switch off. Each gives a `Guard` with its reason, also when it allows.
 
-Fresh, firing now, the same machine, one owner, whole domain, one movable gang, not paused: invariants 2, 3, 6, 7 and 8.
+Fresh, firing now, the same machine, one owner, whole domain, one movable gang, not paused, not silenced: invariants 2, 3, 6, 7
+and 8.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.decision import Guard
 from sliceward.playbooks.incident import Needs
+from sliceward.playbooks.silences import about, covering
 from sliceward.playbooks.sufferers import hosts_of
 from sliceward.topology.gangs import ManagedBy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.incident import Incident
     from sliceward.playbooks.run import Run
@@ -25,21 +29,25 @@ if TYPE_CHECKING:
 STALE = timedelta(minutes=2)
 """A watcher that is silent for longer is no ground to act on: twelve missed rounds of 10 s."""
 
+NOT_SILENCED = "not-silenced"
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be done: because of ``finding``, to ``domain``, moving ``gang``."""
+    """What is about to be done by ``playbook``: because of ``finding``, to ``domain``, moving ``gang``."""
 
     incident: Incident
     finding: Finding
     domain: tuple[HostId, ...]
     gang: GangId | None
+    playbook: str
 
 
-def guards(intent: Intent, world: World) -> tuple[Guard, ...]:
+def guards(intent: Intent, world: World, now: datetime) -> tuple[Guard, ...]:
     """Give every check on beginning to harm; all must be ok."""
     return (
         not_paused(world),
+        not_silenced(intent, world, now),
         _fresh(intent, world),
         _firing(intent),
         _same_machine(intent, world),
@@ -54,6 +62,17 @@ def guards(intent: Intent, world: World) -> tuple[Guard, ...]:
 def not_paused(world: World) -> Guard:
     """Whether nobody stopped harm."""
     return Guard("not-paused", not world.paused, f"paused: {world.paused}" if world.paused else "nobody paused")
+
+
+def not_silenced(intent: Intent, world: World, now: datetime) -> Guard:
+    """Whether no silence in force asks to leave these hosts, this gang or this playbook alone; held until it ends."""
+    hosts, gang, playbook = intent.domain, intent.gang, intent.playbook
+    found = None
+    if world.silences:
+        found = covering(world.silences, about(intent.incident, world.fleet, hosts=hosts, gang=gang, playbook=playbook), now)
+    if found is None:
+        return Guard(NOT_SILENCED, ok=True, why="nobody asked to leave it alone")
+    return Guard(NOT_SILENCED, ok=False, why=found.text, until=found.until)
 
 
 def _fresh(intent: Intent, world: World) -> Guard:

@@ -68,6 +68,8 @@ class EntryKind(StrEnum):
     ABORTED = "aborted"
     PAUSED = "paused"
     RESUMED = "resumed"
+    SILENCED = "silenced"
+    SILENCE_ENDED = "silence-ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Incident:
     then, so that siblings can arrive. ``domain``: hosts that leave service together. ``needs``/``why``: what people must do.
     ``gist``: the last decision in short, to tell a new decision from a repeated one. ``tried``: playbooks whose run
     ended without healing, never begun again by themselves. ``run``: id of the present or last run. ``paged``: a page went out.
+    ``silenced``: which silence holds its actions and its opening page, "" where none does.
     """
 
     id: str
@@ -117,6 +120,7 @@ class Incident:
     tried: tuple[str, ...] = ()
     run: str = ""
     folded_into: str = ""
+    silenced: str = ""
 
     @property
     def root(self) -> Finding:

@@ -85,6 +85,7 @@ def incident_row(value: Incident) -> dict[str, Any]:
         "part_kind": "cluster" if isinstance(value.part, ids.ClusterId) else value.part.kind,
         "text": value.text,
         "needs": value.needs.value or None,
+        "silenced": value.silenced or None,
         "domain": [host.name for host in value.domain],
     }
     return row
@@ -117,6 +118,7 @@ def _incident(row: dict[str, Any]) -> Incident:
         how=None if row["how"] is None else How(row["how"]),
         closed=_when(row["closed"]),
         paged=bool(row["paged"]),
+        silenced=str(row.get("silenced") or ""),  # rows of before there were silences have none
         tried=tuple(str(name) for name in row["tried"]),
     )
 

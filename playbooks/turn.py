@@ -64,7 +64,7 @@ HELD_LONG = timedelta(minutes=2)
 def take(incident: Incident, decision: Decision, now: datetime) -> Turn:
     """Give the turn that follows from a decision."""
     verdict, run = decision.verdict, decision.run
-    after = _with_run_ended(incident, run)
+    after = replace(_with_run_ended(incident, run), silenced=decision.silenced)
     match verdict:
         case Hold(between=True):
             return Turn(after, run, decision.entries)
@@ -187,7 +187,9 @@ def _recorded(turn: Turn, before: Incident, decision: Decision) -> Turn:
     entries, verdict = turn.entries, decision.verdict
     if isinstance(verdict, Hold):
         facts = {"playbook": decision.playbook, "needs": verdict.needs.value}
-        entries = (*entries, Entry(decision.at, before.id, EntryKind.HELD, verdict.why, facts))
+        quiet = "" if before.paged or decision.silenced == verdict.why else decision.silenced
+        text = f"{verdict.why}; no page yet: {quiet}" if quiet else verdict.why
+        entries = (*entries, Entry(decision.at, before.id, EntryKind.HELD, text, facts))
     return replace(
         turn, incident=replace(turn.incident, gist=gist), entries=entries, decision=replace(decision, run=None, entries=())
     )
@@ -199,7 +201,8 @@ def _gist(decision: Decision) -> str:
             return f"run|{call.operation}"
         case Hold(why=why, needs=needs):
             truths = ",".join(f"{c.playbook}:{e.name}={str(e.value)[:5]}" for c in decision.candidates for e in c.conditions)
-            return f"hold|{decision.playbook}|{decision.mode}|{needs}|{why}|{truths}"
+            quiet = f"|{decision.silenced}" if decision.silenced else ""
+            return f"hold|{decision.playbook}|{decision.mode}|{needs}|{why}|{truths}{quiet}"
         case Close(how=how):
             return f"close|{how}"
         case _:
@@ -213,6 +216,9 @@ def _paged(turn: Turn, before: Incident, decision: Decision, now: datetime) -> T
         return _with_page(turn, pages.resolved(incident, turn.run, now)) if before.paged else turn
     if before.paged:
         return _failing(turn, before, turn.run, now) if turn.run is not None else turn
+    if decision.silenced:
+        # Whoever works there knows; the page opens when the silence ends, if there is still something to tell.
+        return turn
     held_long = now >= incident.settles + HELD_LONG
     ready = isinstance(verdict, RunStep) or verdict.needs is not Needs.NOTHING or held_long
     if not ready or incident.severity is Severity.INFO:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.decision import Decision
     from sliceward.playbooks.run import Run
     from sliceward.playbooks.schema import BudgetSpec, Mode
+    from sliceward.playbooks.silences import Silence
     from sliceward.remediations.ports import Progress
     from sliceward.topology.fleet import Fleet, Host
     from sliceward.topology.ids import GangId, HostId
@@ -115,7 +116,8 @@ class World:
 
     ``fleet_age``: age of the snapshot. ``watcher_age``: time since the watcher of this cluster last spoke (None: never).
     ``runs``: open runs of all clusters. ``started``: runs begun within the longest window or cooldown (a day is enough).
-    ``paused``: why harm is stopped, "" when it is not. ``ceiling``: no playbook acts above this mode. ``limits``: budget
+    ``paused``: why harm is stopped, "" when it is not. ``silences``: what people asked to be left
+    alone, in force or not yet. ``ceiling``: no playbook acts above this mode. ``limits``: budget
     of the whole fleet, on top of each playbook's own. ``sick``: hosts with an open incident (never a spare). ``fleets``: the
     snapshots of all clusters, this one among them, that ``usage`` was counted on. ``unclear``: hosts of which a finding says
     that their identity is missing or doubled. ``fleet_stale_after``: a snapshot older than this is no ground to harm.
@@ -130,6 +132,7 @@ class World:
     progress: Mapping[GangId, Progress] = field(default_factory=dict)
     sick: frozenset[HostId] = frozenset()
     paused: str = ""
+    silences: tuple[Silence, ...] = ()
     ceiling: Mode | None = None
     limits: BudgetSpec | None = None
     fleets: tuple[Fleet, ...] = ()

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Loop:
-    """One loop. ``deadline`` in seconds between beats; ``set_aside``: rows or objects that it skips, name -> why."""
+    """One loop. ``deadline`` in seconds between beats; ``set_aside``: rows or objects that it skips, name -> why.
+
+    ``resting``: it was not begun yet (a replica that stands by), and is not late.
+    """
 
     name: str
     deadline: float
@@ -22,6 +25,7 @@ class Loop:
     last: float = 0.0
     beats: int = 0
     error: str = ""
+    resting: bool = False
     set_aside: dict[str, str] = field(default_factory=dict)
 
     def beat(self) -> None:
@@ -32,10 +36,14 @@ class Loop:
         """Say that a round failed as a whole: no beat, so that the deadline passes if it goes on."""
         self.error = error
 
+    def begin(self) -> None:
+        """Say that it runs from now on: its first deadline starts."""
+        self.last, self.resting = self.clock(), False
+
     @property
     def age(self) -> float:
-        """Seconds since the last whole round."""
-        return self.clock() - self.last
+        """Seconds since the last whole round; 0 while it rests."""
+        return 0.0 if self.resting else self.clock() - self.last
 
     @property
     def late(self) -> bool:

@@ -29,6 +29,8 @@ from sliceward.topology.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from aiohttp.typedefs import Middleware
+
     from sliceward.daemons.coordinator.coordinator import Coordinator
     from sliceward.daemons.coordinator.tokens import Tokens
     from sliceward.daemons.coordinator.views import Row, Sight
@@ -54,10 +56,10 @@ class Api:
         """Keep both."""
         self._of, self._tokens = coordinator, tokens
 
-    def application(self) -> web.Application:
-        """Give the application with all routes."""
+    def application(self, *outer: Middleware) -> web.Application:
+        """Give the application with all routes; ``outer`` middlewares see a request before it is known who calls."""
         of = self._of
-        app = web.Application(middlewares=[told_as_json, guard(self._tokens)], client_max_size=MOST_BYTES)
+        app = web.Application(middlewares=[told_as_json, *outer, guard(self._tokens)], client_max_size=MOST_BYTES)
         hook = Webhook(of.desk, of.clock, of.webhooks)
         for slash in ("", "/"):
             app.router.add_post("/v1/webhooks/alertmanager/{name}" + slash, hook.post)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import Counter
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sliceward.daemons.coordinator.alerts import AlertMap
+    from sliceward.daemons.coordinator.leadership import Leadership
     from sliceward.daemons.coordinator.settings import PaceSettings
     from sliceward.daemons.coordinator.side import Side
     from sliceward.daemons.loops import Loop, Loops
@@ -71,11 +72,15 @@ class Parts:
     version: str = ""
     holder: str = "coordinator"
     public_url: str = ""
+    leadership: Leadership | None = None
 
 
 @dataclass(eq=False)
 class Coordinator:
-    """One coordinator. `begin` takes the lead and loads; `run` keeps all loops going until `stop`."""
+    """One coordinator. `run` keeps all loops going until `stop`, from the moment on at which it leads.
+
+    The only replica leads at once (`begin`, before `run`); one of several watches the clusters until the Lease is its own.
+    """
 
     parts: Parts
     started: datetime = field(init=False)
@@ -112,6 +117,7 @@ class Coordinator:
         )
         self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
         self.deciding.alerts, self.deciding.told = self.desk.findings, self._told
+        self.deciding.leads = lambda: self.leads
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
         sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
@@ -148,7 +154,14 @@ class Coordinator:
         epoch = await self.store.lead(self.parts.holder, now=self.clock())
         await self.deciding.load()
         await self.desk.round()
+        for loop in self.parts.loops:
+            loop.begin()
         log.info("leading", epoch=epoch, open_incidents=len(self.deciding.cases), paused=self.deciding.paused or None)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica decides now."""
+        return self.store.epoch > 0 and (self.parts.leadership is None or self.parts.leadership.leads)
 
     async def run(self) -> None:
         """Run all loops until `stop`; then finish the calls under way and their saves.
@@ -157,25 +170,64 @@ class Coordinator:
             Refused: another coordinator took the lead.
         """
         async with asyncio.TaskGroup() as tasks:
+            stopped = tasks.create_task(self._stopping.wait(), name="stop")
             endless = [tasks.create_task(side.run(), name=f"side {side.name}") for side in self.parts.sides]
-            endless += [
-                tasks.create_task(self._every(PULSE, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
-                tasks.create_task(
-                    self._every(OUTBOX_EVERY, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"
-                ),
-                tasks.create_task(self._every(self.parts.pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
-                tasks.create_task(self._every(VIGIL_EVERY, self.vigil.round, self.vigil.loop), name="vigil"),
-                tasks.create_task(self._forgetting(), name="forgetting"),
-            ]
-            deciding = tasks.create_task(self.deciding.run(), name="deciding")
-            await asyncio.wait([deciding, tasks.create_task(self._stopping.wait(), name="stop")], return_when="FIRST_COMPLETED")
-            self._stopping.set()
-            await asyncio.wait([deciding], timeout=self.parts.pace.call_timeout.total_seconds())
-            deciding.cancel()
+            if self.parts.leadership is not None:
+                taking = tasks.create_task(self._take_lead(self.parts.leadership, tasks, endless), name="taking the lead")
+                endless.append(taking)
+                await asyncio.wait([taking, stopped], return_when="FIRST_COMPLETED")
+            if not self._stopping.is_set():
+                await self._work(tasks, endless, stopped)
             for task in endless:
                 task.cancel()
+        if self.parts.leadership is not None:
+            await self.parts.leadership.release()
         if self.deciding.fenced:
             raise Refused(self.deciding.fenced)
+
+    async def _take_lead(self, leadership: Leadership, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]]) -> None:
+        """Stand by until the Lease is ours; from then on renew it, whatever else has to wait."""
+        asking = tasks.create_task(self._every(self.parts.pace.sweep_every, self.store.ping, self.sweep.loop), name="store")
+        try:
+            await leadership.acquire()
+        finally:
+            asking.cancel()
+        endless.append(tasks.create_task(self._keep_lead(leadership), name="lease"))
+        while not self._stopping.is_set():
+            try:
+                await self.begin()
+            except Retry as error:
+                self.deciding.loop.failed(str(error))
+                log.warning("cannot lead yet", why=str(error))
+                await asyncio.sleep(PULSE.total_seconds())
+            else:
+                return
+
+    async def _keep_lead(self, leadership: Leadership) -> None:
+        try:
+            await leadership.keep()
+        except Refused as error:
+            log.warning("lead lost", why=str(error))
+            self.deciding.fenced = str(error)
+            self.stop()
+
+    async def _work(self, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]], stopped: asyncio.Task[Any]) -> None:
+        """Do what the leader does, until stopped."""
+        pace = self.parts.pace
+        endless += [
+            tasks.create_task(self._every(PULSE, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
+            tasks.create_task(self._every(OUTBOX_EVERY, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
+            tasks.create_task(self._every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+            tasks.create_task(self._every(VIGIL_EVERY, self.vigil.round, self.vigil.loop), name="vigil"),
+            tasks.create_task(self._forgetting(), name="forgetting"),
+        ]
+        deciding = tasks.create_task(self.deciding.run(), name="deciding")
+        await asyncio.wait([deciding, stopped], return_when="FIRST_COMPLETED")
+        self._stopping.set()
+        # Who lost the lead finishes nothing: the next leader asks the world.
+        patience = 0.0 if self.deciding.fenced else pace.call_timeout.total_seconds()
+        await asyncio.wait([deciding], timeout=patience)
+        deciding.cancel()
 
     def stop(self) -> None:
         """Take no new step, finish what is under way, end."""
@@ -241,6 +293,7 @@ class Coordinator:
             "why_paused": self.deciding.paused,
             "started": self.started.isoformat(),
             "epoch": self.store.epoch,
+            "leader": self.parts.holder if self.parts.leadership is None else self.parts.leadership.leader,
             "open_incidents": len(self.deciding.cases),
             "clusters": [self._cluster_status(side) for side in self.parts.sides],
             "store": {"ok": store < self._store_deadline, "age_seconds": round(store, 3)},
@@ -320,7 +373,9 @@ class Coordinator:
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _loop(self, name: str, deadline: float) -> Loop:
-        return self.parts.loops.add(name, deadline=deadline)
+        loop = self.parts.loops.add(name, deadline=deadline)
+        loop.resting = self.parts.leadership is not None
+        return loop
 
     def _changed(self) -> None:
         self.deciding.wake()

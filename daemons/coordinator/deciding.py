@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import structlog
 
 from sliceward.daemons.coordinator import step
+from sliceward.daemons.coordinator.tally import Tally
 from sliceward.daemons.store import Case
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks import turn as turns
@@ -72,7 +73,7 @@ class Deciding:
     """All open incidents and what is being done about them.
 
     ``alerts``: present findings from the alert inbox, per cluster. ``told``: called with the number of each new line of the
-    story. ``fenced``: why another coordinator leads now, "" while this one does.
+    story. ``leads``: whether this replica may act at this moment. ``fenced``: why another coordinator leads now, "" while this one does.
     """
 
     store: Store
@@ -82,10 +83,12 @@ class Deciding:
     loop: Loop
     alerts: Callable[[str], Mapping[str, Finding]] = lambda _cluster: {}
     told: Callable[[int], None] = lambda _seq: None
+    leads: Callable[[], bool] = lambda: True
     paused: str = ""
     stopping: bool = False
     fenced: str = ""
     cases: dict[str, Case] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     waking: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _calls: dict[str, tuple[asyncio.Task[None], frozenset[Hashable]]] = field(default_factory=dict)
@@ -348,6 +351,7 @@ class Deciding:
             if action is not None:
                 target = self._target(side, incident, run, call)
                 answer = await step.call(action, target, side.ports, within=self.rules.call_timeout)
+            self.tally.answered(call.step.action, answer)
             async with self.lock:
                 case = self.cases.get(incident)
                 if case is None or case.run is None or case.run.operation != call.operation:
@@ -367,6 +371,9 @@ class Deciding:
         case, fleet, now = self.cases[incident], side.fleet, self.clock()
         if fleet is None:
             raise Retry(f"cluster {side.name} was not read yet")
+        if not self.leads():
+            # Paused since the intent was saved: another may lead by now, and finds the intent.
+            raise Refused("the lead ran out before the call; nothing was called")
         return Target(
             incident=incident,
             operation=call.operation,
@@ -433,6 +440,7 @@ class Deciding:
             # Another coordinator leads now: nothing more may be decided or called here.
             self.fenced, self.stopping = str(error), True
             raise
+        self.tally.saved(what)
         for turn in what:
             for entry in turn.entries:
                 log.info(entry.kind.value, incident=entry.incident, text=entry.text)

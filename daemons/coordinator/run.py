@@ -23,7 +23,10 @@ from sliceward import playbooks
 from sliceward.daemons.coordinator.alerts import AlertMap, read_map
 from sliceward.daemons.coordinator.api import Api
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
+from sliceward.daemons.coordinator.leadership import Candidacy, Leadership
+from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.side import Side, subscriptions
+from sliceward.daemons.coordinator.standby import standing_by
 from sliceward.daemons.coordinator.tokens import Tokens
 from sliceward.daemons.health import serving
 from sliceward.daemons.loops import Loops
@@ -39,12 +42,17 @@ from sliceward.remediations.paging.plan import PagerPlan, Surroundings
 from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
 from sliceward.scheduling.quota import Quota
-from sliceward.topology.errors import Misconfigured
+from sliceward.topology.errors import Misconfigured, Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sliceward.daemons.coordinator.settings import CoordinatorSettings, PlaybookSettings, StoreSettings
+    from sliceward.daemons.coordinator.settings import (
+        CoordinatorSettings,
+        LeaderSettings,
+        PlaybookSettings,
+        StoreSettings,
+    )
     from sliceward.daemons.settings import BrokerSettings, ClusterSettings
     from sliceward.playbooks.load import Book
     from sliceward.remediations.ports import Pager, Provider
@@ -56,7 +64,7 @@ SHIPPED = Path(playbooks.__file__).parent / "library"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A coordinator that leads and serves. ``port``: where its API listens; ``working`` ends when all loops have."""
+    """A coordinator that serves, and leads or stands by. ``port``: where its API listens; ``working`` ends when all loops have."""
 
     coordinator: Coordinator
     port: int
@@ -76,9 +84,9 @@ async def running(settings: CoordinatorSettings, *, write: Callable[[str], None]
         Misconfigured: something in the configuration cannot be used.
         Retry: the store does not answer.
     """
-    async with built(settings, write=write) as coordinator:
-        tokens = Tokens(settings.api.tokens, time.monotonic)
-        async with serving(Api(coordinator, tokens).application(), host=settings.api.host, port=settings.api.port) as port:
+    async with built(settings, write=write) as coordinator, aiohttp.ClientSession(auto_decompress=False) as session:
+        app = Api(coordinator, Tokens(settings.api.tokens, time.monotonic)).application(standing_by(coordinator, session))
+        async with serving(app, host=settings.api.host, port=settings.api.port) as port:
             working = asyncio.create_task(coordinator.run(), name="coordinator")
             try:
                 yield Running(coordinator, port, working)
@@ -89,12 +97,13 @@ async def running(settings: CoordinatorSettings, *, write: Callable[[str], None]
 
 @asynccontextmanager
 async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] = print) -> AsyncIterator[Coordinator]:
-    """Open everything and take the lead; nothing runs yet."""
+    """Open everything, and take the lead where nobody else can want it; nothing runs yet."""
     book = read_book(settings.playbooks)
     quota = Quota.from_mapping(settings.quota)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
         store = await stack.enter_async_context(open_store(store_url(settings.store)))
+        loops = Loops(time.monotonic)
         provider, holder = _provider(settings, session), f"{socket.gethostname()}-{os.getpid()}"
         sides = [await _side(stack, settings, cluster, provider=provider, holder=holder) for cluster in settings.clusters]
         coordinator = Coordinator(
@@ -109,25 +118,41 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
                 pace=settings.pace,
                 clock=now,
                 monotonic=time.monotonic,
-                loops=Loops(time.monotonic),
+                loops=loops,
                 dice=random.Random(),  # noqa: S311 (jitter)
                 alerts_stale_after=settings.alerts.stale_after,
                 limits=settings.budget,
                 version=version(),
                 holder=holder,
                 public_url=settings.api.public_url,
+                leadership=await _leadership(stack, settings.leader, holder=holder, loops=loops),
             )
         )
-        await coordinator.begin()
+        coordinator.health.registry.register(Figures(coordinator))
+        if coordinator.parts.leadership is None:
+            await coordinator.begin()
         yield coordinator
 
 
 async def serve(settings: CoordinatorSettings) -> None:
-    """Run until SIGTERM or SIGINT: then no new step begins, what is under way is finished and saved."""
+    """Run until SIGTERM or SIGINT: then no new step begins, what is under way is finished and saved.
+
+    One of several replicas that lost the lead drops all it knows, opens everything anew and stands by.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stopped.set)
+    while not stopped.is_set():
+        try:
+            await _serve_once(settings, stopped)
+        except Refused as error:
+            if not settings.leader.lease:
+                raise
+            log.warning("stands by again", why=str(error))
+
+
+async def _serve_once(settings: CoordinatorSettings, stopped: asyncio.Event) -> None:
     async with running(settings) as found:
         log.info("serving", host=settings.api.host, port=found.port, version=version())
         ending = asyncio.create_task(stopped.wait(), name="signals")
@@ -174,6 +199,23 @@ def store_url(settings: StoreSettings) -> str:
     place = parts.netloc.rpartition("@")[2]
     user = parts.username
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(settings.password.reveal(), safe='')}@{place}"))
+
+
+async def _leadership(stack: AsyncExitStack, settings: LeaderSettings, *, holder: str, loops: Loops) -> Leadership | None:
+    if not settings.lease:
+        return None
+    own = kubernetes.connect("the coordinator's own cluster", kubeconfig=settings.kubeconfig, context=settings.context)
+    candidacy = Candidacy(
+        name=settings.lease,
+        namespace=settings.namespace,
+        holder=holder,
+        address=settings.address,
+        duration=settings.duration,
+        renew_every=settings.renew_every,
+        give_up_after=settings.give_up_after,
+    )
+    loop = loops.add("lease", deadline=60)
+    return Leadership(await stack.enter_async_context(own), candidacy, time.monotonic, now, loop)
 
 
 async def _side(

@@ -104,6 +104,29 @@ class ProviderSettings(Section):
     token: Secret | None = Field(default=None, description="Bearer token for it.")
 
 
+class LeaderSettings(Section):
+    """Which of several replicas acts."""
+
+    lease: str = Field(
+        default="", description="Name of the Lease by which replicas agree who acts; empty: there is one replica only."
+    )
+    namespace: str = Field(default="sliceward", description="Namespace of the Lease.")
+    kubeconfig: Path | None = Field(default=None, description="Of the cluster that holds the Lease; default: the one we run in.")
+    context: str | None = Field(default=None, description="Context in that file; default is its current one.")
+    address: str = Field(default="", description="URL of this replica's API; the others pass requests on to it while it leads.")
+    duration: Duration = Field(default=timedelta(seconds=8), description="A Lease that stood still for so long may be taken.")
+    renew_every: Duration = Field(default=timedelta(seconds=2), description="How often the leader renews it.")
+    give_up_after: Duration = Field(
+        default=timedelta(seconds=6), description="A leader that could not renew for so long stops acting."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.renew_every * 2 <= self.give_up_after < self.duration:
+            raise ValueError("needs 2 x renew_every <= give_up_after < duration, or two replicas could act at once")
+        return self
+
+
 class PaceSettings(Section):
     """How often, and how long to wait."""
 
@@ -153,6 +176,7 @@ class CoordinatorSettings(Settings):
     provider: ProviderSettings = Field(default_factory=ProviderSettings, description="Who repairs.")
     api: ApiSettings = Field(default_factory=ApiSettings, description="The HTTP API.")
     alerts: AlertSettings = Field(default_factory=AlertSettings, description="Alerts in.")
+    leader: LeaderSettings = Field(default_factory=LeaderSettings, description="Several replicas.")
     pace: PaceSettings = Field(default_factory=PaceSettings, description="Times.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
 

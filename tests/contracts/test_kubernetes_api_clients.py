@@ -203,8 +203,9 @@ async def test_kubectl_waits_for_a_condition(api: Api, run: Kubectl) -> None:
         )
 
     becoming = asyncio.create_task(later())
-    await run("wait", "--for=condition=Ready", "pod/p", "--timeout=20s")
+    told = await run("wait", "--for=condition=Ready", "pod/p", "--timeout=20s")
     await becoming
+    assert told == "pod/p condition met\n"
 
 
 async def test_kubectl_knows_the_kinds(run: Kubectl) -> None:

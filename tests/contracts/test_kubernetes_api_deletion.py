@@ -203,6 +203,8 @@ async def test_a_job_takes_its_pods_with_it_when_asked(api: Api, propagation: st
     template = {"spec": {"restartPolicy": "Never", "schedulerName": "nobody", "containers": [{"name": "a", "image": "b"}]}}
     job = await api.made("jobs", {"metadata": {"name": "j"}, "spec": {"suspend": True, "template": template}}, BATCH)
     await api.pod("p", **owned_by(job, blockOwnerDeletion=True))
+    await api.pod("stranger")
     await api.delete(api.at("jobs", "j", BATCH), {"propagationPolicy": propagation})
     await gone(api, api.at("jobs", "j", BATCH))
     await gone(api, api.at("pods", "p"))
+    assert [pod["metadata"]["name"] for pod in (await api.get(api.at("pods")))["items"]] == ["stranger"]

@@ -194,3 +194,5 @@ async def test_a_kind_goes_with_its_definition(api: Api, things: str) -> None:
         return (await api.get(things)).code == 404
 
     await until(gone)
+    assert (await api.get(f"{things}/one")).code == 404
+    assert (await api.post(things, thing(things, "two"))).code == 404

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,9 +28,10 @@ from tests.playbooks.stage import a_finding, seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 HOST = HostId("c1", "h-1")
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRON = {"PYTHONPATH": os.pathsep.join([str(ROOT / ".types"), str(ROOT)])}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -180,7 +183,7 @@ asyncio.run(main())
 
 
 async def test_a_process_that_dies_between_two_statements_leaves_whole_turns_only(store: Store, url: str) -> None:
-    dying = await asyncio.create_subprocess_exec(sys.executable, "-c", DYING, url, env={"PYTHONPATH": ".types:."})
+    dying = await asyncio.create_subprocess_exec(sys.executable, "-c", DYING, url, env=ENVIRON)
     assert await dying.wait() == 9
     assert [case.incident.id for case in (await store.load_open()).cases] == ["inc-whole"]
     assert len((await store.history.entries()).items) == 3
@@ -418,11 +421,11 @@ async def test_a_store_of_a_newer_sliceward_is_not_touched(url: str) -> None:
 
 
 async def test_two_can_open_a_new_store_at_once(url: str) -> None:
-    async def one(name: str) -> None:
+    async def one(name: str) -> int:
         async with open_store(url) as store:
-            await store.lead(name, now=NOW)
+            return await store.lead(name, now=NOW)
 
-    await asyncio.gather(*(one(f"n{n}") for n in range(3)))
+    assert sorted(await asyncio.gather(*(one(f"n{n}") for n in range(3)))) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

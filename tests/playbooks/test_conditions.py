@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -123,10 +122,23 @@ def test_a_variable_needs_a_free_and_plain_name(name: str) -> None:
         language((name, "1.0"))
 
 
-@given(st.text(max_size=60))
-def test_any_text_compiles_or_is_refused(text: str) -> None:
-    with contextlib.suppress(Misconfigured):
-        language().compile("c", text).evaluate(INPUTS)
+def judged(text: str) -> bool | str:
+    """Give what an expression says, or why it was refused."""
+    try:
+        return language().compile("c", text).evaluate(INPUTS).value
+    except Misconfigured as no:
+        return f"refused: {no.why}"
+
+
+LEAVES = st.sampled_from(["finding.score", "gang.chips", "gang.rate", "finding.betweenCubes", "finding.kind", "true", "1", '"x"'])
+SIGNS = st.sampled_from(["<", "==", "+", "/", "&&", "||", "in", "?", ":"])
+EXPRESSIONS = st.recursive(LEAVES, lambda one: st.tuples(one, SIGNS, one).map(" ".join) | one.map("!({})".format), max_leaves=4)
+
+
+@given(st.text(max_size=60) | EXPRESSIONS)
+def test_any_text_is_true_or_false_or_an_error_or_refused(text: str) -> None:
+    value = judged(text)
+    assert isinstance(value, bool) or value.startswith(("error: ", "refused: "))
 
 
 def test_every_name_is_explained() -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +21,8 @@ from sliceward.workload.messages import MAX_LINE, line, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"SLICEWARD_REPORT_SECONDS": "0.05", "SLICEWARD_CHIP_SECONDS": "0.05"}
 
 
@@ -249,7 +250,7 @@ sys.stdin.readline()
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": ".types"},
+            env={**os.environ, "PYTHONPATH": str(ROOT / ".types")},
         )
         assert job.stdin is not None
         assert job.stdout is not None

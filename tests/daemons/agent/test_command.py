@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from click.testing import CliRunner
 
@@ -17,10 +17,8 @@ from sliceward.daemons.wire import Message, Wire
 from sliceward.detectors.frame import decode
 from tests.daemons.sources.builders import a_host, eventually
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HEAVY = ("numpy", "sqlalchemy", "kubernetes_asyncio", "cel_expr_python", "sklearn", "psutil")
+ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / ".types")}
 
 
 async def test_it_sends_frames_and_says_good_bye_at_sigterm(tmp_path: Path) -> None:
@@ -32,8 +30,7 @@ async def test_it_sends_frames_and_says_good_bye_at_sigterm(tmp_path: Path) -> N
         file = tmp_path / "agent.yaml"
         file.write_text(json.dumps(host.agent_configuration(cluster="prod", broker=url, period="200ms")))
         arguments = (sys.executable, "-c", "from sliceward.daemons.agent.command import command; command()", "-c", str(file))
-        environ = {**os.environ, "PYTHONPATH": ".types"}
-        process = await asyncio.create_subprocess_exec(*arguments, env=environ, stderr=asyncio.subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(*arguments, env=ENVIRON, stderr=asyncio.subprocess.DEVNULL)
         try:
             await eventually(lambda: any(message.topic.endswith("/frame") for message in heard))
         finally:
@@ -60,8 +57,6 @@ def test_check_says_that_a_configuration_is_good(tmp_path: Path) -> None:
 
 async def test_the_agent_stays_small() -> None:
     code = f"import sys, sliceward.daemons.agent.command; print([name for name in {HEAVY!r} if name in sys.modules])"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, env={**os.environ, "PYTHONPATH": ".types"}, stdout=asyncio.subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=ENVIRON, stdout=asyncio.subprocess.PIPE)
     told, _ = await process.communicate()
     assert told == b"[]\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -83,10 +82,24 @@ def test_what_is_no_payload_is_refused(name: str) -> None:
         read_payload(REFUSED[name], receiver="main", now=NOW)
 
 
-@given(st.binary(max_size=200))
-def test_no_bytes_crash_the_reader(body: bytes) -> None:
-    with contextlib.suppress(Refused):
-        read_payload(body, receiver="main", now=NOW)
+def taken(body: bytes) -> tuple[Alert, ...] | None:
+    """Give the alerts of a post, None where it is refused."""
+    try:
+        return read_payload(body, receiver="main", now=NOW).alerts
+    except Refused:
+        return None
+
+
+JSON = st.none() | st.booleans() | st.floats() | st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text())
+POSTS = st.dictionaries(st.sampled_from(sorted(an_alert())), JSON, max_size=2).map(lambda more: a_payload(an_alert(**more)))
+
+
+@given(st.binary(max_size=200) | POSTS)
+def test_whatever_is_posted_is_taken_as_it_stands_or_refused(body: bytes) -> None:
+    alerts = taken(body)
+    assert alerts is None or [
+        {"status": alert.status, "labels": alert.labels, "fingerprint": alert.fingerprint} for alert in alerts
+    ] == [{key: row[key] for key in ("status", "labels", "fingerprint")} for row in json.loads(body)["alerts"]]
 
 
 RULES = AlertMap(

@@ -43,7 +43,7 @@ class Cloud:
             "status": {"allocatable": {TPU: "4", "pods": "110"}, "capacity": {TPU: "4", "pods": "110"}},
         }
 
-    async def gang(self, name: str = "gang", *, slices: int = 2, max_restarts: int = 10, **spec: Any) -> None:  # noqa: ANN401
+    async def gang(self, name: str = "gang", *, slices: int = 2, max_restarts: int = 10, **spec: Any) -> None:  # noqa: ANN401 (fields)
         """Create an exclusively placed gang of slices, one pod a host."""
         container = {"name": "train", "image": "nothing:1", "resources": {"limits": {TPU: 4}, "requests": {TPU: 4}}}
         tolerations = [{"key": TPU, "operator": "Exists", "effect": "NoSchedule"}]
@@ -136,6 +136,16 @@ class Cloud:
 
     async def none_left(self, name: str = "gang") -> bool:
         return not await self.pods(name)
+
+    async def only_left(self, pod: Json) -> bool:
+        return [of["metadata"]["uid"] for of in await self.pods()] == [pod["metadata"]["uid"]]
+
+    async def trapped(self) -> bool:
+        """Whether a gang of two slices was restarted once and waits, all but one of its pods running, for a host."""
+        gang, pods = await self.jobset(), await self.pods()
+        waiting = [pod for pod in pods if not pod["spec"].get("nodeName")]
+        running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
+        return gang["status"].get("restarts") == 1 and len(waiting) == 1 and len(running) == 2 * self.hosts - 1
 
     async def until(self, look: Callable[[], Awaitable[bool]]) -> None:
         """Wait until something is so."""

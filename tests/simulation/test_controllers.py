@@ -109,16 +109,9 @@ async def test_one_host_tainted_noexecute_restarts_the_gang_into_the_same_trap(c
     await cloud.until(cloud.ready)
     pool = min((await cloud.pools())["0"])
     await cloud.taint(pool, "NoExecute", hosts=1)
-
-    async def stuck() -> bool:
-        gang, pods = await cloud.jobset(), await cloud.pods()
-        waiting = [pod for pod in pods if not pod["spec"].get("nodeName")]
-        running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
-        return gang["status"].get("restarts") == 1 and len(waiting) == 1 and len(running) == 2 * cloud.hosts - 1
-
-    await cloud.until(stuck)
+    await cloud.until(cloud.trapped)
     await asyncio.sleep(0.3)
-    assert await stuck()
+    assert await cloud.trapped()
     gang = await cloud.jobset()
     assert condition(gang, "RestartingJobSet") == condition(gang, "RestartingJobSet") | {
         "status": "True",
@@ -168,13 +161,9 @@ async def test_a_dead_kubelet_freezes_its_pod_until_that_is_forced_away(cloud: C
     await cloud.label(host, kubelet="dead")
     await cloud.taint(host.rpartition("-host-")[0])
     await cloud.suspend(suspend=True)
-
-    async def one_left() -> bool:
-        return [of["metadata"]["uid"] for of in await cloud.pods()] == [pod["metadata"]["uid"]]
-
-    await cloud.until(one_left)
+    await cloud.until(lambda: cloud.only_left(pod))
     await asyncio.sleep(FAST.pod_ends.total_seconds() * 4)
-    assert await one_left()
+    assert await cloud.only_left(pod)
     await cloud.client.delete(PODS, pod, gracePeriodSeconds=0)
     await cloud.until(cloud.none_left)
     await cloud.suspend(suspend=False)

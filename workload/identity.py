@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _GANG_PARTS = 3
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def _first(environ: Mapping[str, str], *names: str) -> str:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _text_of(file: Path) -> str:

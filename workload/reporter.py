@@ -6,6 +6,7 @@ raises into the job and nothing waits: with no agent, a full socket or a broken 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 64
 _MOST_TEXT = 2000
+_LEAST_WAIT, _MOST_WAIT = 0.05, 600.0
+_NO_STEP = 2**63
 _EACH = weakref.WeakSet["Reporter"]()
 
 
@@ -40,7 +43,6 @@ class Reporter:
         self._callback: Callable[[], int | None] | None = None
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_MOST_WAITING)
         self._stop = threading.Event()
-        self._inert = not start
         side = Side(
             hello={"version": VERSION, "job": job_from(environ).as_json(), "pid": os.getpid()},
             state=lambda: self._state(time.monotonic()),
@@ -87,11 +89,10 @@ class Reporter:
 
     def failing(self, why: str) -> None:
         """Say, before the process ends, why it fails; the first member of a gang to say so dates the fault."""
-        self._waiting.append({"say": "event", "event": "fatal", "text": str(why)[:_MOST_TEXT]})
+        self._waiting.append({"say": "event", "event": "fatal", "text": _text(why)})
 
     def close(self) -> None:
         """Stop reporting. Not needed: the thread ends with the process."""
-        self._inert = True
         self._stop.set()
 
     def _save(self, request: tuple[str, float, int], callback: Callable[[], int | None]) -> None:
@@ -99,7 +100,7 @@ class Reporter:
             saved = callback()
         except Exception as error:  # noqa: BLE001 (the job's own error belongs into the answer; the job goes on)
             self._request = None
-            why = f"{type(error).__name__}: {error}"[:_MOST_TEXT]
+            why = f"{type(error).__name__}: {_text(error)}"
             self._waiting.append({"say": "answer", "id": request[0], "ok": False, "why": why})
             return
         if saved is not None:
@@ -133,15 +134,17 @@ class Reporter:
             self._request = (str(message["id"]), float(message["deadline"]), int(message.get("at_step") or 0))
 
     def _forked(self) -> None:
-        """In a child of the job (a data loader): fall silent, and leave the connection to the parent."""
-        self._inert = True
+        """In a child of the job (a data loader), which has no thread of ours: leave the connection to the parent."""
         self._connection.forget()
         self._waiting.clear()
 
 
 def report(environ: Mapping[str, str] | None = None) -> Reporter:
     """Begin to report this process. Never raises; without an agent on the host it costs a reconnection now and then."""
-    return Reporter(os.environ if environ is None else environ)
+    try:
+        return Reporter(os.environ if environ is None else environ)
+    except Exception:  # noqa: BLE001 (a process at its limit of threads, an environment of whatever: the job trains without us)
+        return Reporter({}, start=False)
 
 
 def _after_fork() -> None:
@@ -154,14 +157,24 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     try:
-        return max(0.05, float(environ.get(name, default)))
+        told = float(environ.get(name, default))
     except ValueError:
         return default
+    return min(max(_LEAST_WAIT, told), _MOST_WAIT) if math.isfinite(told) else default
+
+
+def _text(why: object) -> str:
+    """Give what an error says of itself; its type where it cannot say anything."""
+    try:
+        return str(why)[:_MOST_TEXT]
+    except Exception:  # noqa: BLE001 (an exception of the job, whose ``__str__`` may be broken, and nothing may reach the job)
+        return f"{type(why).__name__} that cannot be printed"[:_MOST_TEXT]
 
 
 def _whole(number: object) -> int | None:
     """Give a step as an int, whatever the job calls a step (numpy, a JAX array); None where it is no number."""
     try:
-        return int(number)  # type: ignore[call-overload, no-any-return]  # asked of whatever the job gave us
+        step = int(number)  # type: ignore[call-overload]  # asked of whatever the job gave us
     except Exception:  # noqa: BLE001 (a foreign type may raise anything, and nothing may reach the job)
         return None
+    return step if abs(step) < _NO_STEP else None

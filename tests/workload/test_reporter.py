@@ -217,7 +217,9 @@ def test_an_agent_that_does_not_read_never_blocks_a_step(tmp_path: Path) -> None
         assert time.monotonic() - began < 30  # blocked, it would be for ever
 
 
-@pytest.mark.parametrize("step", [None, "seven", object(), float("nan"), 10**400], ids=["none", "text", "object", "nan", "huge"])
+@pytest.mark.parametrize(
+    "step", [None, "seven", object(), float("nan"), 10**400, 10**5000], ids=["none", "text", "object", "nan", "huge", "endless"]
+)
 def test_a_step_that_is_no_number_harms_nobody(tmp_path: Path, step: Any) -> None:  # noqa: ANN401
     with an_agent(tmp_path) as agent, a_reporter(tmp_path) as reporter:
         agent.accept()
@@ -271,6 +273,60 @@ def test_report_never_raises_whatever_the_environment_holds() -> None:
         reporter = sliceward.report({"SLICEWARD_AGENT_ADDRESS": address, "SLICEWARD_REPORT_SECONDS": "soon"})
         reporter.step(1)
         reporter.close()
+
+
+def test_a_process_that_may_begin_no_thread_trains_without_a_reporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    reporter = sliceward.report({})
+    reporter.step(1)
+    reporter.checkpointed(1)
+    reporter.failing("whatever")
+    reporter.close()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"SLICEWARD_RANK": "9" * 5000},
+        {"SLICEWARD_SLICE": "9" * 5000},
+        {"SLICEWARD_REPORT_SECONDS": "inf"},
+        {"SLICEWARD_REPORT_SECONDS": "1e300"},
+        {"SLICEWARD_REPORT_SECONDS": "9" * 5000},
+    ],
+    ids=["rank", "slice", "endless period", "huge period", "too many digits"],
+)
+def test_a_number_in_the_environment_that_is_none_leaves_the_rest_reported(tmp_path: Path, environ: dict[str, str]) -> None:
+    with an_agent(tmp_path) as agent:
+        address = {"SLICEWARD_AGENT_ADDRESS": str(tmp_path / "a.sock"), "SLICEWARD_GANG": "ml/JobSet/llm"}
+        reporter = sliceward.report({**QUICK, **environ, **address})
+        agent.accept()
+        assert agent.hear("hello")["job"]["rank"] is None
+        agent.hear("state")
+        agent.say(say="song")  # whatever is said is followed by a state at once
+        agent.hear("state")
+        reporter.close()
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("boom")
+
+
+def test_an_error_that_cannot_be_printed_is_told_by_its_type(tmp_path: Path) -> None:
+    def save() -> int:
+        raise Unspeakable
+
+    with an_agent(tmp_path) as agent, a_reporter(tmp_path) as reporter:
+        reporter.on_checkpoint(save)
+        agent.accept()
+        reporter.failing(Unspeakable())  # type: ignore[arg-type]  # what a job hands over is not checked
+        assert agent.hear("event")["text"] == "Unspeakable that cannot be printed"
+        agent.say(say="checkpoint", id="r1", deadline=time.time() + 60)
+        until(reporter, 1, lambda: waiting(reporter))
+        assert agent.hear("answer")["why"] == "Unspeakable: Unspeakable that cannot be printed"
 
 
 class Metric:

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One line of RBAC that an action needs, e.g. ``Verb("", "nodes", ("get", "patch"))``."""
+    """One line of RBAC that an action needs, e.g. ``Verb("", "nodes", ("get", "patch"))``.
+
+    ``own``: in sliceward's own namespace alone. Who may make a Job anywhere may run anything anywhere.
+    """
 
     group: str
     resource: str
     verbs: tuple[str, ...]
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Action(Protocol):
     ``harm``: takes capacity or disturbs a gang (stopped by pause, modes and budgets); False for healing, which is never stopped.
     ``inverse``: name of the action that undoes it, "" where none does.
     ``parameters``: name -> one line of help, for ``given``; unknown names are refused at load.
+    ``verbs``: all that it may do in Kubernetes; the coordinator's role is the union over the actions in use.
     """
 
     name: str

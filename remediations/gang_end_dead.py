@@ -37,7 +37,7 @@ class EndDead:
     harm: bool = True
     inverse: str = ""
     parameters: Mapping[str, str] = {"margin": "wait this long beyond the grace period (default 2s)"}
-    verbs: tuple[Verb, ...] = (Verb("", "pods", ("list", "delete")), Verb("", "nodes", ("get",)))
+    verbs: tuple[Verb, ...] = (Verb("", "pods", ("get", "list", "delete")), Verb("", "nodes", ("get",)))
 
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:

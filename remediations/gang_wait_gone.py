@@ -26,7 +26,11 @@ class WaitGone:
     harm: bool = False
     inverse: str = ""
     parameters: Mapping[str, str] = {}
-    verbs: tuple[Verb, ...] = (Verb("", "pods", ("list",)),)
+    verbs: tuple[Verb, ...] = (
+        Verb("", "pods", ("list",)),
+        Verb("jobset.x-k8s.io", "jobsets", ("get",)),
+        Verb("batch", "jobs", ("get",)),
+    )
 
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:

@@ -48,7 +48,7 @@ class BurnIn:
         "image_deadline": "how long the image may run (default 30m)",
         "namespace": "where its Jobs are made (default sliceward)",
     }
-    verbs: tuple[Verb, ...] = (Verb("", "nodes", ("get",)), Verb("batch", "jobs", ("get", "create")))
+    verbs: tuple[Verb, ...] = (Verb("", "nodes", ("get",)), Verb("batch", "jobs", ("get", "create"), own=True))
 
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:

@@ -17,6 +17,7 @@ from tests.builders import NOW, FleetBuilder, a_fleet, gang_id, host_id
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.hosts import FakeHosts
 from tests.fakes.provider import FakeProvider
+from tests.remediations.declared import DeclaredCluster, Right
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ LLM = gang_id("llm")
 
 @dataclass
 class Scene:
-    """The world of one test. ``act`` calls an action once, ``see`` until it answers otherwise than Wait."""
+    """The world of one test. ``act`` calls an action once, ``see`` until it answers otherwise than Wait. ``used``: rights needed."""
 
     cluster: FakeCluster
     part: PartId
@@ -48,6 +49,7 @@ class Scene:
     elapsed: timedelta = timedelta()
     incident: str = INCIDENT
     operation: str = "run-1.0"
+    used: set[Right] = field(default_factory=set)
 
     def target(self, **given: Any) -> Target:  # noqa: ANN401 (parameters of any action)
         """Give the target as the coordinator would now make it."""
@@ -86,7 +88,9 @@ class Scene:
 
     async def act(self, action: Action, **given: Any) -> Outcome:  # noqa: ANN401
         """Call once; keep the facts, as the journal does."""
-        outcome = await action(self.target(**given), self.ports)
+        cluster = DeclaredCluster(self.cluster, action.verbs)
+        outcome = await action(self.target(**given), replace(self.ports, cluster=cluster))
+        self.used |= cluster.used
         self.facts |= dict(outcome.facts)
         return outcome
 

@@ -13,6 +13,7 @@ from sliceward.daemons.store.connect import Database, database
 from sliceward.daemons.store.history import History
 from sliceward.daemons.store.inbox import Inbox
 from sliceward.daemons.store.outbox import Outbox, outbox_rows
+from sliceward.daemons.store.silences import Silences
 from sliceward.daemons.store.tables import AUDIT, DECISIONS, FENCE, FINDINGS, INCIDENTS, INTENTS, JOURNAL, RUNS, SETTINGS
 from sliceward.daemons.store.upsert import upsert
 from sliceward.daemons.store.values import Case, Loaded
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The store of one coordinator. ``inbox``: alerts in; ``outbox``: pages out; ``history``: reads for the HTTP API.
+    """The store of one coordinator.
+
+    ``inbox``: alerts in; ``outbox``: pages out; ``silences``: what people asked to be left alone; ``history``: reads for the
+    HTTP API.
 
     Every method raises `Retry` when the database does not answer; a method that writes as leader raises `Refused`
     before `lead` was called and after another coordinator took over.
@@ -45,6 +49,7 @@ class Store:
         self._last_ok = time.monotonic()
         self.inbox = Inbox(opened)
         self.outbox = Outbox(opened, self._fenced)
+        self.silences = Silences(opened, self._fenced)
         self.history = History(opened)
 
     @property
@@ -63,6 +68,12 @@ class Store:
         """Ask the database whether it is there, and remember when it was."""
         async with self._database.reading() as connection:
             await connection.execute(select(FENCE.c.epoch))
+        self._last_ok = time.monotonic()
+
+    async def prove(self, *, now: datetime) -> None:
+        """Write as the leader, and change nothing but the time of it: whoever can do that leads, and the store takes writes."""
+        async with self._fenced() as connection:
+            await connection.execute(update(FENCE).values(at=now))
         self._last_ok = time.monotonic()
 
     @property

@@ -201,3 +201,20 @@ SETTINGS = Table(
     Column("at", Time, nullable=False),
     Column("who", String(255), nullable=False),
 )  # fmt: skip
+
+SILENCES = Table(
+    "silences", METADATA,
+    _seq(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("begins", Time, nullable=False),
+    Column("ends", Time, nullable=False),
+    Column("made", Time, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("ended", Time),
+    Column("ended_by", String(255), nullable=False),
+    Column("ended_why", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("silences_ends", "ends"),
+    sqlite_autoincrement=True,
+)  # fmt: skip

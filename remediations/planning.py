@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sliceward.scheduling.placement import NoFit, place
+from sliceward.scheduling.quota import held
 from sliceward.topology.gangs import GangState
 from sliceward.topology.names import NAMES
 
@@ -34,11 +35,11 @@ def why_not_whole(gang: Gang) -> str:
 def why_no_quota(target: Target, gang: Gang) -> str:
     """Say why the quota does not allow the gang to run; "" where it does, or where no quota is set.
 
-    A running gang already counts in its tenant's use, so a move costs it nothing; a suspended one needs all of its chips.
+    A move needs only what the gang does not hold yet, so that a tenant over its quota can still be healed.
     """
     left = target.quota_left.get((gang.tenant, gang.generation or ""))
-    needs = 0 if gang.state is GangState.RUNNING or target.facts.get("suspended") else gang.chips
-    if left is None or left >= needs:
+    needs = 0 if target.facts.get("suspended") else gang.chips - held(target.fleet, gang)
+    if left is None or needs <= max(0, left):
         return ""
     return f"quota of {gang.tenant} for {gang.generation}: {left} chips left, {needs} needed"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.remediations import planning
 from sliceward.remediations.gang_plan import PlanGang
 from sliceward.remediations.ports import JOBSET, WORKLOAD, Progress
 from sliceward.topology.names import NAMES
@@ -78,15 +79,29 @@ async def test_hosts_promised_to_another_run_are_not_taken() -> None:
     failed(await scene.act(PLAN))
 
 
-@pytest.mark.parametrize(("left", "fits"), [(0, True), (-1, False), (64, True)], ids=str)
-async def test_a_running_gang_already_counts_in_its_tenants_use(left: int, fits: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("left", [-64, -1, 0, 64])
+async def test_a_running_gang_moves_whatever_is_left_of_its_tenants_quota(left: int) -> None:
     scene = a_scene()
     scene.quota_left = {("default", "tpu7x"): left}
-    outcome = await scene.act(PLAN)
-    if fits:
-        done(outcome)
-    else:
-        assert "quota of default for tpu7x" in failed(outcome).why
+    done(await scene.act(PLAN))
+
+
+async def test_a_gang_that_this_incident_suspended_is_still_healed_where_its_room_in_the_quota_was_taken() -> None:
+    scene = a_scene()
+    scene.suspended_by()
+    scene.facts["suspended"] = True
+    scene.quota_left = {("default", "tpu7x"): -64}
+    done(await scene.act(PLAN))
+
+
+@pytest.mark.parametrize(("left", "fits"), [(128, True), (127, False), (-64, False)], ids=str)
+def test_a_gang_that_holds_nothing_needs_room_for_all_of_its_chips(left: int, fits: bool) -> None:  # noqa: FBT001 (a table)
+    scene = a_scene()
+    scene.suspended_by()
+    scene.quota_left = {("default", "tpu7x"): left}
+    gang = scene.target().fleet.gangs[LLM]
+    why = planning.why_no_quota(scene.target(), gang)
+    assert why == ("" if fits else f"quota of default for tpu7x: {left} chips left, 128 needed")
 
 
 def _queued(scene: Scene) -> None:

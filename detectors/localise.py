@@ -88,7 +88,7 @@ def hosts_of(fleet: Fleet, part: PartId) -> tuple[HostId, ...]:
         return tuple(sorted({end.host_id for end in part.ends}))
     for group in (fleet.gangs, fleet.slices, fleet.cubes):
         if part in group:
-            return tuple(sorted(group[part].hosts))  # type: ignore[index]
+            return tuple(sorted(group[part].hosts))  # type: ignore[index]  # the group that knows the part
     return ()
 
 

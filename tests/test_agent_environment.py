@@ -29,7 +29,7 @@ def agent_bin(environment: Callable[[str], Path]) -> Path:
 
 def test_nothing_heavy_is_installed(agent_bin: Path, tmp_path: Path) -> None:
     code = f"import importlib.util, json; print(json.dumps([n for n in {HEAVY!r} if importlib.util.find_spec(n)]))"
-    told = subprocess.run([agent_bin / "python", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)  # noqa: S603
+    told = subprocess.run([agent_bin / "python", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)  # noqa: S603 (made by the fixture)
     assert json.loads(told.stdout) == []
 
 
@@ -56,7 +56,7 @@ def running_agent(agent_bin: Path, folder: Path, broker: Service) -> Iterator[su
         "SLICEWARD_SOURCES__REPORTER__SOCKET": str(folder / "reporter.sock"),
     }
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([agent_bin / "sliceward", "agent"], cwd=folder, env=environ, stdout=log, stderr=log)  # noqa: S603
+        process = subprocess.Popen([agent_bin / "sliceward", "agent"], cwd=folder, env=environ, stdout=log, stderr=log)  # noqa: S603 (made by the fixture)
         try:
             yield process
         finally:

@@ -47,7 +47,7 @@ def insert(file: Path, line: str, *, before: str = "", after: str = "") -> None:
 
 def run(tree: Path, *command: str) -> str:
     environ = {**os.environ, "PYTHONPATH": str(tree / ".types")}
-    told = subprocess.run([sys.executable, *command], cwd=tree, env=environ, check=False, capture_output=True, text=True)  # noqa: S603
+    told = subprocess.run([sys.executable, *command], cwd=tree, env=environ, check=False, capture_output=True, text=True)  # noqa: S603 (our own interpreter)
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout
 

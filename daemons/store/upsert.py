@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Table
 
@@ -24,7 +25,7 @@ def upsert(
     insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table).values(rows)
     if not replace:
         return insert.on_conflict_do_nothing(index_elements=list(key))
-    names = rows.keys() if not isinstance(rows, list | tuple) else rows[0].keys()  # type: ignore[union-attr]
+    names = (rows if isinstance(rows, Mapping) else rows[0]).keys()
     return insert.on_conflict_do_update(
         index_elements=list(key), set_={name: insert.excluded[name] for name in names if name not in key}
     )

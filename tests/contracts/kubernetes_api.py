@@ -63,7 +63,7 @@ class Api:
     namespace: str = ""
     nodes: list[str] = field(default_factory=list)
 
-    async def call(self, method: str, path: str, body: Any = None, *, type: str = "application/json", **query: Any) -> Answer:  # noqa: A002, ANN401
+    async def call(self, method: str, path: str, body: Any = None, *, type: str = "application/json", **query: Any) -> Answer:  # noqa: A002, ANN401 (JSON, and queries by name)
         asked = {key: str(value) for key, value in query.items()}
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": type, "Accept": "application/json"}
@@ -75,19 +75,19 @@ class Api:
             parsed = json.loads(text) if text.startswith("{") else {"text": text}
             return Answer(got.status, parsed, dict(got.headers))
 
-    async def get(self, path: str, **query: Any) -> Answer:  # noqa: ANN401
+    async def get(self, path: str, **query: Any) -> Answer:  # noqa: ANN401 (queries by name)
         return await self.call("GET", path, **query)
 
-    async def post(self, path: str, body: Json, **query: Any) -> Answer:  # noqa: ANN401
+    async def post(self, path: str, body: Json, **query: Any) -> Answer:  # noqa: ANN401 (queries by name)
         return await self.call("POST", path, body, **query)
 
-    async def put(self, path: str, body: Json, **query: Any) -> Answer:  # noqa: ANN401
+    async def put(self, path: str, body: Json, **query: Any) -> Answer:  # noqa: ANN401 (queries by name)
         return await self.call("PUT", path, body, **query)
 
-    async def patch(self, path: str, body: Any, type: str = MERGE, **query: Any) -> Answer:  # noqa: A002, ANN401
+    async def patch(self, path: str, body: Any, type: str = MERGE, **query: Any) -> Answer:  # noqa: A002, ANN401 (JSON, and queries by name)
         return await self.call("PATCH", path, body, type=type, **query)
 
-    async def delete(self, path: str, body: Json | None = None, **query: Any) -> Answer:  # noqa: ANN401
+    async def delete(self, path: str, body: Json | None = None, **query: Any) -> Answer:  # noqa: ANN401 (queries by name)
         return await self.call("DELETE", path, body, **query)
 
     def at(self, plural: str, name: str = "", api: str = "v1") -> str:
@@ -101,7 +101,7 @@ class Api:
         assert answer.code == 201, answer
         return answer.body
 
-    async def pod(self, name: str, *, node: str = "", ready: bool = False, **more: Any) -> Json:  # noqa: ANN401
+    async def pod(self, name: str, *, node: str = "", ready: bool = False, **more: Any) -> Json:  # noqa: ANN401 (fields)
         """Create a pod; one with a node is bound, one that is ready runs. No scheduler looks at it."""
         spec = {"containers": [{"name": "main", "image": "nothing"}], "schedulerName": "nobody"} | more.pop("spec", {})
         if node:
@@ -114,7 +114,7 @@ class Api:
             return answer.body
         return made
 
-    async def node(self, **more: Any) -> str:  # noqa: ANN401
+    async def node(self, **more: Any) -> str:  # noqa: ANN401 (fields)
         """Create a node of a name of its own; it is taken away at the end."""
         name = f"node-{uuid.uuid4().hex[:8]}"
         self.nodes.append(name)
@@ -124,7 +124,7 @@ class Api:
         return name
 
     @asynccontextmanager
-    async def watch(self, path: str, **query: Any) -> AsyncIterator[Stream]:  # noqa: ANN401
+    async def watch(self, path: str, **query: Any) -> AsyncIterator[Stream]:  # noqa: ANN401 (queries by name)
         """Open a watch."""
         asked = {key: str(value) for key, value in query.items()} | {"watch": "True"}
         async with self.session.get(self.url + path, params=asked) as got:

@@ -126,7 +126,7 @@ async def test_a_json_patch_tests_before_it_writes(api: Api) -> None:
     ],
     ids=["plain JSON", "a map as JSON patch", "a list as merge", "unknown operation", "another name"],
 )
-async def test_a_patch_that_makes_no_sense_is_refused(api: Api, patch: Any, kind: str, code: int) -> None:  # noqa: ANN401
+async def test_a_patch_that_makes_no_sense_is_refused(api: Api, patch: Any, kind: str, code: int) -> None:  # noqa: ANN401 (JSON)
     path = await config(api, {"a": "1"})
     assert (await api.patch(path, patch, kind)).code == code
 

@@ -163,7 +163,7 @@ async def test_a_job_without_sense_is_refused(api: Api, spec: Json, field: str) 
     assert field in [of["field"] for of in answer.causes]
 
 
-def template(**spec: Any) -> Json:  # noqa: ANN401
+def template(**spec: Any) -> Json:  # noqa: ANN401 (fields)
     return {"spec": {"template": {"spec": spec}}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import traceback
@@ -144,8 +145,6 @@ async def test_no_answer_in_time_is_retried(kind: str, monkeypatch: pytest.Monke
 
 @pytest.fixture
 async def silent_port() -> AsyncIterator[int]:
-    import asyncio  # noqa: PLC0415
-
     waiting: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _reader, writer: waiting.append(writer), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]

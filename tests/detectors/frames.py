@@ -84,4 +84,4 @@ def feed(panel: Panel, speakers: Iterable[Speaker], *, rounds: int = 6, start: f
 
 
 def renamed(frame: Frame, **changes: object) -> Frame:
-    return replace(frame, **changes)  # type: ignore[arg-type]
+    return replace(frame, **changes)  # type: ignore[arg-type]  # fields of a Frame

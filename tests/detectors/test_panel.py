@@ -20,7 +20,7 @@ DUTY, ERRORS = "chip_duty_cycle_percent", "chip_hbm_correctable_total"
 
 
 def a_panel(**size: float) -> Panel:
-    return Panel("c1", PanelSize(**({"period": 10.0, "rows": 12} | size)), track=("host_step",))  # type: ignore[arg-type]
+    return Panel("c1", PanelSize(**({"period": 10.0, "rows": 12} | size)), track=("host_step",))  # type: ignore[arg-type]  # most sizes are whole numbers
 
 
 def cell(panel: Panel, name: str, *where: int, time: float | None = None) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,6 +9,9 @@ from sliceward.detectors.panel import Panel, PanelSize
 from sliceward.detectors.progress import Pace, follow, from_json, gang_of, to_json
 from tests.builders import gang_id
 from tests.detectors.frames import START, Speaker, feed
+
+if TYPE_CHECKING:
+    from sliceward.topology.ids import GangId
 
 GANG = gang_id("llm")
 NOTE = f"{GANG}|slice|0|0"
@@ -24,14 +28,14 @@ def speakers(count: int = 2) -> list[Speaker]:
 class Track:
     def __init__(self, said: list[Speaker]) -> None:
         self.panel, self.said, self.now = Panel("c1", PanelSize(10.0, 40)), said, START
-        self.paces: dict[object, Pace] = {}
+        self.paces: dict[GangId, Pace] = {}
 
     def go(self, *steps: float) -> Pace:
         for step in steps:
             for speaker in self.said:
                 speaker.readings["host_step"] = step
             self.now = feed(self.panel, self.said, rounds=1, start=self.now)
-            self.paces = dict(follow(self.panel, self.paces))  # type: ignore[arg-type]
+            self.paces = dict(follow(self.panel, self.paces))
         return self.paces[GANG]
 
 
@@ -70,7 +74,7 @@ def test_a_gang_whose_hosts_fall_silent_keeps_its_last_word_with_its_age() -> No
     track.said = []
     for _ in range(5):
         track.panel.advance(track.panel.now + 10)
-    assert follow(track.panel, track.paces)[GANG] == last  # type: ignore[arg-type]
+    assert follow(track.panel, track.paces)[GANG] == last
 
 
 def test_a_job_that_says_no_step_has_none() -> None:

@@ -76,7 +76,7 @@ def test_a_span_in_seconds() -> None:
     assert [Span.parse(text).at(10, 60) for text in ("90s", "5 periods", "grace")] == [90, 50, 60]
 
 
-THRESHOLD = GOOD["when"]["threshold"]  # type: ignore[index]
+THRESHOLD = json.loads(json.dumps(GOOD))["when"]["threshold"]
 
 
 @pytest.mark.parametrize(

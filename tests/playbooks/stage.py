@@ -48,7 +48,7 @@ def seconds(number: float) -> timedelta:
 def a_finding(kind: Kind, part: PartId, **more: object) -> Finding:
     since = more.get("since", NOW)
     base = Finding(kind, part, State.FIRING, Severity.ERROR, NOW, NOW, 0.95, f"rules/{kind}", "1", f"{kind} was seen")
-    return replace(base, **({"since": since} | more))  # type: ignore[arg-type]
+    return replace(base, **({"since": since} | more))  # type: ignore[arg-type]  # fields of a Finding
 
 
 def chip(host: str, index: int = 0) -> ChipId:
@@ -136,7 +136,7 @@ class Stage:
         sick = frozenset(host for incident in self.incidents if incident.open for host in incident.domain)
         running = tuple(run for run in runs if run.open)
         world = World(fleet, usage=Usage.of([fleet], running), runs=running, started=started, sick=sick, fleets=(fleet,))
-        return replace(world, **self.more)  # type: ignore[arg-type]
+        return replace(world, **self.more)  # type: ignore[arg-type]  # fields of a World
 
     def fold(self) -> None:
         known = [incident for incident in self.incidents if incident.open]

@@ -26,6 +26,7 @@ from tests.playbooks.stage import LINK, Stage, a_finding, chip, done, seconds
 from tests.playbooks.test_modes import APPROVED
 
 if TYPE_CHECKING:
+    from sliceward.detectors.finding import Finding
     from sliceward.playbooks.run import Call
     from sliceward.remediations.outcome import Outcome
 
@@ -183,10 +184,10 @@ def test_what_is_over_before_the_silence_ends_is_no_page_at_all() -> None:
     ],
     ids=["a playbook without harm", "one that hands over", "no playbook"],
 )
-def test_what_harms_nobody_goes_on_in_silence_and_pages_afterwards(finding: object) -> None:
+def test_what_harms_nobody_goes_on_in_silence_and_pages_afterwards(finding: Finding) -> None:
     loud, quiet = Stage(), Stage(more={"silences": (a_silence(lasts=timedelta(minutes=40)),)})
     for stage in (loud, quiet):
-        stage.see(finding).play(30, seconds(60))  # type: ignore[arg-type]
+        stage.see(finding).play(30, seconds(60))
     assert quiet.actions == loud.actions
     assert (len(loud.pages), len(quiet.pages)) == (1, 0)
     assert "silenced by sil-1" in quiet.decisions[0].silenced

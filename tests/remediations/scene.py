@@ -86,7 +86,7 @@ class Scene:
         """Give the ports."""
         return Ports(self.cluster, self.hosts, self.provider)
 
-    async def act(self, action: Action, **given: Any) -> Outcome:  # noqa: ANN401
+    async def act(self, action: Action, **given: Any) -> Outcome:  # noqa: ANN401 (parameters of any action)
         """Call once; keep the facts, as the journal does."""
         cluster = DeclaredCluster(self.cluster, action.verbs)
         outcome = await action(self.target(**given), replace(self.ports, cluster=cluster))
@@ -94,7 +94,7 @@ class Scene:
         self.facts |= dict(outcome.facts)
         return outcome
 
-    async def see(self, action: Action, *, calls: int = 10, **given: Any) -> Outcome:  # noqa: ANN401
+    async def see(self, action: Action, *, calls: int = 10, **given: Any) -> Outcome:  # noqa: ANN401 (parameters of any action)
         """Call until it is done or has failed."""
         for _ in range(calls):
             outcome = await self.act(action, **given)

@@ -82,7 +82,7 @@ async def test_somebody_who_writes_meanwhile_costs_one_more_call() -> None:
     [(True, False, True), (True, True, False), (False, False, False)],
     ids=["living gang selects it", "gang has ended", "template selects another label"],
 )
-async def test_a_placement_label_goes_only_when_no_gang_wants_it(selects: bool, ended: bool, stays: bool) -> None:  # noqa: FBT001
+async def test_a_placement_label_goes_only_when_no_gang_wants_it(selects: bool, ended: bool, stays: bool) -> None:  # noqa: FBT001 (a table)
     scene = a_scene(default_fleet().labelled({NAMES.gang: LLM.key}, "cube-0-host-05"))
     owner = scene.owner()
     if selects:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sliceward.remediations.gang_end_dead import EndDead
+from sliceward.remediations.gang_suspend import SuspendGang
 from sliceward.remediations.ports import NODE, POD
 from sliceward.topology.names import NAMES
 from tests.builders import NOW, host_id
@@ -48,7 +49,7 @@ async def test_a_pod_beyond_its_grace_on_a_dead_host_is_ended_by_uid_and_no_othe
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_a_lost_answer_ends_it_once(after: bool) -> None:  # noqa: FBT001
+async def test_a_lost_answer_ends_it_once(after: bool) -> None:  # noqa: FBT001 (a table)
     scene = _dead()
     _terminating(scene, -timedelta(seconds=3))
     scene.cluster.fail("delete", POD, after=after)
@@ -79,7 +80,7 @@ async def test_a_host_that_is_only_not_ready_is_not_proven_dead() -> None:
 
 
 @pytest.mark.parametrize(("lost", "ended"), [(SICK, True), ("cube-0-host-06", False)])
-async def test_our_own_finding_proves_the_host_that_it_names_and_no_other(lost: str, ended: bool) -> None:  # noqa: FBT001
+async def test_our_own_finding_proves_the_host_that_it_names_and_no_other(lost: str, ended: bool) -> None:  # noqa: FBT001 (a table)
     scene = a_scene(default_fleet().not_ready(SICK))
     _terminating(scene, -timedelta(minutes=5))
     scene.lost = frozenset({host_id(lost)})
@@ -89,7 +90,8 @@ async def test_our_own_finding_proves_the_host_that_it_names_and_no_other(lost: 
 
 async def test_a_host_that_dies_while_the_pods_of_a_suspended_gang_end_is_seen_too() -> None:
     scene = a_scene()
-    scene.facts["suspended"] = True
+    waiting(await scene.act(SuspendGang()))
+    scene.cluster.writes.clear()
     _terminating(scene, timedelta(seconds=30))
     assert "still end" in waiting(await scene.act(END)).why
     scene.cluster.drop(NODE, SICK)

@@ -151,7 +151,7 @@ async def test_the_stale_label_of_a_gang_that_is_no_more_is_overwritten() -> Non
 
 @pytest.mark.parametrize("kind", [NODE, JOBSET], ids=lambda kind: kind.plural)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_a_lost_answer_to_any_write_leads_to_the_same_end(kind: Kind, after: bool) -> None:  # noqa: FBT001
+async def test_a_lost_answer_to_any_write_leads_to_the_same_end(kind: Kind, after: bool) -> None:  # noqa: FBT001 (a table)
     scene = await _planned()
     scene.cluster.fail("patch", kind, after=after)
     waiting(await scene.act(PLACE))

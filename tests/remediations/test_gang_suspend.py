@@ -38,7 +38,7 @@ async def test_it_is_done_when_the_owner_says_so_and_writes_no_more() -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_a_webhook_that_is_down_or_a_lost_answer_is_waited_for(after: bool) -> None:  # noqa: FBT001
+async def test_a_webhook_that_is_down_or_a_lost_answer_is_waited_for(after: bool) -> None:  # noqa: FBT001 (a table)
     scene = a_scene()
     scene.cluster.fail("patch", JOBSET, after=after, error=Retry("500 failed calling webhook"))
     assert "webhook" in waiting(await scene.act(SUSPEND)).why

@@ -55,7 +55,7 @@ async def test_without_a_reporter_readiness_is_what_is_verified_and_said() -> No
     ],
     ids=["former rate", "too slow", "no rate yet", "older than the resume", "nothing reported"],
 )
-async def test_with_a_reporter_the_gang_must_step_as_before(progress: Progress | None, good: bool) -> None:  # noqa: FBT001
+async def test_with_a_reporter_the_gang_must_step_as_before(progress: Progress | None, good: bool) -> None:  # noqa: FBT001 (a table)
     scene = await _moved()
     scene.facts |= {"reporter": True, "rate_before": 1.0}
     scene.progress = progress

@@ -28,7 +28,7 @@ def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, "0.9", True])
-def test_what_is_no_share_is_refused(value: Any) -> None:  # noqa: ANN401
+def test_what_is_no_share_is_refused(value: Any) -> None:  # noqa: ANN401 (whatever a file may hold)
     with pytest.raises(Misconfigured):
         given.share({"rate": value}, "rate", 0.9)
 

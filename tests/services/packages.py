@@ -28,7 +28,7 @@ _OFFLINE = re.compile(
 
 
 def _call(*command: str | Path, cwd: Path) -> None:
-    told = subprocess.run([str(word) for word in command], cwd=cwd, check=False, capture_output=True, text=True)  # noqa: S603
+    told = subprocess.run([str(word) for word in command], cwd=cwd, check=False, capture_output=True, text=True)  # noqa: S603 (commands of our own)
     if told.returncode and _OFFLINE.search(told.stderr):
         pytest.skip("no package registry can be reached")
     assert told.returncode == 0, f"{command}\n{told.stdout[-1500:]}\n{told.stderr[-1500:]}"

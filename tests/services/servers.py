@@ -123,7 +123,7 @@ def _postgres_ready(port: int, bins: Sequence[str | Path]) -> Callable[[], bool]
     isready = need_program("pg_isready", folders=bins)
 
     def asked() -> bool:
-        return subprocess.run([isready, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode == 0  # noqa: S603
+        return subprocess.run([isready, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode == 0  # noqa: S603 (found beside the server)
 
     return asked
 
@@ -132,7 +132,7 @@ def control_plane_programs() -> Path:
     """Give the folder with kube-apiserver, etcd, kubectl and the rest, or skip. See controlplane/README.md."""
     if named := os.environ.get("TEST_ASSET_KUBE_APISERVER"):
         return Path(named).parent
-    where = subprocess.run([CONTROL_PLANE / "build", "--where"], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    where = subprocess.run([CONTROL_PLANE / "build", "--where"], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 (a script of this folder)
     if not (Path(where) / "complete").exists():
         pytest.skip("no kube-apiserver (run tests/services/controlplane/build, or set TEST_ASSET_KUBE_APISERVER)")
     return Path(where)
@@ -144,13 +144,13 @@ def control_plane(folder: Path, *, kubelets: bool = True) -> Iterator[Path]:
     programs = control_plane_programs()
     need_program("openssl"), need_program("curl")
     environ = {**os.environ, "CONTROLPLANE_BIN": str(programs), "KWOK": "1" if kubelets else "0"}
-    started = subprocess.run([CONTROL_PLANE / "up", folder], check=False, capture_output=True, text=True, env=environ)  # noqa: S603
+    started = subprocess.run([CONTROL_PLANE / "up", folder], check=False, capture_output=True, text=True, env=environ)  # noqa: S603 (as above)
     try:
         if started.returncode:
             pytest.fail(f"the control plane did not start:\n{started.stderr[-2000:]}", pytrace=False)
         yield folder / "kubeconfig"
     finally:
-        subprocess.run([CONTROL_PLANE / "down", folder], check=False, capture_output=True)  # noqa: S603
+        subprocess.run([CONTROL_PLANE / "down", folder], check=False, capture_output=True)  # noqa: S603 (as above)
 
 
 def kubectl() -> str:

@@ -23,6 +23,8 @@ from tests.daemons.sources.builders import a_host, a_job, a_state
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sliceward.simulation.faults import Fault
+
 NET = 123
 
 
@@ -123,8 +125,7 @@ async def test_many_hosts_in_one_process_have_the_real_ports(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
-async def test_a_fault_shows_in_the_state_and_a_repair_undoes_it(tmp_path: Path, fault: object) -> None:
-    fault = FAULTS[fault.name]  # type: ignore[attr-defined]
+async def test_a_fault_shows_in_the_state_and_a_repair_undoes_it(tmp_path: Path, fault: Fault) -> None:
     fleet = a_fleet().with_gang("llm", slices=2).on("cube-0", "cube-1").build()
     cube = next(cube for cube in sorted(fleet.cubes) if cube.name == "cube-0")
     place = Place(fleet.cubes[cube].hosts[0].name, 2)

@@ -63,7 +63,7 @@ class Agent:
             if message["say"] == say and is_wanted(message):
                 return message
 
-    def say(self, **message: Any) -> None:  # noqa: ANN401
+    def say(self, **message: Any) -> None:  # noqa: ANN401 (fields)
         assert self.peer is not None
         self.peer.sendall(line(message))
 
@@ -220,7 +220,7 @@ def test_an_agent_that_does_not_read_never_blocks_a_step(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "step", [None, "seven", object(), float("nan"), 10**400, 10**5000], ids=["none", "text", "object", "nan", "huge", "endless"]
 )
-def test_a_step_that_is_no_number_harms_nobody(tmp_path: Path, step: Any) -> None:  # noqa: ANN401
+def test_a_step_that_is_no_number_harms_nobody(tmp_path: Path, step: Any) -> None:  # noqa: ANN401 (whatever a job may give)
     with an_agent(tmp_path) as agent, a_reporter(tmp_path) as reporter:
         agent.accept()
         agent.say(say="checkpoint", id="r1", deadline=time.time() + 60)

@@ -32,13 +32,13 @@ ADDRESS = "127.122.0.1"
 PERIOD = "200ms"
 
 
-def settings_of(host: SimulatedHost, **changes: Any) -> AgentSettings:  # noqa: ANN401
+def settings_of(host: SimulatedHost, **changes: Any) -> AgentSettings:  # noqa: ANN401 (fields)
     found = {**host.agent_configuration(cluster="prod", broker="mqtt://unused", period=PERIOD, slow=PERIOD), **changes}
     return AgentSettings.model_validate_json(json.dumps(found))
 
 
 @asynccontextmanager
-async def an_agent(host: SimulatedHost, broker: MemoryBroker, **changes: Any) -> AsyncIterator[Agent]:  # noqa: ANN401
+async def an_agent(host: SimulatedHost, broker: MemoryBroker, **changes: Any) -> AsyncIterator[Agent]:  # noqa: ANN401 (fields)
     def connect(wanted: Connection) -> MemoryWire:
         return broker.wire(wanted.client_id, subscribe=wanted.subscribe, will=wanted.will)
 
@@ -70,7 +70,7 @@ def status(broker: MemoryBroker) -> dict[str, Any]:
     return found
 
 
-def ask(broker: MemoryBroker, **request: Any) -> None:  # noqa: ANN401
+def ask(broker: MemoryBroker, **request: Any) -> None:  # noqa: ANN401 (fields)
     topic = topics.host("prod", "node-1", topics.REQUEST)
     broker.publish(Message(topic, json.dumps({"deadline": time.time() + 60, "facts": {}, **request}).encode()))
 

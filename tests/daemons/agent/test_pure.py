@@ -113,7 +113,7 @@ async def test_a_damaged_file_is_set_aside_and_the_agent_starts(tmp_path: Path, 
     assert (tmp_path / "events.unreadable").exists()
 
 
-def settings(root: Path, **more: Any) -> AgentSettings:  # noqa: ANN401
+def settings(root: Path, **more: Any) -> AgentSettings:  # noqa: ANN401 (fields)
     found = {"cluster": "prod", "node": "node-1", "sources": {"root": str(root)}, **more}
     return AgentSettings.model_validate_json(json.dumps(found))
 

@@ -65,7 +65,7 @@ REFUSED = {
     "another version": json.dumps({"version": "3", "alerts": []}).encode(),
     "no alerts": json.dumps({"version": "4"}).encode(),
     "custom payload": json.dumps({"text": "hello"}).encode(),
-    "alert is text": a_payload("x"),  # type: ignore[arg-type]
+    "alert is text": a_payload("x"),  # type: ignore[arg-type]  # that is what is wrong with it
     "unknown status": a_payload(an_alert(status="maybe")),
     "label is a number": a_payload(an_alert(labels={"a": 1})),
     "no labels": a_payload(an_alert(labels=None)),

@@ -89,7 +89,7 @@ async def calling(world: World, *tokens: TokenSettings) -> AsyncIterator[Caller]
 
 def _tokens() -> tuple[TokenSettings, ...]:
     return tuple(
-        TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]
+        TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]  # pydantic checks the roles
         for role, value in (("view", VIEW), ("operate", OPERATE), ("alert", ALERT))
     )
 

@@ -52,7 +52,7 @@ def world(tmp_path: Path) -> World:
 
 async def test_an_alert_comes_through_fires_and_resolves(world: World, alertmanager_runner: ConfigRunner) -> None:
     tokens = [
-        TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]
+        TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]  # pydantic checks the roles
         for role, value in (("alert", ALERT), ("view", VIEW))
     ]
     async with calling(world, *tokens) as caller:

@@ -41,7 +41,7 @@ def a_finding(part: PartId, kind: Kind = Kind.ICI_LINK_DEGRADED, state: State = 
 
 def a_sight(*findings: Finding, **more: object) -> Sight:
     sight = Sight("c1", FLEET, timedelta(0), reachable=True, telemetry=True, findings=findings)
-    return replace(sight, **more)  # type: ignore[arg-type]
+    return replace(sight, **more)  # type: ignore[arg-type]  # fields of a Sight
 
 
 def chip(sight: Sight, of: ChipId = CHIP) -> Health:

@@ -129,7 +129,7 @@ async def test_while_the_store_is_away_the_pagers_are_told_straight(world: World
         async def away(*_: object, **__: object) -> None:
             raise Retry("the store did not answer")
 
-        store.tell = store.set_setting = store.setting = away  # type: ignore[method-assign]
+        store.tell = store.set_setting = store.setting = away  # type: ignore[method-assign]  # the store goes away while it is in use
         store._last_ok -= 1000  # noqa: SLF001 (its age is in real seconds)
         live(bench)
         await bench.settle()

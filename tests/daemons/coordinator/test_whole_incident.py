@@ -359,7 +359,7 @@ async def test_steps_run_side_by_side_but_never_two_on_one_host(world: World) ->
 
 async def test_a_cluster_that_cannot_be_read_does_not_stop_the_loop(world: World) -> None:
     async with a_bench(world) as bench:
-        bench.side.presence.findings = None  # type: ignore[method-assign, assignment]
+        bench.side.presence.findings = None  # type: ignore[method-assign, assignment]  # spoilt, to be unreadable
         await bench.coordinator.deciding.round()
         assert "TypeError" in bench.coordinator.deciding.loop.set_aside["cluster c1"]
 
@@ -372,13 +372,13 @@ async def test_a_store_that_is_away_holds_everything_and_nothing_is_called(world
         async def away(*_: object, **__: object) -> tuple[int, ...]:
             raise Retry("the store did not answer")
 
-        real, store.save = store.save, away  # type: ignore[method-assign]
+        real, store.save = store.save, away  # type: ignore[method-assign]  # the store goes away while it is in use
         for _ in range(4):
             world.clock.pass_(1)
             await bench.coordinator.deciding.round()
             await bench.coordinator.deciding.idle()
         assert world.cluster.writes == []
         assert bench.coordinator.deciding.loop.error == "the store did not answer"
-        store.save = real  # type: ignore[method-assign]
+        store.save = real  # type: ignore[method-assign]  # and comes back
         await some_rounds(bench, 3)
         assert len(marked(world)) == 16

@@ -12,6 +12,7 @@ from tests.daemons.sources.builders import TPU7X, a_host, devices_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sliceward.daemons.sources.kernel_log import Pattern
     from sliceward.simulation.hosts import SimulatedHost
 
 
@@ -72,8 +73,8 @@ async def test_a_log_that_is_not_there_is_no_reading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", shipped_patterns(), ids=lambda pattern: pattern.name)
-def test_each_pattern_is_the_first_that_takes_its_example(pattern: object) -> None:
-    first = next(one for one in shipped_patterns() if one.pattern.search(pattern.example))  # type: ignore[attr-defined]
+def test_each_pattern_is_the_first_that_takes_its_example(pattern: Pattern) -> None:
+    first = next(one for one in shipped_patterns() if one.pattern.search(pattern.example))
     assert first == pattern
 
 

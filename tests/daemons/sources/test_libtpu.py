@@ -115,7 +115,7 @@ async def test_no_pods_are_no_reading() -> None:
 class Silent(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs, not at run time
     """A service that takes every call and answers none."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401, ARG002
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401, ARG002 (a handler of gRPC, that looks at no call)
         async def never(_request: bytes, _context: object) -> bytes:
             await asyncio.Event().wait()
             return b""
@@ -163,8 +163,8 @@ class Told(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # as above
     metrics: Mapping[str, pb.MetricResponse | grpc.StatusCode]
     asked: list[str] = field(default_factory=list)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401
-        async def answer(payload: bytes, context: Any) -> bytes:  # noqa: ANN401
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 (a handler of gRPC)
+        async def answer(payload: bytes, context: Any) -> bytes:  # noqa: ANN401 (gRPC gives it no type)
             if str(handler_call_details.method).endswith("ListSupportedMetrics"):
                 names = [pb.SupportedMetric(metric_name=name) for name in self.metrics]
                 return bytes(pb.ListSupportedMetricsResponse(supported_metric=names).SerializeToString())

@@ -37,7 +37,7 @@ class Server:
 
 
 @asynccontextmanager
-async def a_list(server: Server, **options: Any) -> AsyncIterator[PodList]:  # noqa: ANN401
+async def a_list(server: Server, **options: Any) -> AsyncIterator[PodList]:  # noqa: ANN401 (fields)
     app = web.Application()
     app.router.add_route("GET", "/{path:.*}", server.answer)
     async with serving(app, host="127.0.0.1", port=0) as port:

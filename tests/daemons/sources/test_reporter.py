@@ -34,7 +34,7 @@ class Talker:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    def say(self, **message: Any) -> None:  # noqa: ANN401
+    def say(self, **message: Any) -> None:  # noqa: ANN401 (fields)
         self.writer.write(line(message))
 
     async def hear(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Talker:
 
 
 @asynccontextmanager
-async def a_source(folder: Path, node: Node | None = None, **settings: Any) -> AsyncIterator[ReporterSource]:  # noqa: ANN401
+async def a_source(folder: Path, node: Node | None = None, **settings: Any) -> AsyncIterator[ReporterSource]:  # noqa: ANN401 (fields)
     doors = Doors(folder / "r.sock")
     EVENTS.clear()
     source = ReporterSource(
@@ -243,7 +243,7 @@ def a_pod(uid: str = POD, **status: str) -> dict[str, Any]:
 
 def test_pods_that_ask_for_no_chips_or_have_ended_are_left_out() -> None:
     plain = {"metadata": {"uid": POD, "name": "x"}, "spec": {"containers": [{"name": "c"}]}}
-    found = read_pods([a_pod(), a_pod(phase="Succeeded"), plain, {}, 5], cluster="prod", names=NAMES, as_of=1.0)  # type: ignore[list-item]
+    found = read_pods([a_pod(), a_pod(phase="Succeeded"), plain, {}, 5], cluster="prod", names=NAMES, as_of=1.0)  # type: ignore[list-item]  # 5 is no pod
     assert [pod.ip for pod in found.pods] == ["10.0.0.7"]
     assert str(found.pods[0].seat) == "prod/gang/ml/JobSet/llm|slice|2|5"
     assert isinstance(found, PodsOnNode)

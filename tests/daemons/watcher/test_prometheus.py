@@ -99,6 +99,6 @@ def test_series_that_cannot_be_read_or_placed_are_counted_and_the_rest_is_used()
         {"metric": {"node": "stranger"}, "values": []},
         "nonsense",
     ]
-    assert take(panel, DUTY, series, place) == 2  # type: ignore[arg-type]
+    assert take(panel, DUTY, series, place) == 2  # type: ignore[arg-type]  # nonsense is among the series
     assert list(panel.ring.columns[DUTY.name][panel.ring.row_at(at), 0, :2]) == [80, 90]
     assert (panel.counts["prometheus_malformed"], panel.counts["prometheus_unplaced"]) == (2, 2)

@@ -157,8 +157,8 @@ async def test_a_watcher_that_stops_or_dies_is_told_to_be_gone() -> None:
     assert json.loads(stage.broker.retained[topics.watcher("c1")].payload)["why"] == "stopped"
     wire = wire_of(settings_of())
     assert wire._will is not None  # noqa: SLF001 (no broker is needed to see what is left with it)
-    assert (wire._will.topic, wire._will.retain) == (topics.watcher("c1"), True)  # noqa: SLF001
-    assert json.loads(wire._will.payload)["online"] is False  # noqa: SLF001
+    assert (wire._will.topic, wire._will.retain) == (topics.watcher("c1"), True)  # noqa: SLF001 (as above)
+    assert json.loads(wire._will.payload)["online"] is False  # noqa: SLF001 (as above)
 
 
 async def test_a_fault_is_told_retained_with_the_gang_that_suffers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
     from tests.daemons.stage import Stage
 
+Scheme: TypeAlias = Literal["light", "dark"]
 TOKEN = "t" * 32
 NARROW, WIDE = 360, 1500
 PATIENCE = 30_000
@@ -65,9 +66,9 @@ class Complaints:
 
 
 @contextmanager
-def looking(browser: Browser, stage: Stage, *, width: int = WIDE, scheme: str = "light") -> Iterator[Page]:
+def looking(browser: Browser, stage: Stage, *, width: int = WIDE, scheme: Scheme = "light") -> Iterator[Page]:
     """Open the page; whatever the browser complains of fails the test."""
-    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)
     complaints = Complaints()
     try:
         page = context.new_page()
@@ -131,7 +132,7 @@ def test_gangs_quota_and_hosts_are_listed_and_hosts_can_be_searched(browser: Bro
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [NARROW, WIDE])
-def test_it_fits_narrow_and_wide_by_day_and_by_night(browser: Browser, told: Told, width: int, scheme: str) -> None:
+def test_it_fits_narrow_and_wide_by_day_and_by_night(browser: Browser, told: Told, width: int, scheme: Scheme) -> None:
     with looking(browser, told.stage, width=width, scheme=scheme) as page:
         expect(page.locator("[data-chip]")).to_have_count(256)
         expect(page.locator("#decisions details").first).to_be_visible()
@@ -174,12 +175,12 @@ def test_a_token_is_asked_for_where_one_is_needed(browser: Browser, tmp_path: Pa
         context.close()
 
 
-def _gangs(cube: object) -> set[str]:
-    return set(cube.locator("[data-chip]").evaluate_all("chips => chips.map(chip => chip.dataset.gang)"))  # type: ignore[attr-defined]
+def _gangs(cube: Locator) -> set[str]:
+    return set(cube.locator("[data-chip]").evaluate_all("chips => chips.map(chip => chip.dataset.gang)"))
 
 
-def _colour(cube: object) -> str:
-    return str(cube.locator("[data-chip]").first.evaluate("chip => getComputedStyle(chip).fill"))  # type: ignore[attr-defined]
+def _colour(cube: Locator) -> str:
+    return str(cube.locator("[data-chip]").first.evaluate("chip => getComputedStyle(chip).fill"))
 
 
 def _light(colour: str) -> int:

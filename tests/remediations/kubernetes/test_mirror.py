@@ -76,7 +76,7 @@ async def _mirroring(server: Server, **rhythm: float) -> AsyncIterator[tuple[Mir
     pace = {"first_pause": 0.001, "longest_pause": 0.01, "absent": 0.01, **rhythm}
     async with ApiClient(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")) as client:
         clock = asyncio.get_running_loop().time
-        mirror = Mirror(NODE, {}, Calls(client, 1.0), Rhythm(clock, random.Random(1), **pace))  # noqa: S311
+        mirror = Mirror(NODE, {}, Calls(client, 1.0), Rhythm(clock, random.Random(1), **pace))  # noqa: S311 (jitter)
         running = asyncio.create_task(mirror.run(woken.set))
 
         async def until(names: set[str]) -> None:
@@ -258,6 +258,6 @@ async def test_a_line_without_end_is_given_up() -> None:
 
 
 def test_pauses_double_are_jittered_and_end_growing() -> None:
-    rhythm = Rhythm(lambda: 0.0, random.Random(3))  # noqa: S311
+    rhythm = Rhythm(lambda: 0.0, random.Random(3))  # noqa: S311 (jitter)
     for failures, longest in ((1, 0.25), (2, 0.5), (5, 4.0), (50, 30.0)):
         assert all(longest / 2 <= rhythm.pause(failures) <= longest for _ in range(50))

@@ -98,7 +98,8 @@ def begun(run: Run, now: datetime) -> Moved:
     if step is None:
         return Moved(run)
     first = step.attempts == 0
-    tried = replace(step, state=StepState.RUNNING, started=step.started or now, attempts=step.attempts + 1, retry_at=None)
+    state, started = StepState.RUNNING, step.started or now
+    tried = replace(step, state=state, started=started, asked=now, attempts=step.attempts + 1, retry_at=None)
     facts = {"action": step.action, "operation": run.operation, "irreversible": step.irreversible}
     entries = (Entry(now, run.incident, EntryKind.STEP_STARTED, _title(step), facts),) if first else ()
     return Moved(_with_step(run, run.at, tried), entries)
@@ -131,7 +132,8 @@ def advance(run: Run, outcome: Outcome, now: datetime) -> Moved:
 def tick(run: Run, now: datetime) -> Moved:
     """Give the run after time passed: a step past its time-out, or a run past its own, goes the way of failure.
 
-    What such a step did is unknown, not failed; undo and later steps read the present.
+    What such a step did is unknown, not failed; undo and later steps read the present. A step is given up only after a look
+    at the present that began past its time: a stall of our own, or a step of the clock, ages nobody.
     """
     step = run.current
     if step is None or run.ended is not None:
@@ -140,10 +142,18 @@ def tick(run: Run, now: datetime) -> Moved:
         return _failed(
             run, f"the run's time was up at {run.deadline:%H:%M:%S}; what {step.name} did is unknown", OnError.STOP, now
         )
-    if step.started is not None and now >= step.started + step.timeout:
-        why = f"no result within {step.timeout}, so what it did is unknown" + (f" ({step.text})" if step.text else "")
-        return _failed(run, why, step.on_error, now)
+    if run.overdue(now) and step.started is not None and step.asked is not None and step.asked >= step.started + step.timeout:
+        return give_up(run, now)
     return Moved(run)
+
+
+def give_up(run: Run, now: datetime) -> Moved:
+    """Give the run after its present step had no result in its time."""
+    step = run.current
+    if step is None:
+        return Moved(run)
+    why = f"no result within {step.timeout}, so what it did is unknown" + (f" ({step.text})" if step.text else "")
+    return _failed(run, why, step.on_error, now)
 
 
 def cancel(run: Run, why: str, now: datetime) -> Moved:
@@ -205,7 +215,7 @@ def withdrawn(run: Run, now: datetime) -> Moved:
         return Moved(run)
     before = replace(step, attempts=step.attempts - 1)
     if before.attempts == 0:
-        before = replace(before, state=StepState.PENDING, started=None)
+        before = replace(before, state=StepState.PENDING, started=None, asked=None)
     entry = Entry(now, run.incident, EntryKind.HELD, f"{_title(step)}: not called after all; the present changed meanwhile")
     return Moved(_with_step(run, run.at, before), (entry,))
 

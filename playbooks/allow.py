@@ -46,7 +46,7 @@ def may_begin(incident: Incident, choice: Choice, run: Run, world: World, now: d
         return Allowed(mode="" if playbook is None else playbook.mode.value)
     mode = in_force(playbook.mode, world)
     checks = guards(Intent(incident, finding, run.domain, run.gang, run.playbook), world, now)
-    budgets = spend(playbook.spec.budget, run, world, now)
+    budgets = spend(playbook.spec.budget, run, world, now, opened=incident.opened)
     hold = (
         _refused(checks, now)
         or _observing(mode, playbook.name, now)
@@ -78,7 +78,7 @@ def may_step(incident: Incident, run: Run, book: Book, world: World, now: dateti
         checks: tuple[Guard, ...] = (not_paused(world), not_silenced(intent, world, now), lowered)
         budgets = spend_on_step(budget, run, world)
         return Allowed(checks, budgets, _refused(checks, now) or _spent(budgets, now))
-    budgets = spend(budget, run, world, now)
+    budgets = spend(budget, run, world, now, opened=incident.opened)
     checks = (*guards(intent, world, now), unchanged(run, world))
     observing = _observing(world.ceiling, run.playbook, now) if ceiling else None
     return Allowed(checks, budgets, _refused(checks, now) or observing or _spent(budgets, now))

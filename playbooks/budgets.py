@@ -13,7 +13,7 @@ from sliceward.playbooks.decision import Spent
 from sliceward.playbooks.run import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sliceward.playbooks.run import Run
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from sliceward.playbooks.world import Started, World
 
 
-def spend(spec: BudgetSpec, run: Run, world: World, now: datetime) -> tuple[Spent, ...]:
-    """Give each budget's numbers for ``run`` (begun or about to be): those of its playbook and those of the whole fleet."""
+def spend(spec: BudgetSpec, run: Run, world: World, now: datetime, *, opened: datetime) -> tuple[Spent, ...]:
+    """Give each budget's numbers for ``run`` (begun or about to be): those of its playbook and those of the whole fleet.
+
+    ``opened``: when the run's incident began.
+    """
     specs = [("", spec)] + ([("limits.", world.limits)] if world.limits is not None else [])
     found: list[Spent] = []
     for prefix, one in specs:
@@ -30,7 +33,7 @@ def spend(spec: BudgetSpec, run: Run, world: World, now: datetime) -> tuple[Spen
         found += _runs(prefix, one.runs, run, world)
         if one.rate is not None:
             found.append(_rate(prefix, one.rate, run, world, now))
-        found.append(_rest(prefix, one, run, world, now))
+        found.append(_rest(prefix, one, _ends(run, world, opened), now))
         found += _actions(prefix, one, run, world)
     return tuple(found)
 
@@ -93,10 +96,18 @@ def _rate(prefix: str, rate: Rate, run: Run, world: World, now: datetime) -> Spe
     return Spent(f"{prefix}starts.{rate.per}", rate.max, len(times), 1, ok, until)
 
 
-def _rest(prefix: str, spec: BudgetSpec, run: Run, world: World, now: datetime) -> Spent:
-    """Give the rest that the domain still lacks since another run on it: ``used`` in seconds, of a limit of none."""
+def _ends(run: Run, world: World, opened: datetime) -> list[datetime]:
+    """Give when others' runs on the same hosts ended.
+
+    A second fault that was there before such a run ended needs no rest from it: the domain came back with it.
+    """
     hosts = set(run.domain)
-    ends = [s.ended or s.at for s in world.started if s.incident != run.incident and hosts & s.domain]
+    others = [s for s in world.started if s.incident != run.incident and hosts & s.domain]
+    return [s.ended or s.at for s in others if s.ended is None or s.ended <= opened]
+
+
+def _rest(prefix: str, spec: BudgetSpec, ends: Sequence[datetime], now: datetime) -> Spent:
+    """Give the rest that the domain still lacks since another run on it: ``used`` in seconds, of a limit of none."""
     if not ends:
         return Spent(f"{prefix}cooldown", 0, 0, 0, ok=True)
     until = max(ends) + spec.cooldown

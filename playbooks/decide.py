@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from sliceward.detectors.finding import State
-from sliceward.playbooks.advance import abort, cancel, due, half_done, refuse, release, start, tick, undo_of
+from sliceward.playbooks.advance import abort, cancel, due, give_up, half_done, refuse, release, start, tick, undo_of
 from sliceward.playbooks.allow import may_begin, may_step
 from sliceward.playbooks.choose import about, choose
 from sliceward.playbooks.decision import Close, Decision, Hold, RunStep
@@ -103,15 +103,25 @@ def _going(incident: Incident, run: Run, book: Book, world: World, decision: Dec
         case Call() as call:
             allowed = may_step(incident, run, book, world, now)
             decision = replace(decision, guards=allowed.guards, budgets=allowed.budgets)
-            if allowed.hold is not None:
-                return replace(decision, verdict=allowed.hold)
-            return replace(decision, verdict=RunStep(call))
+            if allowed.hold is None:
+                return replace(decision, verdict=RunStep(call))
+            if run.overdue(now):
+                # No look is allowed any more, and its time is up.
+                return _after(give_up(run, now), incident, book, world, decision)
+            return replace(decision, verdict=allowed.hold)
         case Sleep(until=until, why=why):
             return replace(decision, verdict=Hold(until, why, between=True))
         case Ended():  # pragma: no cover (an open run has a step left)
             return _standing(incident, run, book, world, decision)
         case other:
             assert_never(other)
+
+
+def _after(moved: Moved, incident: Incident, book: Book, world: World, decision: Decision) -> Decision:
+    """Decide anew about a run that just changed."""
+    decision = replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries))
+    follow = _going if moved.run.open else _standing
+    return follow(incident, moved.run, book, world, decision)
 
 
 def _standing(incident: Incident, run: Run | None, book: Book, world: World, decision: Decision) -> Decision:
@@ -148,8 +158,16 @@ def _over(incident: Incident, run: Run | None, now: datetime) -> Close | Hold | 
     if State.UNKNOWN in states:
         return Hold(now + RECHECK, "what is known is too old: neither firing nor resolved", incident.needs)
     if run is not None and run.ending is Ending.HANDED_OVER:
-        return Close(How.HANDED_OVER, "handed over, and resolved since")
+        return _handed_over(incident, run, now)
     return Close(How.RESOLVED_ITSELF, "resolved by itself")
+
+
+def _handed_over(incident: Incident, run: Run, now: datetime) -> Close | Hold:
+    """Close what resolved, unless a drain may have silenced it: memory errors stop on a host where nothing runs."""
+    if run.committed and undo_of(run):
+        why = f"resolved, but not repaired and proven since the drain: `sliceward abort {incident.id}` gives it back once it is"
+        return Hold(now + RECHECK, why, Needs.HUMAN)
+    return Close(How.HANDED_OVER, "handed over, and resolved since")
 
 
 def _healed(run: Run, now: datetime, *, firing: bool) -> Close | Hold:
@@ -165,7 +183,7 @@ def _closed(incident: Incident, run: Run | None, close: Close, world: World, dec
     """Close, but never with marks of ours left: take those back first."""
     now = decision.at
     marked = [host for host in world.fleet.hosts.values() if any(m.value == incident.id for m in host.our_marks)]
-    if run is not None and close.how is not How.HEALED and undo_of(run):
+    if run is not None and undo_of(run):
         if run.ended is not None and run.why.startswith("undo-") and now < run.ended + LONGEST_RELEASE:
             return replace(decision, verdict=Hold(run.ended + LONGEST_RELEASE, run.why, Needs.HUMAN))
         moved = release(run, close.why, now)

@@ -168,6 +168,12 @@ def load_playbook(text: str, where: str, catalog: Mapping[str, Known]) -> Playbo
     language = Language(f"{where}: playbook {name}", [(v.name, v.expression) for v in spec.variables])
     steps = tuple(_step(step, ("spec", "steps", n), (read, language, catalog)) for n, step in enumerate(spec.steps))
     failure = tuple(_step(step, ("spec", "onFailure", n), (read, language, catalog)) for n, step in enumerate(spec.on_failure))
+    for n, step in enumerate(failure):
+        if step.harm or step.irreversible:
+            where, why = read.at(("spec", "onFailure", n, "action")), f"{step.spec.action} does harm"
+            raise Misconfigured(
+                where, why, "After a failure only healing and handing over are left: no guard or budget is asked then"
+            )
     _no_doubles(read, [step.name for step in (*spec.steps, *spec.on_failure)], "step")
     _no_doubles(read, [condition.name for condition in spec.conditions], "condition")
     for action in spec.budget.actions:

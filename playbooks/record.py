@@ -157,6 +157,7 @@ def _step(row: dict[str, Any]) -> Step:
         started=_when(row["started"]),
         ended=_when(row["ended"]),
         retry_at=_when(row["retry_at"]),
+        asked=_when(row.get("asked")),  # rows of before it was noted have none
         attempts=int(row["attempts"]),
         facts=dict(row["facts"]),
     )

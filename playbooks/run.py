@@ -63,7 +63,10 @@ FINISHED = frozenset({StepState.DONE, StepState.FAILED, StepState.SKIPPED})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: what was planned and how it stands. ``given`` are the playbook's ``with``; ``facts`` what it answered."""
+    """One step: what was planned and how it stands. ``given`` are the playbook's ``with``; ``facts`` what it answered.
+
+    ``started``: when its action was first called; ``asked``: when it was last called.
+    """
 
     name: str
     action: str
@@ -79,6 +82,7 @@ class Step:
     started: datetime | None = None
     ended: datetime | None = None
     retry_at: datetime | None = None
+    asked: datetime | None = None
     attempts: int = 0
     text: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -144,6 +148,11 @@ class Run:
     def current(self) -> Step | None:
         """The step under way or next."""
         return self.steps[self.at] if self.at < len(self.steps) else None
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether the present step's time is up."""
+        step = self.current
+        return step is not None and step.started is not None and now >= step.started + step.timeout
 
     @property
     def operation(self) -> str:

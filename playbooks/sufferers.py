@@ -86,12 +86,13 @@ def _only(fleet: Fleet, hosts: Sequence[HostId]) -> GangId | None:
 def sufferers(fleet: Fleet, findings: Sequence[Finding]) -> Sufferers:
     """Give who is hurt by the root (the first of ``findings``), with what its siblings know.
 
-    A gang that someone suspended, that ended, or that the fleet does not show has nothing to lose and is not named.
+    A gang that someone suspended, that ended, that runs elsewhere by now, or that the fleet does not show has nothing to lose
+    and is not named.
     """
     root = findings[0]
     domain = domain_of(fleet, root)
-    named = [gang_of(fleet, finding) for finding in findings]
-    gang = next((gang for gang in (*named, _only(fleet, domain)) if gang is not None and _suffers(fleet, gang)), None)
+    named = (*(gang_of(fleet, finding) for finding in findings), _only(fleet, domain))
+    gang = next((one for one in named if one is not None and _suffers(fleet, one) and not _has_left(fleet, one, domain)), None)
     return Sufferers(domain, gang, _slice(fleet, root, gang, domain))
 
 
@@ -122,6 +123,12 @@ def domain_of(fleet: Fleet, finding: Finding) -> tuple[HostId, ...]:
 
 def _suffers(fleet: Fleet, gang: GangId) -> bool:
     return gang in fleet.gangs and fleet.gangs[gang].state is GangState.RUNNING
+
+
+def _has_left(fleet: Fleet, gang: GangId, domain: tuple[HostId, ...]) -> bool:
+    """Whether every pod of the gang has its place outside ``domain``; one without a place may yet come back to it."""
+    places = [member.host for member in fleet.gangs[gang].members if not member.ended]
+    return bool(domain and places) and all(host is not None and host not in domain for host in places)
 
 
 def _slice(fleet: Fleet, root: Finding, gang: GangId | None, domain: tuple[HostId, ...]) -> SliceId | None:

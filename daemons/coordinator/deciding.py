@@ -25,7 +25,7 @@ from sliceward.playbooks.decision import Close, Hold, RunStep
 from sliceward.playbooks.incidents import fold
 from sliceward.playbooks.world import Started, Usage, World
 from sliceward.remediations.action import Target
-from sliceward.remediations.outcome import Failed
+from sliceward.remediations.outcome import Failed, Wait
 from sliceward.topology.errors import Refused, Retry
 from sliceward.topology.ids import HostId
 
@@ -52,6 +52,7 @@ ASIDE_FOR = timedelta(seconds=60)
 LOOK_BACK = timedelta(days=1)
 MOST_CALLS = 64
 SHORTEST_PAUSE = 0.02
+SOON = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +357,7 @@ class Deciding:
                 case = self.cases.get(incident)
                 if case is None or case.run is None or case.run.operation != call.operation:
                     return
+                answer = self._unpromised(incident, case.run, answer)
                 turn = turns.outcome(case.incident, case.run, answer, self.clock())
                 await self._save(turn)
                 self._keep(turn.incident, turn.run or case.run)
@@ -401,6 +403,12 @@ class Deciding:
                 for host in other.incident.domain
             ),
         )
+
+    def _unpromised(self, incident: str, run: Run, answer: Outcome) -> Outcome:
+        """Give the answer, or to look again where a plan made meanwhile promised one of its hosts: one promise a host."""
+        wanted = {HostId(run.cluster, str(name)) for name in answer.facts.get("planned_hosts", ())}
+        taken = sorted(wanted & self.reserved(other_than=incident).keys())
+        return Wait(SOON, f"{taken[0]} was promised to another gang meanwhile") if taken else answer
 
     def reserved(self, *, other_than: str = "") -> dict[HostId, GangId]:
         """Give the hosts that open runs promised to their gangs."""

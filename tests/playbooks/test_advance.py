@@ -111,7 +111,10 @@ LOOK_AND_STOP = replace(LOOK, on_error=OnError.STOP)
 
 def test_a_step_past_its_time_is_unknown_and_goes_the_way_of_failure() -> None:
     run = called(through(a_run(), 1))
-    assert tick(run, NOW + seconds(59)).run == run
+    assert tick(run, NOW + seconds(60)).run == run, "nobody has looked since its time was up"
+    run = begun(advance(run, Wait(seconds(5), "busy"), NOW + seconds(1)).run, NOW + seconds(59)).run
+    assert tick(run, NOW + seconds(60)).run == run
+    run = begun(run, NOW + seconds(60)).run
     late = tick(run, NOW + seconds(60))
     assert "unknown" in late.entries[0].text
     assert late.run.current is not None

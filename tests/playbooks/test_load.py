@@ -88,6 +88,7 @@ def test_a_good_file_loads_with_all_it_says() -> None:
         ("summary: s", "summary: !!python/object:os.system s", "p.yaml:6", "constructor"),
         ("summary: s", "summary: {" + "a: {" * 30 + "}" * 31, "p.yaml:6", "nested too deeply"),
         ("summary: s", "summary: 'open", "p.yaml", "end of stream"),
+        ("name: undo, action: domain.give_back", "name: undo, action: gang.suspend", "spec.onFailure[0].action", "does harm"),
         ("approval: {when: gang.chips > 64, timeout: 5m}", "handOver: look", "spec.handOver", "steps that harm"),
         ("summary: s", "summary: " + "s" * 300_000, "p.yaml", "larger than 262144"),
         ("summary: s", "summary: \x00", "p.yaml", "no YAML"),

@@ -11,6 +11,7 @@ from sliceward.playbooks import turn as turns
 from sliceward.playbooks.incident import How, Needs, Phase
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.run import Ending
+from sliceward.playbooks.schema import Mode
 from sliceward.playbooks.shipped import shipped
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.outcome import Done, Failed, Wait
@@ -155,21 +156,60 @@ def test_a_failure_after_the_mark_and_before_the_move_takes_the_mark_back() -> N
     assert stage.actions[-2:] == ["gang.suspend", "gang.resume"]
     assert stage.incident.needs is Needs.HUMAN
     assert any(host.our_marks for host in stage.fleet.hosts.values())
-    stage.become(State.RESOLVED).play()
-    assert stage.actions[-1] == "domain.give_back"
-    assert stage.incident.how is How.HANDED_OVER
 
 
-def test_a_failed_repair_leaves_the_mark_and_a_human_until_the_fault_is_gone() -> None:
-    stage = link_down()
-    stage.answer = lambda call: Failed("no spare parts") if call.step.action == "host.repair" else Done("done")
+@pytest.mark.parametrize("failing", ["gang.suspend", "host.repair", "host.burn_in"])
+def test_silence_that_the_drain_bought_gives_nothing_back_until_a_person_says_so(failing: str) -> None:
+    stage = Stage().see(a_finding(Kind.HBM_UNCORRECTABLE, chip("cube-0-host-00")))
+    stage.answer = lambda call: Failed("no spare parts") if call.step.action == failing else Done("done")
     stage.play()
     assert stage.run.ending is Ending.HANDED_OVER
+    stage.become(State.RESOLVED).play(30, seconds(60))
     assert any(host.our_marks for host in stage.fleet.hosts.values())
-    assert stage.incident.open
-    stage.become(State.RESOLVED).play()
-    assert stage.actions.count("host.repair") == 1
-    assert stage.incident.how is How.HANDED_OVER
+    assert (stage.incident.open, stage.incident.needs) == (True, Needs.HUMAN)
+    assert f"sliceward abort {stage.incident.id}" in stage.incident.why
+    stage.save(turns.abort(stage.incident, stage.run, by="ada", reason="repaired by hand", now=stage.now))
+    stage.play()
+    assert stage.actions.count(failing) == 1
+    assert stage.incident.how is How.ABORTED
+    assert not any(host.our_marks for host in stage.fleet.hosts.values())
+
+
+def test_a_gang_that_has_left_the_sick_cube_is_not_touched() -> None:
+    moved = a_fleet().with_cubes(6).with_gang("llm", slices=2).on("cube-1", "cube-3")
+    stage = Stage(builder=moved).see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-00"), gang=gang_id("llm"))).play(60)
+    assert stage.incident.gang is None
+    assert "domain.mark" in stage.actions
+    assert not {"gang.checkpoint", "gang.suspend", "gang.place"} & set(stage.actions)
+
+
+def test_a_step_whose_time_ran_out_while_nobody_was_there_is_asked_once_more() -> None:
+    stage = link_down()
+    gone = False
+    stage.answer = lambda call: Done("done") if gone or call.step.action != "gang.wait_gone" else Wait(seconds(2), "31 pods left")
+    stage.until("gang.wait_gone").play(3, seconds(2))
+    stage.now += seconds(3600)
+    gone = True
+    stage.become(State.UNKNOWN).play()
+    assert stage.incident.how is How.HEALED
+
+
+def test_a_second_fault_in_a_cube_just_given_back_does_not_wait_out_its_rest() -> None:
+    stage = Stage().see(a_finding(Kind.ICI_LINK_DOWN, inner_link())).play(14)
+    stage.see(a_finding(Kind.HBM_UNCORRECTABLE, chip("cube-0-host-09"), since=stage.now))
+    stage.until("domain.give_back").become(State.RESOLVED, Kind.ICI_LINK_DOWN).play(20)
+    first, second = stage.incidents
+    assert first.how is How.HEALED
+    assert stage.actions.count("domain.mark") == 2, second.why
+
+
+def test_what_a_playbook_forgot_to_give_back_is_given_back_before_the_story_ends() -> None:
+    lines = shipped()["uncorrectable-memory.yaml"].splitlines(keepends=True)
+    text = "".join(line for line in lines if "domain.give_back" not in line)
+    book = load_book({"a": text}, ACTIONS, modes=Mode.ENFORCE)
+    stage = Stage(book=book).see(a_finding(Kind.HBM_UNCORRECTABLE, chip("cube-0-host-00"))).play(40)
+    stage.become(State.RESOLVED).play(20)
+    assert stage.incident.how is How.HEALED
     assert not any(host.our_marks for host in stage.fleet.hosts.values())
 
 
@@ -274,9 +314,9 @@ def test_a_restart_asks_the_lost_step_again_and_reaches_the_same_end(crash_at: i
 
 def test_taking_back_that_fails_is_tried_again_after_a_while_and_shown() -> None:
     stage = link_down()
-    refused = {"host.repair", "domain.give_back"}
+    refused = {"gang.checkpoint", "domain.give_back"}
     stage.answer = lambda call: Failed("API down") if call.step.action in refused else Done("done")
-    stage.play().become(State.RESOLVED).play(20)
+    stage.until("domain.mark").become(State.RESOLVED).play(20)
     assert stage.actions.count("domain.give_back") == 1
     assert (stage.incident.needs, stage.incident.open) == (Needs.HUMAN, True)
     refused.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.remediations.outcome import Done
+from sliceward.remediations.outcome import Done, Wait
 from sliceward.topology.ids import ChipId, HostId
 from tests.builders import a_fleet
 from tests.daemons.coordinator.bench import World, a_bench
@@ -124,3 +126,36 @@ async def test_nothing_is_done_to_a_host_whose_identity_is_or_may_be_in_doubt(tm
     async with a_bench(world) as bench:
         await rounds(bench)
     assert len(noting.targets) == acted
+
+
+class _Planning(_Noting):
+    """Plans onto the first spare cube that nobody was promised when it was asked, and takes a moment for it."""
+
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        await super().__call__(target, ports)
+        free = [name for name in ("cube-2", "cube-3") if HostId("c1", f"{name}-host-00") not in target.reserved]
+        await asyncio.sleep(0.01)
+        return Done("planned", {"planned_hosts": [f"{free[0]}-host-{number:02}" for number in range(16)]})
+
+
+class _Waiting(_Noting):
+    """Is never done, so that its run goes on."""
+
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        await super().__call__(target, ports)
+        return Wait(timedelta(hours=1), "resting")
+
+
+async def test_two_plans_made_in_the_same_moment_do_not_promise_the_same_hosts(tmp_path: Path) -> None:
+    world, _ = a_world(tmp_path)
+    world.actions = {**ACTIONS, "domain.mark": _Planning(), "node.cordon": _Waiting()}
+    text = PLAYBOOK.replace("RATE", "9").replace("WINDOW", "1h").replace("1h}]", "1h}, {name: rest, action: node.cordon}]")
+    world.book = load_book({"mark.yaml": text}, ACTIONS)
+    world.fill(a_fleet().with_cubes(4).with_gang("one").on("cube-0").with_gang("two").on("cube-1"))
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    world.tell(world.finding(broken(1), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        await rounds(bench, 6)
+        runs = [case.run for case in bench.coordinator.deciding.cases.values()]
+    promised = [{host.name.rsplit("-", 2)[0] for host in run.promised} for run in runs if run is not None]
+    assert sorted(promised, key=str) == [{"cube-2"}, {"cube-3"}]

@@ -73,10 +73,12 @@ def _voices(panel: Panel) -> dict[GangId, list[Voice]]:
         known = panel.hosts[slot]
         if known is None or "gang" not in known.notes:
             continue
-        gang = gang_of(panel.cluster, known.notes["gang"])
-        if gang is None or panel.silence(slot) > STALE * max(known.period, panel.size.period):
-            continue
-        heard[gang].append(_voice(panel, name, known))
+        try:
+            gang = gang_of(panel.cluster, known.notes["gang"])
+            if gang is not None and panel.silence(slot) <= STALE * max(known.period, panel.size.period):
+                heard[gang].append(_voice(panel, name, known))
+        except Exception:  # noqa: BLE001 (what one host's job says must not stop the detection of all)
+            panel.counts["jobs_set_aside"] += 1
     return heard
 
 

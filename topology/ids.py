@@ -28,6 +28,8 @@ from typing import Self
 from sliceward.topology.errors import Misconfigured
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_INDEX = re.compile(r"0|[1-9][0-9]?")
+"""A chip's index in the one way in which it is printed: 03 and the digits of other scripts would be second names of one chip."""
 
 
 def _checked(kind: str, name: str) -> str:
@@ -231,6 +233,6 @@ def parse(text: str) -> PartId:
 
 def _chip(cluster: str, name: str, text: str) -> ChipId:
     host, _, index = name.rpartition("/")
-    if not index.isdecimal():
+    if not _INDEX.fullmatch(index):
         raise Misconfigured(f"id {text!r}", f"{name!r} does not end in a chip index")
     return ChipId(cluster, host, int(index))

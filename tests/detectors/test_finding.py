@@ -92,6 +92,7 @@ def test_a_number_that_is_not_finite_becomes_nan() -> None:
         pytest.param({"since": "2026-01-02T03:04:05"}, "$.since", id="time without zone"),
         pytest.param({"part": "c1/nonsense/x"}, "$.part", id="id of no kind"),
         pytest.param({"also": ["c1/chip/n1/0", "??"]}, "$.also[1]", id="bad id in also"),
+        pytest.param({"part": "c1/chip/n1/" + "9" * 5000}, "$.part", id="index without end"),
         pytest.param({"gang": "c1/host/n1"}, "$.gang", id="gang that is a host"),
         pytest.param({"slice": "c1/host/n1"}, "$.slice", id="slice that is a host"),
         pytest.param({"evidence": [{"metric": "m"}]}, "$.evidence[0]", id="evidence with a hole"),

@@ -89,6 +89,17 @@ def test_a_job_that_says_no_step_has_none() -> None:
     assert follow(panel, {})[GANG].step is None
 
 
+def test_a_host_whose_words_cannot_be_read_is_set_aside_and_the_others_are_heard() -> None:
+    track = Track(speakers(3))
+    track.said[1].notes["gang"] = "c1/chip/n1/" + "9" * 5000
+    assert track.go(10).members == 2
+    known = track.panel.known("n2")
+    assert known is not None
+    known.notes["gang"] = NOTE.encode()  # type: ignore[assignment]  # what no frame should be able to bring
+    assert follow(track.panel, {})[GANG].members == 1
+    assert track.panel.counts["jobs_set_aside"] == 1
+
+
 @pytest.mark.parametrize("note", ["", "c1/host/n1|a|0|0", f"{gang_id('x', cluster='c2')}|a|0|0", "no id at all"])
 def test_notes_that_name_no_gang_of_this_cluster(note: str) -> None:
     assert gang_of("c1", note) is None

@@ -50,6 +50,13 @@ def test_what_is_no_id_is_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("index", ["03", "00", "\u0663", "\u00b2", "-1", "+1", "9" * 5000], ids=lambda text: ascii(text[:9]))
+def test_an_index_has_one_way_to_be_written_and_a_bound(index: str) -> None:
+    for text in (f"c1/chip/h/{index}", f"c1/link/a/0~b/{index}"):
+        with pytest.raises(Misconfigured):
+            parse(text)
+
+
 def test_ids_that_cannot_be_are_refused() -> None:
     with pytest.raises(Misconfigured, match="two clusters"):
         LinkId.between(ChipId("c1", "a", 0), ChipId("c2", "a", 0))

@@ -35,24 +35,31 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Look:
-    """A panel at one instant. ``periods`` [hosts]: seconds between frames; ``silent`` [hosts]: nothing its agent said is news."""
+    """A panel at one instant.
+
+    ``periods`` [hosts]: seconds between frames; ``silent`` [hosts]: nothing its agent said is news; ``heard`` [hosts]: its agent
+    spoke at all since the panel began.
+    """
 
     panel: Panel
     grace: float
     periods: NDArray[np.float64]
     silence: NDArray[np.float64]
     silent: NDArray[np.bool_]
+    heard: NDArray[np.bool_]
 
     @classmethod
     def at(cls, panel: Panel, *, grace: float) -> Look:
         """Look now. A host is silent beyond ``grace`` seconds of attention and three of its periods."""
         periods = np.full(panel.ring.hosts, panel.size.period)
         silence = np.zeros(panel.ring.hosts)
+        heard = np.zeros(panel.ring.hosts, dtype=bool)
         for slot, known in enumerate(panel.hosts):
             if known is not None:
                 periods[slot] = max(known.period, panel.size.period)
                 silence[slot] = panel.silence(slot)
-        return cls(panel, grace, periods, silence, silence >= np.maximum(grace, 3 * periods) - _EPSILON)
+                heard[slot] = known.speaker is not None
+        return cls(panel, grace, periods, silence, silence >= np.maximum(grace, 3 * periods) - _EPSILON, heard)
 
     def exists(self, kind: EntityKind) -> NDArray[np.bool_]:
         """Give which entities there are, in the shape of one row."""
@@ -107,7 +114,9 @@ def _clause(look: Look, clause: Clause, kind: EntityKind) -> Verdicts:
 def _condition(look: Look, condition: Threshold | Rate | Absent | Stalled) -> Verdicts:
     match condition:
         case Absent() if condition.metric == FRAME_AGE:
-            return np.where(look.silence >= _patience(look, condition) - _EPSILON, YES, NO)
+            # Of a host that is only expected nothing is known yet: a start of ours is no sign of life of its own.
+            absent = look.silence >= _patience(look, condition) - _EPSILON
+            return np.where(absent, YES, np.where(look.heard, NO, UNKNOWN))
         case Absent():
             age = _age(look, condition.metric)
             verdicts = np.where(age >= _widened(_patience(look, condition), age.ndim - 1), YES, NO)
@@ -115,7 +124,10 @@ def _condition(look: Look, condition: Threshold | Rate | Absent | Stalled) -> Ve
         case Stalled():
             changed, fresh = look.panel.changed[condition.metric], _age(look, condition.metric)
             stands = look.panel.now - changed >= _seconds(look, condition.after)
-            return np.where(np.isnan(changed) | ~(fresh <= 3 * look.periods), UNKNOWN, np.where(stands, YES, NO))
+            # Its first value may have stood for long before we looked: only a change that was seen says that it moves.
+            moves = changed > look.panel.began[condition.metric]
+            unread = np.isnan(changed) | ~(fresh <= 3 * look.periods)
+            return np.where(unread, UNKNOWN, np.where(stands, YES, np.where(moves, NO, UNKNOWN)))
         case Threshold():
             return _threshold(look, condition)
         case Rate():

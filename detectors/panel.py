@@ -101,7 +101,10 @@ class Known:
 
 
 class Panel:
-    """Readings of one cluster. ``track``: gauges whose last change is remembered beyond the ring."""
+    """Readings of one cluster. ``track``: gauges whose last change is remembered beyond the ring.
+
+    ``changed``: when their value became what it is; ``began``: when it was first read, so that a change was seen if it is later.
+    """
 
     def __init__(self, cluster: str, size: PanelSize | None = None, *, track: Iterable[str] = ()) -> None:
         """Begin empty."""
@@ -113,7 +116,8 @@ class Panel:
         self.attended = 0.0
         self.now = 0.0
         self.changed: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in track}
-        self._last: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in track}
+        self.began: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in self.changed}
+        self._last: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in self.changed}
         self._baseline: dict[str, NDArray[np.float64]] = {}
         self._free: list[int] = []
         self._waiting: dict[int, tuple[int, float, Frame]] = {}
@@ -157,7 +161,7 @@ class Panel:
             return
         self.hosts[slot] = None
         self._ring.forget(slot)
-        for column in (*self._baseline.values(), *self.changed.values(), *self._last.values()):
+        for column in (*self._baseline.values(), *self.changed.values(), *self.began.values(), *self._last.values()):
             if slot < len(column):
                 column[slot] = np.nan
         self._free.append(slot)
@@ -280,7 +284,7 @@ class Panel:
             self.hosts.append(None)
         self.hosts[slot] = Known(name, silent_since=self.attended)
         self.slots[name] = slot
-        for tracked in (self.changed, self._last):
+        for tracked in (self.changed, self.began, self._last):
             for key, column in tracked.items():
                 tracked[key] = _grown(column, (self._ring.hosts,))
         return slot
@@ -398,7 +402,9 @@ class Panel:
 
     def _note_changes(self, name: str, slots: NDArray[np.intp], values: NDArray[np.floating], when: NDArray[np.float64]) -> None:
         moved = ~np.isnan(values) & (values != self._last[name][slots])
+        first = slots[moved & np.isnan(self._last[name][slots])]
         self._last[name][slots[moved]], self.changed[name][slots[moved]] = values[moved], when[moved]
+        self.began[name][first] = self.changed[name][first]
 
 
 def _grown(column: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -1,0 +1,85 @@
+"""What a restart of the watcher must not do: resolve a fault that still stands, or tell less than is known."""
+
+from __future__ import annotations
+
+from sliceward.detectors.finding import State
+from sliceward.remediations.ports import NODE
+from tests.builders import gang_id
+from tests.daemons.watcher.test_watcher import H0, Stage
+
+LOST, QUIET = f"HostLost c1/host/{H0}", f"TelemetryLost c1/host/{H0}"
+STUCK = f"CollectiveStuck {gang_id('llm')}"
+
+
+def states(stage: Stage) -> dict[str, State]:
+    return {name: finding.state for name, finding in stage.kept.items()}
+
+
+async def test_a_host_that_is_still_dead_is_never_called_alive_by_a_restart() -> None:
+    stage = Stage()
+    async with stage.connected():
+        await stage.rounds(8)
+        stage.silent.add(H0)
+        stage.cluster.edit(NODE, H0, {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
+        await stage.rounds(12)
+        before = stage.kept[LOST]
+        assert before.state is State.FIRING
+    stage.restart()
+    async with stage.connected():
+        for _ in range(20):
+            await stage.rounds(1)
+            assert stage.kept[LOST].state is not State.RESOLVED
+        assert (stage.kept[LOST].state, stage.kept[LOST].since) == (State.FIRING, before.since)
+
+
+async def test_lost_telemetry_stays_lost_over_a_restart_until_the_host_is_heard() -> None:
+    stage = Stage()
+    async with stage.connected():
+        await stage.rounds(8)
+        stage.silent.add(H0)
+        await stage.rounds(12)
+    stage.restart()
+    async with stage.connected():
+        for _ in range(10):
+            await stage.rounds(1)
+            assert stage.kept[QUIET].state is not State.RESOLVED
+        stage.silent.clear()
+        await stage.rounds(5)
+        assert stage.kept[QUIET].state is State.RESOLVED
+
+
+async def stand(stage: Stage, rounds: int) -> None:
+    for _ in range(rounds):
+        for speaker in stage.speakers.values():
+            age = speaker.readings.get("host_step_age_seconds", 0)
+            assert isinstance(age, int | float)
+            speaker.readings |= {"host_step": 100, "host_step_age_seconds": age + 10, "chip_duty_cycle_percent": 100}
+        await stage.rounds(1)
+
+
+async def test_a_gang_that_still_stands_is_not_called_well_by_a_restart() -> None:
+    stage = Stage()
+    async with stage.connected():
+        await stand(stage, 110)
+        before = stage.kept[STUCK]
+        assert before.state is State.FIRING
+    stage.restart()
+    async with stage.connected():
+        for _ in range(110):
+            await stand(stage, 1)
+            assert stage.kept[STUCK].state is not State.RESOLVED
+        assert (stage.kept[STUCK].state, stage.kept[STUCK].since) == (State.FIRING, before.since)
+
+
+async def test_a_gang_that_steps_after_a_restart_is_stuck_no_more() -> None:
+    stage = Stage()
+    async with stage.connected():
+        await stand(stage, 110)
+    stage.restart()
+    async with stage.connected():
+        await stand(stage, 12)
+        for step in range(101, 180):
+            for speaker in stage.speakers.values():
+                speaker.readings |= {"host_step": step, "host_step_age_seconds": 0}
+            await stage.rounds(1)
+        assert states(stage) == {STUCK: State.RESOLVED}

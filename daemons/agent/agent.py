@@ -100,10 +100,9 @@ class Agent:
         for problem in identity.problems:
             log.warning("identity incomplete", host=str(identity.host), why=problem)
         async with AsyncExitStack() as stack:
-            for source in sources:
-                await stack.enter_async_context(source)
             rounds = self.rounds = Rounds(sources, layout, period=self.period)
             stack.push_async_callback(rounds.close)
+            await rounds.open()
             reporter = next((source for source in sources if isinstance(source, ReporterSource)), None)
             allowed = frozenset(self.settings.sources.holders.allowed)
             requests = Requests(devices=devices, node=self._node, reporter=reporter, allowed=allowed)

@@ -1,4 +1,7 @@
-"""Rounds over the sources: all at once, each with its time-out, none able to delay or end the others."""
+"""Rounds over the sources: all at once, each with its time-out, none able to delay or end the others.
+
+A source that cannot be opened is opened again in later rounds; until then it is its age like one that cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from sliceward.daemons.sources.source import Reading
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sliceward.daemons.sources.source import Layout, Source
 
@@ -30,6 +33,7 @@ class Slot:
 
     source: Source
     good: float
+    is_open: bool = False
     ever: bool = False
     began: float = -math.inf
     reading: Reading = field(default_factory=Reading)
@@ -75,34 +79,57 @@ class Rounds:
             await asyncio.wait(running, timeout=0.8 * self._period)
         return self._merged(self._clock())
 
+    async def open(self) -> None:
+        """Open all sources before the first round, so that who waits at a door need not wait for a round."""
+        await asyncio.gather(*(self._guarded(slot, self._opened(slot)) for slot in self.slots))
+
     async def close(self) -> None:
-        """Give up what still runs."""
+        """Give up what still runs, and close what was opened."""
         running = [slot.task for slot in self.slots if slot.task is not None]
         for task in running:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=1.0)
+        for slot in reversed(self.slots):
+            if slot.is_open:
+                slot.is_open = False
+                await self._guarded(slot, slot.source.__aexit__(None, None, None))
 
     def age(self, slot: Slot) -> float:
         """Give the seconds since a source's last good reading, or since the start."""
         return max(0.0, self._clock() - slot.good)
 
     async def _read(self, slot: Slot) -> None:
-        name = slot.source.name
+        try:
+            await self._guarded(slot, self._once(slot))
+        finally:
+            slot.task = None
+
+    async def _once(self, slot: Slot) -> None:
+        await self._opened(slot)
+        slot.reading = await slot.source.read(self._wall())
+        slot.good, slot.ever, slot.error = self._clock(), True, ""
+
+    async def _opened(self, slot: Slot) -> None:
+        if not slot.is_open:
+            await slot.source.__aenter__()
+            slot.is_open = True
+
+    async def _guarded(self, slot: Slot, work: Awaitable[object]) -> None:
+        """Let a source work within its time-out; whatever it meets becomes its error."""
         try:
             async with asyncio.timeout(slot.source.timeout):
-                slot.reading = await slot.source.read(self._wall())
-            slot.good, slot.ever, slot.error = self._clock(), True, ""
+                await work
         except TimeoutError:
             self._failed(slot, f"no reading within {slot.source.timeout:g} s")
         except Retry as error:
             self._failed(slot, str(error))
         except Exception as error:
             # Whatever a source meets on a sick host is a reading of its own (its age), never the end of the agent.
-            self._failed(slot, f"{type(error).__name__}: {error}")
-            log.exception("source failed", source=name)
-        finally:
-            slot.task = None
+            told = f"{type(error).__name__}: {error}"
+            if slot.error != told:
+                log.exception("source failed", source=slot.source.name)
+            self._failed(slot, told)
 
     def _failed(self, slot: Slot, error: str) -> None:
         self.counts[slot.source.name] += 1

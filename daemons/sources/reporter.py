@@ -80,10 +80,21 @@ class ReporterSource:
     counts: Counter[str] = field(default_factory=Counter)
     _jobs: set[Job] = field(default_factory=set)
     _servers: list[asyncio.Server] = field(default_factory=list)
+    _is_open: bool = False
     _answers: dict[tuple[str, int], asyncio.Future[Answer]] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
-        """Listen."""
+        """Listen at all doors; `Retry` where one of them cannot be opened, and then at none."""
+        try:
+            await self._open()
+        except OSError as error:
+            raise Retry(f"no door for reporters: {error}") from error
+        finally:
+            if not self._is_open:
+                await self.__aexit__(None, None, None)
+        return self
+
+    async def _open(self) -> None:
         if self.doors.socket is not None:
             self.doors.socket.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
@@ -95,7 +106,7 @@ class ReporterSource:
         if self.doors.tcp is not None:
             host, port = self.doors.tcp
             self._servers.append(await asyncio.start_server(self._serve, host, port, limit=MAX_LINE))
-        return self
+        self._is_open = True
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Hang up on everybody."""
@@ -106,8 +117,10 @@ class ReporterSource:
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()
+        self._is_open = False
         if self.doors.socket is not None:
-            self.doors.socket.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.doors.socket.unlink()
 
     async def read(self, now: float) -> Reading:  # noqa: ARG002 (ages come from the monotonic clock)
         """Give what the reporters of this host's gang said last; `Retry` where none speaks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -223,6 +224,27 @@ async def test_a_full_or_dead_disk_does_not_silence_the_agent(tmp_path: Path) ->
         await eventually(lambda: events(broker))
         assert values(frames(broker)[-1], "host_disk_writable") == [0.0]
         assert agent.queue.counts["not_saved"] > 0
+
+
+@pytest.mark.parametrize("door", ["a port that is taken", "a folder that is a file"])
+async def test_a_reporters_door_that_cannot_be_opened_costs_only_itself_and_is_opened_later(tmp_path: Path, door: str) -> None:
+    broker, blocked = MemoryBroker(), tmp_path / "run"
+    with socket.create_server((ADDRESS, 0)) as taken:
+        blocked.write_text("in the way")
+        port = {"tcp": f"{ADDRESS}:{taken.getsockname()[1]}"} if "port" in door else {"socket": str(blocked / "reporter.sock")}
+        async with a_host(tmp_path / "host", address=ADDRESS) as host:
+            sources = settings_of(host).sources.model_dump(mode="json", exclude_none=True)
+            sources["reporter"] |= port
+            async with an_agent(host, broker, sources=sources) as agent:
+                await eventually(lambda: len(frames(broker)) > 1)
+                assert values(frames(broker)[-1], "host_source_age_reporter_seconds")[0] > 0
+                why = {need.name: need.why for need in dependencies(agent)}["source reporter"]
+                assert why.startswith("no door for reporters: ")
+                taken.close()
+                blocked.unlink()
+                await eventually(
+                    lambda: "no training process" in {need.name: need.why for need in dependencies(agent)}["source reporter"]
+                )
 
 
 async def test_it_shows_its_sources_and_counts(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.daemons.sources.builders import TPU7X
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
 pytestmark = pytest.mark.looptime
 
@@ -40,6 +41,27 @@ class Scripted(Held):
             raise step
         await asyncio.sleep(step)
         return Reading({"host_cpu_percent": [99.0]})
+
+
+@dataclass
+class Stuck(Scripted):
+    """A source that cannot be opened the first ``refusals`` times; for its opening it ``takes`` seconds."""
+
+    refusals: int = 2
+    takes: float = 0.0
+    opened: int = 0
+    closed: int = 0
+
+    async def __aenter__(self) -> Self:
+        self.opened += 1
+        await asyncio.sleep(self.takes)
+        if self.opened <= self.refusals:
+            raise OSError(98, "Address already in use")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.closed += 1
+        raise OSError(5, "Input/output error")
 
 
 def a_reading(value: float, metric: str = "host_cpu_percent", **notes: str) -> Reading:
@@ -107,6 +129,32 @@ async def test_where_two_sources_read_the_same_the_first_that_has_a_value_counts
     second = Scripted([Reading({"chip_duty_cycle_percent": [9.0, 9.0, math.nan, 9.0, 9.0]})], age_metric="")
     found = await rounds_of(first, second).read()
     assert found.columns["chip_duty_cycle_percent"] == pytest.approx([1.0, 9.0, math.nan, 4.0], nan_ok=True)
+
+
+async def test_a_source_that_cannot_be_opened_is_its_age_and_is_tried_again() -> None:
+    stuck, good = Stuck([a_reading(5.0)]), Scripted([a_reading(7.0, "host_memory_percent")], age_metric="")
+    rounds = rounds_of(stuck, good)
+    await rounds.open()
+    await asyncio.sleep(10)
+    found = await rounds.read()
+    assert found.columns == {"host_memory_percent": [7.0], AGE: [10.0]}
+    assert rounds.slots[0].error == "OSError: [Errno 98] Address already in use"
+    found = await rounds.read()
+    assert (found.columns["host_cpu_percent"], found.columns[AGE]) == ([5.0], [0.0])
+    await rounds.read()
+    assert stuck.opened == 3
+    await rounds.close()
+    assert stuck.closed == 1
+
+
+async def test_a_source_whose_opening_hangs_delays_nobody() -> None:
+    stuck = Stuck([a_reading(5.0)], refusals=0, takes=60.0)
+    rounds = rounds_of(stuck, Scripted([a_reading(7.0, "host_memory_percent")], age_metric=""))
+    await rounds.open()
+    assert asyncio.get_running_loop().time() == 2.0
+    assert (await rounds.read()).columns["host_memory_percent"] == [7.0]
+    await rounds.close()
+    assert stuck.closed == 0
 
 
 async def test_closing_gives_up_what_still_runs() -> None:

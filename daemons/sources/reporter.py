@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_MOST_JOBS = 32
+_MOST_JOBS = 64
+_MOST_OF_PEER = 16
+"""Connections of one pod, process or address: eight chips a host, one process each, and each twice while it reconnects."""
 _MOST_BAD = 10
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
 
@@ -46,6 +48,7 @@ class Job:
     """One connected training process. Times are monotonic seconds."""
 
     writer: asyncio.StreamWriter
+    peer: str
     pod_uid: str
     began: float
     heard: float
@@ -64,7 +67,7 @@ class Doors:
 
 @dataclass(slots=True)
 class ReporterSource:
-    """The source. ``stale``: seconds of silence after which a process no longer counts."""
+    """The source. ``stale``: seconds of silence after which a process no longer counts; ``hello_within``: seconds to say hello."""
 
     layout: Layout
     node: Node
@@ -73,6 +76,7 @@ class ReporterSource:
     proc: Path
     on_event: Callable[[str, str, str], None] = lambda _gang, _event, _text: None
     stale: float = 15.0
+    hello_within: float = 5.0
     floor: float = 0.0
     timeout: float = 1.0
     name: str = "reporter"
@@ -163,18 +167,20 @@ class ReporterSource:
         return refusal or Answer(request, ok=True, checkpoint_step=min(steps, default=None))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._jobs) >= _MOST_JOBS:
+        peer, pod_uid = self._peer_of(writer)
+        if len(self._jobs) >= _MOST_JOBS or sum(job.peer == peer for job in self._jobs) >= _MOST_OF_PEER:
             self.counts["refused_full"] += 1
             writer.close()
             return
         clock = time.monotonic()
-        job = Job(writer, self._pod_of(writer), clock, clock)
+        job = Job(writer, peer, pod_uid, clock, clock)
         self._jobs.add(job)
         try:
             await self._listen(job, reader)
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+            # A TimeoutError is an OSError: whoever says no hello holds a place that a training process needs.
             self.counts["cut_off"] += 1
-            log.info("reporter cut off", why=str(error)[:200])
+            log.info("reporter cut off", peer=peer, why=str(error)[:200] or f"no hello within {self.hello_within:g} s")
         finally:
             self._jobs.discard(job)
             for key in [key for key in self._answers if key[1] == id(job)]:
@@ -184,8 +190,12 @@ class ReporterSource:
             writer.close()
 
     async def _listen(self, job: Job, reader: asyncio.StreamReader) -> None:
-        bad = 0
-        while raw := await reader.readline():
+        bad, until = 0, asyncio.get_running_loop().time() + self.hello_within
+        while True:
+            async with asyncio.timeout_at(until if job.hello is None else None):
+                raw = await reader.readline()
+            if not raw:
+                return
             job.heard = time.monotonic()
             try:
                 self._take(job, raw)
@@ -228,16 +238,19 @@ class ReporterSource:
             return pods.pods[0].seat
         return claimed
 
-    def _pod_of(self, writer: asyncio.StreamWriter) -> str:
-        """Give the uid of the peer's pod by its cgroup, "" where it cannot be told (TCP, another pid namespace)."""
-        peer = writer.get_extra_info("socket")
-        if peer is None or peer.family != socket.AF_UNIX:
-            return ""
-        pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-        if pid == os.getpid():
-            return ""  # simulated hosts live in this very process
-        found = _POD.search(text_in(self.proc / str(pid) / "cgroup"))
-        return found[1].replace("_", "-") if found else ""
+    def _peer_of(self, writer: asyncio.StreamWriter) -> tuple[str, str]:
+        """Give who speaks (pod, process or address), and the uid of its pod by its cgroup, "" where it cannot be told.
+
+        It cannot over TCP and from another pid namespace.
+        """
+        end = writer.get_extra_info("socket")
+        if end is None or end.family != socket.AF_UNIX:
+            return f"address {(writer.get_extra_info('peername') or ('',))[0]}", ""
+        pid, _, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        # Simulated hosts live in this very process.
+        found = _POD.search(text_in(self.proc / str(pid) / "cgroup")) if pid != os.getpid() else None
+        uid = found[1].replace("_", "-") if found else ""
+        return (f"pod {uid}" if uid else f"process {pid}"), uid
 
     def _columns(self, jobs: list[Job], clock: float) -> dict[str, list[float]]:
         layout = self.layout

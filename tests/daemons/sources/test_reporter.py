@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,14 +44,26 @@ class Talker:
 
 
 @asynccontextmanager
-async def a_source(folder: Path, node: Node | None = None, **settings: Any) -> AsyncIterator[ReporterSource]:  # noqa: ANN401 (fields)
-    doors = Doors(folder / "r.sock")
+async def a_source(
+    folder: Path,
+    node: Node | None = None,
+    *,
+    tcp: tuple[str, int] | None = None,
+    **settings: Any,  # noqa: ANN401 (fields)
+) -> AsyncIterator[ReporterSource]:
+    doors = Doors(folder / "r.sock", tcp)
     EVENTS.clear()
     source = ReporterSource(
         TPU7X, node or Node(), "prod", doors, folder / "proc", on_event=lambda *event: EVENTS.append(event), **settings
     )
     async with source:
         yield source
+
+
+def a_free_address() -> tuple[str, int]:
+    with socket.create_server(("127.122.0.2", 0)) as free:
+        host, port = free.getsockname()
+        return host, port
 
 
 @asynccontextmanager
@@ -63,7 +76,8 @@ async def a_talker(folder: Path, *, hello: bool = True) -> AsyncIterator[Talker]
         yield talker
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):  # the other end may have hung up first
+            await writer.wait_closed()
 
 
 async def reading_of(source: ReporterSource, note: str = "gang") -> Reading:
@@ -189,6 +203,42 @@ async def test_an_endless_line_is_cut_off(tmp_path: Path) -> None:
         job.writer.write(b"x" * (MAX_LINE * 3))
         assert await job.reader.read() == b""
         assert source.counts["cut_off"] == 1
+
+
+async def test_whoever_says_no_hello_gives_its_place_to_a_training_process(tmp_path: Path) -> None:
+    async with a_source(tmp_path, hello_within=0.05) as source, AsyncExitStack() as stack:
+        silent = [await stack.enter_async_context(a_talker(tmp_path, hello=False)) for _ in range(16)]
+        silent[0].say(say="state", step=1)
+        async with asyncio.timeout(30):
+            for idle in silent:
+                assert await idle.reader.read() == b""
+        job = await stack.enter_async_context(a_talker(tmp_path))
+        job.say(say="state", step=7)
+        assert (await reading_of(source, "step_base")).notes["step_base"] == "7"
+    assert source.counts["cut_off"] == 16
+
+
+async def test_who_has_said_hello_may_be_silent(tmp_path: Path) -> None:
+    async with a_source(tmp_path, hello_within=0.02) as source, a_talker(tmp_path) as job:
+        await reading_of(source)
+        async with a_talker(tmp_path, hello=False) as later:
+            assert await later.reader.read() == b""
+        job.say(say="state", step=7)
+        await reading_of(source, "step_base")
+    assert source.counts["cut_off"] == 1
+
+
+async def test_one_peer_cannot_take_all_places(tmp_path: Path) -> None:
+    tcp = a_free_address()
+    async with a_source(tmp_path, tcp=tcp) as source, AsyncExitStack() as stack:
+        for _ in range(80):
+            await stack.enter_async_context(a_talker(tmp_path))
+        await eventually(lambda: source.counts["refused_full"] == 64)
+        await eventually(lambda: source.reporting == 16)
+        reader, writer = await asyncio.open_connection(*tcp)
+        Talker(reader, writer).say(say="hello", version=1, job={**JOB, "name": "other"}, pid=2)
+        await eventually(lambda: source.reporting == 17)
+        writer.close()
 
 
 def understood(raw: bytes) -> object:

@@ -91,6 +91,11 @@ class Secret:
             raise Misconfigured(where, "holds no secret", "Put the secret there")
         return text.strip("\r\n")
 
+    @property
+    def where(self) -> str:
+        """Where it comes from, for people."""
+        return f"file {self._file}" if self._file else f"variable {self._env}" if self._env else "environment"
+
     def __repr__(self) -> str:
         """Say where it comes from, never what it is."""
         return f"Secret(file={str(self._file)!r})" if self._file else f"Secret(env={self._env!r})" if self._env else "Secret(***)"

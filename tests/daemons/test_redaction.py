@@ -1,0 +1,77 @@
+"""The last sweep finds known secrets in every form, and what looks like one; it leaves the rest as it was."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sliceward.daemons.redaction import Sweep
+
+WORD = 'c4n"ary/päss wörd'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"failed with {WORD}!",
+        f"url is mqtt://me:{quote(WORD, safe='')}@broker",
+        f"header {base64.b64encode(WORD.encode()).decode()}",
+        '{"why": "said c4n\\"ary/p\\u00e4ss w\\u00f6rd"}',
+    ],
+)
+def test_a_known_secret_is_cut_out_in_each_form(text: str) -> None:
+    sweep = Sweep([WORD])
+    assert "ary" not in sweep(text)
+    assert sweep.found == 1
+
+
+LOOKS = {
+    "bearer": "GET /x Authorization: Bearer abcdef0123456789",
+    "url": "could not connect to postgresql://sliceward:abcdef0123456789@db/name",
+    "url with slash": "mqtt://me:abcdef/0123456789@broker",
+    "signing": "whsec_abcdef0123456789abcdef",
+    "jwt": "eyJhbGciOiJ.abcdef0123456789.abcdef0123456789",
+    "json": '{"routing_key": "abcdef0123456789"}',
+    "json in json": '{"body": "{\\"token\\": \\"abcdef0123456789\\"}"}',
+    "variable": "SLICEWARD_STORE__PASSWORD=abcdef0123456789",
+    "yaml": "password: abcdef0123456789",
+    "key": "-----BEGIN RSA PRIVATE KEY-----\nabcdef0123456789\n-----END RSA PRIVATE KEY-----",
+    "cut key": "-----BEGIN PRIVATE KEY-----\nabcdef0123456789",
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_looks_like_a_secret_is_cut_out(name: str) -> None:
+    sweep = Sweep()
+    assert "0123456789" not in sweep(LOOKS[name])
+    assert sweep.found >= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"password": "set (file /etc/x)", "token": null, "secret": "not set", "tokens": [{"name": "grafana"}]}',
+        "taint sliceward.dev/out-of-service on cube-0-host-05 at 2026-11-22T12:00:00Z, epoch 12",
+        "https://example.com:8443/path?limit=5",
+        '{"digest": "0a1b2c3d4e5f6071", "incident": "inc-0a1b2c3d4e"}',
+    ],
+)
+def test_what_is_harmless_stays(text: str) -> None:
+    sweep = Sweep(["abc"])
+    assert (sweep(text), sweep.found) == (text, 0)
+
+
+@given(st.text(st.characters(exclude_characters="*"), min_size=4), st.text(), st.text())
+def test_no_known_secret_survives(word: str, before: str, after: str) -> None:
+    if len(word.strip()) >= 4:
+        assert word.strip() not in Sweep([word])(before + word + after)
+
+
+@given(st.text())
+def test_sweeping_twice_is_sweeping_once(text: str) -> None:
+    once = Sweep()(text)
+    assert Sweep()(once) == once

@@ -140,6 +140,12 @@ class Panel:
         self.now = max(self.now, now)
         self._move_to(self.now)
 
+    def shift(self, seconds: float) -> None:
+        """Follow a step of our own clock: what a host's time is on it moves with it, or its frames would look late for minutes."""
+        for known in self.hosts:
+            if known is not None:
+                known.offset += seconds
+
     def silence(self, slot: int) -> float:
         """Seconds of attention since the host was last heard, or since it was first expected."""
         known = self.hosts[slot]

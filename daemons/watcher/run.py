@@ -80,6 +80,7 @@ async def built(settings: WatcherSettings, stack: AsyncExitStack) -> Watcher:
         surroundings=Surroundings(cluster.name, link),
         loops=Loops(time.monotonic),
         clock=utc_now,
+        monotonic=time.monotonic,
         prometheus=source,
     )
     return Watcher(parts)

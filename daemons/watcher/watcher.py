@@ -46,7 +46,9 @@ TELL_AT_ONCE = 64
 MOST_COMPLAINTS = 10_000
 WARM_UP_PERIODS = 6
 OWN_STEP = 3
-"""Periods by which our own clock may go back before everything begins anew."""
+"""Periods by which our own clock may be set, back or forward, before everything begins anew."""
+LEAST_STEP = 1.0
+"""Seconds below which nothing is called a step: two clocks are never read at the same instant."""
 GOOD_BYE = 2.0
 """Seconds to say good-bye in."""
 VERSION = version()
@@ -64,7 +66,7 @@ def last_word(why: str) -> bytes:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a watcher is made of. ``clock`` gives the wall time, ``loops`` its own."""
+    """What a watcher is made of. ``clock`` gives the wall time, which can be set; ``monotonic`` seconds that nobody sets."""
 
     settings: WatcherSettings
     rules: Sequence[Rule]
@@ -72,6 +74,7 @@ class Parts:
     surroundings: Surroundings
     loops: Loops
     clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
     prometheus: PrometheusSource | None = None
 
 
@@ -91,6 +94,7 @@ class Watcher:
     _ended: set[GangId] = field(default_factory=set)
     _connections: int = 0
     _attended: bool = False
+    _clocks: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Make panel and shelf."""
@@ -231,8 +235,11 @@ class Watcher:
             Retry: not everything could be told; the next round goes on with it.
         """
         now = self.parts.clock()
-        if now.timestamp() < self.panel.now - OWN_STEP * self.panel.size.period:
-            self._begin_anew(now)
+        step, back = self._own_step(now), now.timestamp() - self.panel.now
+        if max(abs(step), -back) > max(OWN_STEP * self.panel.size.period, LEAST_STEP):
+            self._begin_anew(now, min(step, back) if back < 0 else step)
+        else:
+            self.panel.shift(step)
         self._detect(now)
         connections = self.parts.bus.counts["connected"]
         if connections != self._connections:
@@ -246,13 +253,23 @@ class Watcher:
         self._told_progress.clear()
         self._told_alive = None
 
-    def _begin_anew(self, now: datetime) -> None:
-        """Do as after a start: our own clock was set back, and readings from its future would stand still until it is there."""
+    def _own_step(self, now: datetime) -> float:
+        """Give the seconds by which our wall clock was set since the last round: what it moved more than the steady one."""
+        wall, steady = now.timestamp(), self.parts.monotonic()
+        before, self._clocks = self._clocks or (wall, steady), (wall, steady)
+        return wall - before[0] - (steady - before[1])
+
+    def _begin_anew(self, now: datetime, step: float) -> None:
+        """Do as after a start: our own clock was set.
+
+        Readings from its future would stand still until it is there; on one that went forward each frame would look late.
+        """
         self.counts["own_clock_steps"] += 1
-        log.warning("own clock was set back", seconds=round(self.panel.now - now.timestamp()))
+        log.warning("own clock was set", seconds=round(step))
         self.panel, self._attended = self._new_panel(), False
-        self.paces = {gang: replace(pace, at=now.timestamp(), marks=()) for gang, pace in self.paces.items()}
-        self._warm_up(now)
+        self.paces = {gang: replace(pace, at=min(pace.at, now.timestamp()), marks=()) for gang, pace in self.paces.items()}
+        if self.ready_at is not None:
+            self._warm_up(now)
         self._forget_telling()
 
     def _detect(self, now: datetime) -> None:

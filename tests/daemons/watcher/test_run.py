@@ -91,11 +91,11 @@ async def test_frames_over_a_broker_become_findings_on_it() -> None:
 
 
 async def speak(agent: Wire, heard: asyncio.Future[bytes]) -> None:
-    speaker, at = Speaker("n1", period=0.05), datetime(2026, 9, 1).astimezone().timestamp()
+    speaker, clock = Speaker("n1", period=0.05), asyncio.get_running_loop().time
+    off = datetime(2026, 9, 1).astimezone().timestamp() - clock()
     speaker.chip("chip_present", 3, 0)
     while not heard.done():
-        at += 0.05
-        await agent.publish(topics.host("c1", "n1", topics.FRAME), encode(speaker.say(at)), qos=0)
+        await agent.publish(topics.host("c1", "n1", topics.FRAME), encode(speaker.say(off + clock())), qos=0)
         await asyncio.sleep(0.05)
 
 

@@ -79,6 +79,7 @@ class Stage:
                 surroundings=Surroundings("c1", self.cluster),
                 loops=Loops(lambda: (self.now - NOW).total_seconds()),  # noqa: PLW0108 (`now` is replaced, not changed)
                 clock=lambda: self.now,
+                monotonic=lambda: (self.now - NOW).total_seconds(),  # noqa: PLW0108 (as above)
             )
         )
 

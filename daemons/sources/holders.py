@@ -65,7 +65,7 @@ class Holders(Held):
     floor: float = 5.0
     timeout: float = 10.0
     name: str = "holders"
-    age_metric: str = ""
+    age_metric: str = "host_source_age_holders_seconds"
     _thread: OneAtATime = field(default_factory=OneAtATime)
 
     async def read(self, now: float) -> Reading:

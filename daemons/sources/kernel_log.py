@@ -93,7 +93,7 @@ class KernelLog:
     floor: float = 1.0
     timeout: float = 5.0
     name: str = "kernel_log"
-    age_metric: str = ""
+    age_metric: str = "host_source_age_kernel_log_seconds"
     _thread: OneAtATime = field(default_factory=OneAtATime)
     _descriptor: int = -1
     _inode: tuple[int, int] = (0, 0)

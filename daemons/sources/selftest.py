@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sliceward.daemons.sources.source import Held, Reading
 from sliceward.daemons.sources.threads import OneAtATime
+from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
 @dataclass(slots=True)
 class SelfTest(Held):
-    """The source. ``watched``: folders whose file systems count; ``folder``: where a file is written and read back."""
+    """The source. ``watched``: folders whose file systems count; ``folder``: where a file is written and read back.
+
+    ``patience``: seconds that the whole test may take; ``write`` writes a text into a folder and gives "" or why it cannot.
+    """
 
     watched: tuple[Path, ...]
     folder: Path
     floor: float = 60.0
-    timeout: float = 10.0
+    patience: float = 10.0
+    timeout: float = 15.0
     name: str = "selftest"
-    age_metric: str = ""
+    age_metric: str = "host_source_age_selftest_seconds"
+    write: Callable[[Path, str], str] = field(default_factory=lambda: write_and_read)
     _thread: OneAtATime = field(default_factory=OneAtATime)
+    _at: Path | None = None
 
     async def read(self, now: float) -> Reading:
-        """Measure and write, on a thread: a dying disk hangs."""
-        return await self._thread.run(lambda: self._read(now))
+        """Measure and write, on a thread: a dying disk hangs, and that is what the test then tells."""
+        work = asyncio.ensure_future(self._thread.run(lambda: self._read(now)))
+        try:
+            # Two waits: a stall of our own ends one of them early, a disk that hangs outlasts both.
+            for _ in range(2):
+                await asyncio.wait({work}, timeout=self.patience / 2)
+            why = f"no answer in {self.patience:g} s"
+            try:
+                if work.done():
+                    return work.result()
+            except Retry as error:
+                why = str(error)
+            return Reading({"host_disk_writable": [0.0]}, {"selftest": f"{self._at}: {why}"})
+        finally:
+            work.cancel()
 
     def _read(self, now: float) -> Reading:
-        columns, notes = {}, {}
-        free = [share for share in map(free_percent, self.watched) if share is not None]
+        columns, notes, free = {}, {}, list[float]()
+        for folder in self.watched:
+            self._at = folder
+            if (share := free_percent(folder)) is not None:
+                free.append(share)
         if free:
             columns["host_disk_free_percent"] = [min(free)]
-        why = write_and_read(self.folder, f"{now}")
+        self._at = self.folder
+        why = self.write(self.folder, f"{now}")
         columns["host_disk_writable"] = [0.0 if why else 1.0]
         if why:
             notes["selftest"] = why

@@ -78,6 +78,9 @@ FAULTS: Mapping[str, Fault] = {
 }  # fmt: skip
 
 
+AGES = ("host", "kernel_log", "holders", "selftest")
+
+
 def detectors_that_fire(fault: Fault, *, sick: bool) -> set[str]:
     fleet = (fault.fleet if sick else _cluster()).build()
     panel, speakers, now = Panel("c1", PanelSize(PERIOD, 120), track=("host_step",)), speakers_of(fleet), START
@@ -110,6 +113,14 @@ def test_each_shipped_rule_is_tried_here() -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_shipped_rule_fires_for_its_own_fault_alone(name: str) -> None:
     assert detectors_that_fire(FAULTS[name], sick=True) == {name}
+
+
+@pytest.mark.parametrize("source", AGES)
+def test_a_source_of_the_host_that_is_not_read_any_more_is_told(source: str) -> None:
+    age = f"host_source_age_{source}_seconds"
+    a_while, long_ago = (70, 300) if source == "selftest" else (30, 120)
+    assert detectors_that_fire(Fault({age: 0}, {age: a_while}), sick=True) == set()
+    assert detectors_that_fire(Fault({age: 0}, {age: long_ago}), sick=True) == {"agent-unwell"}
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.well and fault.rounds < 20])

@@ -247,6 +247,19 @@ async def test_a_reporters_door_that_cannot_be_opened_costs_only_itself_and_is_o
                 )
 
 
+async def test_a_kernel_log_that_cannot_be_read_is_its_age_and_no_good_news(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    async with a_host(tmp_path, address=ADDRESS) as host:
+        sources = settings_of(host).sources.model_dump(mode="json", exclude_none=True)
+        sources["kernel_log"]["file"] = str(tmp_path / "not-there")
+        async with an_agent(host, broker, sources=sources):
+            await eventually(lambda: len(frames(broker)) > 2)
+    frame = frames(broker)[-1]
+    assert "chip_hbm_uncorrectable_total" not in frame.columns
+    assert values(frame, "host_source_age_kernel_log_seconds")[0] >= values(frame, "host_source_age_host_seconds")[0]
+    assert {"host_source_age_holders_seconds", "host_source_age_selftest_seconds"} <= set(frame.columns)
+
+
 async def test_it_shows_its_sources_and_counts(tmp_path: Path) -> None:
     broker = MemoryBroker()
     async with a_host(tmp_path, address=ADDRESS) as host, an_agent(host, broker) as agent:

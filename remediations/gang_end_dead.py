@@ -12,6 +12,7 @@ from sliceward.remediations.given import duration
 from sliceward.remediations.nodes import read_all, some
 from sliceward.remediations.outcome import Done, Outcome, Wait
 from sliceward.remediations.ports import POD
+from sliceward.remediations.taken_over import taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,8 @@ class EndDead:
 
     A host counts as dead when Kubernetes has given it up (not Ready and tainted unreachable or out-of-service, or its Node
     deleted), or when it is not Ready and our own finding ``HostLost`` of this incident says so of it now (``Target.lost``).
-    A host may die while the pods of a gang that we suspended still end: so this goes on until none of them is left.
+    A host may die while the pods of a gang that we suspended still end: so this goes on until none of them is left, or
+    somebody else has taken the gang over.
     """
 
     name: str = "gang.end_dead"
@@ -37,7 +39,12 @@ class EndDead:
     harm: bool = True
     inverse: str = ""
     parameters: Mapping[str, str] = {"margin": "wait this long beyond the grace period (default 2s)"}
-    verbs: tuple[Verb, ...] = (Verb("", "pods", ("get", "list", "delete")), Verb("", "nodes", ("get",)))
+    verbs: tuple[Verb, ...] = (
+        Verb("", "pods", ("get", "list", "delete")),
+        Verb("", "nodes", ("get",)),
+        Verb("jobset.x-k8s.io", "jobsets", ("get",)),
+        Verb("batch", "jobs", ("get",)),
+    )
 
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
@@ -45,6 +52,8 @@ class EndDead:
         known = hurt.gang_and_kind(target)
         if known is None:
             return Done("no gang is hurt: nothing to end")
+        if theirs := await taken_over(target, ports.cluster):
+            return theirs
         pods = [pod for pod in await hurt.pods_left(*known, ports.cluster) if hurt.node_of(pod)]
         nodes, _ = await read_all(ports.cluster, map(hurt.node_of, pods))
         silent = [pod for pod in pods if not _answers(nodes.get(hurt.node_of(pod)))]

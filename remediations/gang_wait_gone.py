@@ -9,6 +9,7 @@ from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON, answering
 from sliceward.remediations.nodes import some
 from sliceward.remediations.outcome import Done, Outcome, Wait
+from sliceward.remediations.taken_over import taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,8 @@ class WaitGone:
         known = hurt.gang_and_kind(target)
         if known is None:
             return Done("no gang is hurt: nothing to wait for")
+        if theirs := await taken_over(target, ports.cluster):
+            return theirs
         left = await hurt.pods_left(*known, ports.cluster)
         if left and isinstance(await hurt.find(target, ports.cluster), hurt.Gone):
             # Another gang of the same name may run elsewhere by now: only what sits on the domain concerns us.

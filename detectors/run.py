@@ -7,6 +7,7 @@ is another machine by now, or is explained by a larger part. Absence is never re
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,10 @@ def evaluate(
     known = {finding.id: finding for finding in previous}
     firing = {finding.id: finding for finding in (_fired(this, one, known) for one in locate(fleet, _suspects(this)))}
     firing |= {finding.id: finding for finding in _mixed(this, known)}
-    causes = {part: finding for finding in firing.values() for part in finding.also}
+    causes: dict[PartId, list[Finding]] = defaultdict(list)
+    for finding in firing.values():
+        for part in finding.also:
+            causes[part].append(finding)
     rest = (_not_firing(this, finding, causes) for key, finding in known.items() if key not in firing)
     return tuple(sorted((*firing.values(), *rest), key=lambda finding: finding.id))
 
@@ -170,7 +174,7 @@ def _mixed(this: Round, known: Mapping[str, Finding]) -> Iterable[Finding]:
         yield fresh if before is None or before.state is State.RESOLVED else replace(fresh, since=before.since)
 
 
-def _not_firing(this: Round, finding: Finding, causes: Mapping[PartId, Finding]) -> Finding:
+def _not_firing(this: Round, finding: Finding, causes: Mapping[PartId, Sequence[Finding]]) -> Finding:
     """Judge a finding of before that does not fire now."""
     over = _over(this, finding, causes)
     if finding.state is State.RESOLVED or over is not None:
@@ -185,11 +189,11 @@ def _not_firing(this: Round, finding: Finding, causes: Mapping[PartId, Finding])
     return _resolved(this, finding, finding.text)
 
 
-def _over(this: Round, finding: Finding, causes: Mapping[PartId, Finding]) -> str | None:
+def _over(this: Round, finding: Finding, causes: Mapping[PartId, Sequence[Finding]]) -> str | None:
     """Give why a finding is over whatever its rule says, None where it is not."""
     if finding.state is State.RESOLVED:
         return None
-    cause = causes.get(finding.part)
+    cause = next((cause for cause in causes.get(finding.part, ()) if _explains(this, cause, finding)), None)
     if cause is not None:
         return f"explained by {cause.kind} of {cause.part}"
     if this.fleet.hosts and not _exists(this.fleet, finding.part):
@@ -197,6 +201,19 @@ def _over(this: Round, finding: Finding, causes: Mapping[PartId, Finding]) -> st
     if isinstance(finding.part, GangId) and this.fleet.hosts and this.fleet.gangs[finding.part].state in _ENDED:
         return f"{finding.part} has ended"
     return finding.text if finding.detector == MIXED else None
+
+
+def _explains(this: Round, cause: Finding, finding: Finding) -> bool:
+    """Whether a finding that lists the part of another shows the same fault, as `localise` joins them.
+
+    The same rule, links that are sick or down, or a lost host or chip under what ends there; never what nobody sees now.
+    """
+    rule, by = this.rules.get(finding.detector), this.rules.get(cause.detector)
+    if rule is None or by is None or _verdict_on(this, rule, finding.part) == UNKNOWN:
+        return False
+    if cause.kind is Kind.HOST_LOST:
+        return rule.hardware
+    return rule.name == by.name or (rule.part == "link" and (by.part == "link" or cause.kind is Kind.CHIP_LOST))
 
 
 _ENDED = frozenset({GangState.FINISHED, GangState.FAILED})

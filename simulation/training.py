@@ -105,6 +105,7 @@ class Training:
             pid=FIRST_PID + number,
             began=self.clock().timestamp(),
             coordinates=self.places.get(member.host.name, ()) if member.host is not None else (),
+            slices=len({other.slice_index for other in gang.members}),
         )
 
     def _train(self, now: float, passed: float) -> None:

@@ -101,6 +101,20 @@ async def test_a_gang_that_is_told_to_end_saves_and_goes_on_where_it_saved(tmp_p
     assert training.lost == 0
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+async def test_each_host_knows_how_many_slices_its_gang_has(tmp_path: Path, slices: int) -> None:
+    pools = [f"pool-{n}" for n in range(slices)]
+    shown = ", ".join(f"{{name: {pool}, topology: 2x4}}" for pool in pools)
+    gang = f"{{name: llm, namespace: ml, slices: {slices}, cubes: [{', '.join(pools)}]}}"
+    plan = plans_from_yaml(f"clusters: [{{name: c1, generation: v6e, pools: [{shown}], gangs: [{gang}]}}]")[0]
+    clock = Clock()
+    (running,) = fleet_of(plan, clock.now()).gangs.values()
+    training = Training(running.id, Program(), clock.now, {})
+    async with hosts_up(plan, tmp_path) as hosts:
+        await go(training, running, hosts, clock, seconds=0.1)
+        assert {host.state.job.slices for host in hosts.values() if host.state.job is not None} == {slices}
+
+
 async def test_a_gang_that_loses_a_host_does_the_steps_since_its_checkpoint_again(tmp_path: Path) -> None:
     plan, clock = a_plan(), Clock()
     (gang,) = fleet_of(plan, clock.now()).gangs.values()

@@ -24,6 +24,7 @@ QUEUE = "hlo.queue.size.gauge"
 EXECUTION = "hlo.execution.timing.distribution.microseconds"
 SLICE_ERROR = "slice.error.detected.gauge"
 MEGASCALE_ERROR = "megascale.error.detected.gauge"
+_MOST_BUCKETS = 10_000
 ASKED = (MEMORY_USED, MEMORY_TOTAL, DUTY_CYCLE, BANDWIDTH, IDLE, QUEUE, EXECUTION, SLICE_ERROR, MEGASCALE_ERROR)
 
 
@@ -100,11 +101,13 @@ def gauge_of(metric: Any) -> float:  # noqa: ANN401 (generated protobufs have no
 
 def distributions_of(answer: Any) -> list[Distribution]:  # noqa: ANN401 (generated protobufs have no types)
     """Give the exponential distributions of an answer, one a core."""
-    found = []
+    found = list[Distribution]()
     for metric in answer.metric.metrics:
         one = metric.distribution
         options = one.bucket_options.exponential_buckets
         if metric.WhichOneof("measure") == "distribution" and options.growth_factor > 1:
-            buckets = tuple(one.bucket_counts)
+            # Empty buckets at the end are left off; the last of all is the one without an upper bound, and must stay the last.
+            full = min(options.num_finite_buckets, _MOST_BUCKETS) + 2
+            buckets = tuple(one.bucket_counts) + (0,) * (full - len(one.bucket_counts))
             found.append(Distribution(one.count, one.mean * one.count, buckets, options.growth_factor, options.scale))
     return found

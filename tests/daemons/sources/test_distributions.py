@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tpu_info.proto import tpu_metric_service_pb2 as pb
 
 from sliceward.daemons.sources.distributions import Distribution, merged, since
+from sliceward.daemons.sources.libtpu_wire import distributions_of
 from sliceward.detectors.metrics import Statistic
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=6, max_size=6)
@@ -56,6 +58,19 @@ def test_buckets_that_are_left_off_at_the_end_are_empty() -> None:
     short, full = replace(a_distribution([1, 1]), growth=2.0), a_distribution([1] * 6)
     assert merged([short, full]) == replace(a_distribution([2, 2, 1, 1, 1, 1]), count=8, total=40.0)
     assert (since(short, full).count, since(short, full).p99) == (4, 16.0)
+
+
+@pytest.mark.parametrize("finite", [4, 30])
+def test_buckets_that_libtpu_leaves_off_do_not_make_the_last_one_it_sends_endless(finite: int) -> None:
+    answer = pb.MetricResponse()
+    distribution = answer.metric.metrics.add().distribution
+    distribution.count, distribution.mean = 10, 5.0
+    buckets = distribution.bucket_options.exponential_buckets
+    buckets.num_finite_buckets, buckets.growth_factor, buckets.scale = finite, 2.0, 1.0
+    distribution.bucket_counts.extend([0, 0, 0, 10])
+    (found,) = distributions_of(answer)
+    assert len(found.buckets) == finite + 2
+    assert since(replace(found, count=0, total=0.0, buckets=()), found).p50 == 6.0  # between 4 and 8, not 4
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from sliceward.topology.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic.fields import FieldInfo
+
 __all__ = [
     "BrokerSettings",
     "ClusterSettings",
@@ -233,8 +235,8 @@ def _annotations_at(model: type[BaseModel], path: Sequence[str | int]) -> list[A
                 following += _members(arguments[0])
             elif origin is dict and isinstance(part, str):
                 following += _members(arguments[1])
-            elif isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
-                following += _members(kind.model_fields[str(part)].annotation)
+            elif isinstance(kind, type) and issubclass(kind, BaseModel) and part in (named := _named(kind)):
+                following += _members(named[str(part)].annotation)
         kinds = following
     return kinds
 
@@ -244,8 +246,13 @@ def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
         key
         for kind in _annotations_at(model, path)
         if isinstance(kind, type) and issubclass(kind, BaseModel)
-        for key in kind.model_fields
+        for key in _named(kind)
     ]
+
+
+def _named(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Give the fields by the names that stand in the file: some, like ``from``, cannot be names in Python."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _refuse_plain_secrets(model: type[BaseModel], data: Any, source: str, path: Path_ = ()) -> None:  # noqa: ANN401 (YAML values)

@@ -11,6 +11,7 @@ from sliceward.daemons import health
 from sliceward.daemons.coordinator import planning, stories, views
 from sliceward.daemons.coordinator.alerts import Unmapped
 from sliceward.daemons.coordinator.events import Events
+from sliceward.daemons.coordinator.silence_api import SilenceApi
 from sliceward.daemons.coordinator.web import (
     CALLER,
     MOST_ROWS,
@@ -86,6 +87,7 @@ class Api:
                 web.get(f"{api}/audit", self.audit),
             ]
         )
+        app.add_routes(SilenceApi(of).routes())
         app.add_routes(_page_routes())
         return app
 

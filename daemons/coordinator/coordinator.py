@@ -14,6 +14,7 @@ from sliceward.daemons.coordinator.deciding import Deciding, Rules
 from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.events import Bell
 from sliceward.daemons.coordinator.outbox import Outbox
+from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
 from sliceward.daemons.coordinator.views import Row, Sight, cluster_view
 from sliceward.daemons.coordinator.vigil import Vigil
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sliceward.daemons.store import Store
     from sliceward.playbooks.load import Book
     from sliceward.playbooks.schema import BudgetSpec, Mode
+    from sliceward.playbooks.silences import Window
     from sliceward.remediations.action import Action
     from sliceward.remediations.ports import Pager
     from sliceward.topology.fleet import Fleet
@@ -72,6 +74,7 @@ class Parts:
     version: str = ""
     holder: str = "coordinator"
     public_url: str = ""
+    windows: tuple[Window, ...] = ()
     leadership: Leadership | None = None
 
 
@@ -87,6 +90,7 @@ class Coordinator:
     bell: Bell = field(init=False, default_factory=Bell)
     desk: Desk = field(init=False)
     deciding: Deciding = field(init=False)
+    silencing: Silencing = field(init=False)
     outbox: Outbox = field(init=False)
     sweep: Sweep = field(init=False)
     vigil: Vigil = field(init=False)
@@ -118,6 +122,8 @@ class Coordinator:
         self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
         self.deciding.alerts, self.deciding.told = self.desk.findings, self._told
         self.deciding.leads = lambda: self.leads
+        self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
+        self.deciding.silences = self.silencing.present
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
         sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
@@ -153,6 +159,7 @@ class Coordinator:
         """Take the lead, and read what is open. Raises `Retry` where the store is away."""
         epoch = await self.store.lead(self.parts.holder, now=self.clock())
         await self.deciding.load()
+        await self.silencing.load()
         await self.desk.round()
         for loop in self.parts.loops:
             loop.begin()
@@ -295,6 +302,8 @@ class Coordinator:
             "epoch": self.store.epoch,
             "leader": self.parts.holder if self.parts.leadership is None else self.parts.leadership.leader,
             "open_incidents": len(self.deciding.cases),
+            "silences": len(self.silencing.active(self.clock())),
+            "silenced_incidents": sum(bool(case.incident.silenced) for case in self.deciding.cases.values()),
             "clusters": [self._cluster_status(side) for side in self.parts.sides],
             "store": {"ok": store < self._store_deadline, "age_seconds": round(store, 3)},
             "broker": {"ok": all(bus.connected for bus in buses), "age_seconds": _finite(oldest)},
@@ -385,6 +394,10 @@ class Coordinator:
         self._pages_waiting.set()
         self.bell.entry(seq)
         self.bell.changed()
+
+    def _told_and_decide(self, seq: int) -> None:
+        self._told(seq)
+        self.deciding.wake()
 
     def _quota_left(self, fleet: Fleet) -> dict[tuple[str, str], int]:
         accounts = {account: left(self.parts.quota, fleet, account) for account in self.parts.quota.nominal}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.load import Book
     from sliceward.playbooks.run import Call, Run
     from sliceward.playbooks.schema import BudgetSpec, Mode
+    from sliceward.playbooks.silences import Silence
     from sliceward.playbooks.turn import Turn
     from sliceward.remediations.action import Action
     from sliceward.remediations.outcome import Outcome
@@ -74,7 +75,8 @@ class Deciding:
     """All open incidents and what is being done about them.
 
     ``alerts``: present findings from the alert inbox, per cluster. ``told``: called with the number of each new line of the
-    story. ``leads``: whether this replica may act at this moment. ``fenced``: why another coordinator leads now, "" while this one does.
+    story. ``silences``: what is to be left alone, in force or to come. ``leads``: whether this replica may act at this moment.
+    ``fenced``: why another coordinator leads now, "" while this one does.
     """
 
     store: Store
@@ -85,6 +87,7 @@ class Deciding:
     alerts: Callable[[str], Mapping[str, Finding]] = lambda _cluster: {}
     told: Callable[[int], None] = lambda _seq: None
     leads: Callable[[], bool] = lambda: True
+    silences: Callable[[datetime], tuple[Silence, ...]] = lambda _now: ()
     paused: str = ""
     stopping: bool = False
     fenced: str = ""
@@ -248,6 +251,7 @@ class Deciding:
             progress=side.presence.progress,
             sick=frozenset(host for case in self.cases.values() for host in case.incident.domain),
             paused=self.paused,
+            silences=self.silences(self.clock()),
             ceiling=self.rules.ceiling,
             limits=self.rules.limits,
             unclear=frozenset(

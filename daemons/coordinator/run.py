@@ -20,6 +20,7 @@ import aiohttp
 import structlog
 
 from sliceward import playbooks
+from sliceward.daemons.coordinator import configuration
 from sliceward.daemons.coordinator.alerts import AlertMap, read_map
 from sliceward.daemons.coordinator.api import Api
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
@@ -28,6 +29,7 @@ from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.standby import standing_by
 from sliceward.daemons.coordinator.tokens import Tokens
+from sliceward.daemons.coordinator.windows import windows_of
 from sliceward.daemons.health import serving
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.store import open_store
@@ -86,6 +88,7 @@ async def running(settings: CoordinatorSettings, *, write: Callable[[str], None]
     """
     async with built(settings, write=write) as coordinator, aiohttp.ClientSession(auto_decompress=False) as session:
         app = Api(coordinator, Tokens(settings.api.tokens, time.monotonic)).application(standing_by(coordinator, session))
+        app.add_routes(configuration.routes(settings))
         async with serving(app, host=settings.api.host, port=settings.api.port) as port:
             working = asyncio.create_task(coordinator.run(), name="coordinator")
             try:
@@ -125,6 +128,7 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
                 version=version(),
                 holder=holder,
                 public_url=settings.api.public_url,
+                windows=windows_of(settings.maintenance, (playbook.name for playbook in book.playbooks)),
                 leadership=await _leadership(stack, settings.leader, holder=holder, loops=loops),
             )
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sliceward.daemons.coordinator.windows import WindowSettings  # noqa: TC001 (pydantic resolves it at run time)
 from sliceward.daemons.settings import (
     ClusterSettings,
     Duration,
@@ -172,6 +173,9 @@ class CoordinatorSettings(Settings):
     budget: BudgetSpec | None = Field(
         default=None, description="Budget of the whole fleet, on top of each playbook's own; same form as in a playbook."
     )
+    maintenance: list[WindowSettings] = Field(
+        default_factory=list, description="Times at which parts, gangs or playbooks are left alone; only harm is held."
+    )
     pagers: list[PagerSettings] = Field(default_factory=list, description="Who is told.")
     provider: ProviderSettings = Field(default_factory=ProviderSettings, description="Who repairs.")
     api: ApiSettings = Field(default_factory=ApiSettings, description="The HTTP API.")
@@ -185,6 +189,7 @@ class CoordinatorSettings(Settings):
         for what, names in (
             ("clusters", [cluster.name for cluster in self.clusters]),
             ("pagers", [pager.name for pager in self.pagers]),
+            ("maintenance", [window.name for window in self.maintenance]),
             ("api.tokens", [token.name for token in self.api.tokens]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})

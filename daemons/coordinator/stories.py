@@ -34,6 +34,7 @@ def decision_row(row: Mapping[str, Any]) -> Row:
         "conditions": chosen["conditions"] if chosen else [],
         "budgets": [{name: one[name] for name in ("name", "limit", "used", "asked", "ok")} for one in row.get("budgets") or []],
         "guards": row.get("guards") or [],
+        "silenced": row.get("silenced") or None,
         "candidates": candidates,
     }
 

@@ -20,10 +20,11 @@ from sliceward.topology.links import is_between_cubes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.incident import Incident
+    from sliceward.playbooks.silences import Silence
     from sliceward.remediations.ports import Progress
     from sliceward.topology.fleet import Cube, Fleet, Host, Problem
     from sliceward.topology.gangs import Gang, Member
@@ -259,6 +260,18 @@ def quota_rows(sight: Sight) -> list[Row]:
 def problem_row(problem: Problem) -> Row:
     """Give a ``Problem``."""
     return {"name": problem.name, "about": str(problem.about), "why": problem.why, "what_to_do": problem.what_to_do}
+
+
+def silence_row(silence: Silence, now: datetime) -> Row:
+    """Give a ``Silence``."""
+    row = {name: record.plain(getattr(silence, name)) for name in ("id", "matches", "by", "why", "made", "ended")}
+    return row | {
+        "from": record.plain(silence.begins),
+        "until": record.plain(silence.until),
+        "state": silence.stand(now).value,
+        "ended_by": silence.ended_by or None,
+        "ended_why": silence.ended_why or None,
+    }
 
 
 def host_rows(sight: Sight) -> list[Row]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from sliceward.playbooks.silences import Window
     from sliceward.remediations.action import Action
     from sliceward.topology.ids import PartId
     from tests.builders import FleetBuilder
@@ -74,6 +75,7 @@ class World:
     actions: Mapping[str, Action] = field(default_factory=dict)
     alerts: AlertMap = field(default_factory=AlertMap)
     quota: Quota = field(default_factory=Quota)
+    windows: tuple[Window, ...] = ()
     pace: PaceSettings = field(default_factory=lambda: PaceSettings(broker_grace=timedelta(0)))
 
     def fill(self, fleet: FleetBuilder) -> None:
@@ -153,6 +155,7 @@ async def a_bench(world: World) -> AsyncIterator[Bench]:
                 loops=Loops(clock.seconds),
                 dice=random.Random(1),  # noqa: S311 (jitter of a test)
                 version="0.0.0",
+                windows=world.windows,
             )
         )
         await coordinator.begin()

@@ -13,6 +13,7 @@ from sliceward.remediations.gangs.kind import Suspension
 from sliceward.remediations.given import share
 from sliceward.remediations.nodes import some
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
+from sliceward.remediations.ports import POD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,24 +56,31 @@ class VerifyGang:
                 pass
         if found.kind.suspension(found.owner) is not Suspension.NOT:
             return Failed(f"{found.id} was suspended again by somebody else")
-        pods = await hurt.pods_left(found.id, found.kind, ports.cluster)
-        return _running(found, pods) or _placed(found, pods, target) or _stepping(target, len(pods))
+        pods = await ports.cluster.list(POD, namespace=found.id.namespace, labels=found.kind.pods(found.id.name))
+        living = [pod for pod in pods if not hurt.has_ended(pod)]
+        return _running(found, pods) or _placed(found, living, target) or _stepping(target, len(living))
 
 
 def _running(found: hurt.Hurt, pods: Sequence[Object]) -> Wait | None:
-    """Wait until every pod that should be is Running and Ready."""
+    """Wait until every pod that should be is Running and Ready; one of a role without TPUs may have finished instead."""
     of: dict[tuple[str, int], list[Object]] = defaultdict(list)
     for pod in pods:
         of[found.kind.place_of(pod)].append(pod)
-    wanted = found.kind.wanted(found.owner)
-    for piece in wanted:
-        here = of[(piece.role, piece.index)]
-        ready = sum(_ready(pod) for pod in here)
-        if len(here) != piece.pods or ready != piece.pods:
-            return Wait(SOON, f"slice {piece.role}/{piece.index}: {ready} of {piece.pods} pods ready")
-    if len(pods) != sum(piece.pods for piece in wanted):
-        return Wait(SOON, f"{len(pods)} pods where {sum(piece.pods for piece in wanted)} should be")
-    return None
+    for piece in found.kind.wanted(found.owner):
+        here = of.pop((piece.role, piece.index), [])
+        living = [pod for pod in here if not hurt.has_ended(pod)]
+        ready = sum(_ready(pod) for pod in living)
+        finished = 0 if piece.tpu else sum(_succeeded(pod) for pod in here)
+        whole = len(living) == piece.pods if piece.tpu else len(living) + finished >= piece.pods
+        if not whole or ready != len(living):
+            done = f", {finished} finished" if finished else ""
+            return Wait(SOON, f"slice {piece.role}/{piece.index}: {ready} of {piece.pods} pods ready{done}")
+    strays = sum(not hurt.has_ended(pod) for others in of.values() for pod in others)
+    return Wait(SOON, f"{strays} pods belong to no slice of the gang") if strays else None
+
+
+def _succeeded(pod: Object) -> bool:
+    return hurt.has_ended(pod) and pod["status"]["phase"] == "Succeeded"
 
 
 def _ready(pod: Object) -> bool:

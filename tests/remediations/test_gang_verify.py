@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sliceward.remediations.gang_plan import PlanGang
 from sliceward.remediations.gang_resume import ResumeGang
 from sliceward.remediations.gang_verify import VerifyGang
 from sliceward.remediations.ports import JOBSET, POD, Progress
+from sliceward.topology.names import NAMES
 from tests.builders import NOW, a_fleet
 from tests.remediations.scene import LLM, Scene, a_scene, default_fleet, done, failed, waiting
 
@@ -141,3 +143,61 @@ async def test_a_gang_that_somebody_suspended_again_is_theirs() -> None:
     scene = await _moved()
     scene.edit_owner({"spec": {"suspend": True}})
     failed(await scene.act(VERIFY))
+
+
+def _with_helper(scene: Scene, *phases: str, completions: int = 1) -> None:
+    """Give the gang a role without TPUs beside its slices, with one pod in each of these phases."""
+    owner = scene.owner()
+    role = copy.deepcopy(owner["spec"]["replicatedJobs"][0])
+    role |= {"name": "warm-up", "replicas": 1}
+    role["template"]["spec"] |= {"parallelism": 1, "completions": completions}
+    for container in role["template"]["spec"]["template"]["spec"]["containers"]:
+        container["resources"] = {}
+    scene.edit_owner({"spec": {"replicatedJobs": [*owner["spec"]["replicatedJobs"], role]}})
+    for number, phase in enumerate(phases):
+        pod = copy.deepcopy(scene.pods()[0])
+        pod["metadata"] |= {"name": f"llm-warm-up-0-{number}", "uid": f"warm-up-{number}"}
+        pod["metadata"]["labels"] |= {NAMES.replicated_job: "warm-up", NAMES.job_index: "0"}
+        pod["spec"]["nodeName"] = "some-cpu-host"
+        pod["status"] = {"phase": phase, "conditions": [{"type": "Ready", "status": str(phase == "Running")}]}
+        scene.cluster.put(POD, pod)
+
+
+@pytest.mark.parametrize(
+    ("phases", "completions", "there"),
+    [
+        (["Running"], 1, True),
+        (["Succeeded"], 1, True),
+        (["Failed", "Succeeded"], 1, True),
+        (["Succeeded", "Succeeded", "Running"], 3, True),
+        ([], 1, False),
+        (["Pending"], 1, False),
+        (["Failed"], 1, False),
+        (["Succeeded", "Pending"], 2, False),
+    ],
+    ids=lambda value: "+".join(value) or "none" if isinstance(value, list) else "",
+)
+async def test_a_role_without_tpus_may_have_finished(phases: list[str], completions: int, there: bool) -> None:  # noqa: FBT001 (a table)
+    scene = await _moved()
+    _with_helper(scene, *phases, completions=completions)
+    outcome = await scene.act(VERIFY)
+    if there:
+        done(outcome)
+    else:
+        assert "slice warm-up/0" in waiting(outcome).why
+
+
+async def test_a_pod_of_a_slice_that_succeeded_alone_is_not_there() -> None:
+    scene = await _moved()
+    pod = scene.pods()[3]["metadata"]["name"]
+    scene.cluster.edit(POD, pod, {"status": {"phase": "Succeeded"}}, "default")
+    assert "15 of 16" in waiting(await scene.act(VERIFY)).why
+
+
+async def test_a_pod_of_no_slice_of_the_gang_is_waited_out() -> None:
+    scene = await _moved()
+    stray = copy.deepcopy(scene.pods()[0])
+    stray["metadata"] |= {"name": "llm-slice-7-0", "uid": "stray"}
+    stray["metadata"]["labels"][NAMES.job_index] = "7"
+    scene.cluster.put(POD, stray)
+    assert "1 pods" in waiting(await scene.act(VERIFY)).why

@@ -7,7 +7,6 @@ as its slowest host; a step that goes back (a restart from a checkpoint) begins 
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +27,10 @@ WINDOW = 12
 """Readings over which the rate is taken."""
 MEMORY = 120
 """Rates that are remembered; their median is the rate before, which a slow spell of half of them does not move."""
+KEPT_RATES = 10
+"""Times that the rate before counts after a restart, so that the first rates of a slow start do not move it."""
+EXACT = 2**53
+"""Larger numbers are not exact in JSON, and no gang has made so many steps."""
 STALE = 3
 """Periods after which what a host said of its job is no news."""
 
@@ -160,18 +163,38 @@ def to_json(pace: Pace) -> bytes:
 
 
 def from_json(payload: bytes) -> Pace:
-    """Read a message of ours back after a restart: the rate before is worth keeping.
+    """Read a message of ours back after a restart: all that it says stays known until somebody speaks for the gang again.
 
     Raises:
         ValueError: it is none.
     """
     try:
         body = json.loads(payload)
-        gang, before = parse(body["gang"]), body.get("rate_before")
-        at = datetime.fromisoformat(body["at"]).timestamp()
-    except (KeyError, TypeError, AttributeError, Misconfigured) as error:
+        gang, at = parse(body["gang"]), datetime.fromisoformat(body["at"]).timestamp()
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, Misconfigured) as error:
         raise ValueError(f"is no progress message: {error}") from error
-    number = isinstance(before, int | float) and not isinstance(before, bool) and math.isfinite(before) and before > 0
-    if not isinstance(gang, GangId):
-        raise ValueError(f"{gang} is no gang")  # noqa: TRY004 (the payload is wrong, not the type of an argument)
-    return Pace(gang, at, rate_before=float(before) if number else None, rates=(float(before),) * 10 if number else ())
+    if not isinstance(gang, GangId) or at < 0:
+        raise ValueError(f"is no progress message: {gang} at {at:g}")
+    rate_before = _number(body, "rate_before") or None
+    return Pace(
+        gang,
+        at,
+        step=_count(body, "step"),
+        rate=_number(body, "rate"),
+        rate_before=rate_before,
+        checkpoint_step=_count(body, "checkpoint_step"),
+        checkpoint_age=_number(body, "checkpoint_age"),
+        members=_count(body, "members") or 0,
+        rates=(rate_before,) * KEPT_RATES if rate_before else (),
+    )
+
+
+def _number(body: Mapping[str, object], key: str) -> float | None:
+    value = body.get(key)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < EXACT
+    return float(value) if known else None  # type: ignore[arg-type]  # known says that it is a number
+
+
+def _count(body: Mapping[str, object], key: str) -> int | None:
+    value = body.get(key)
+    return int(value) if isinstance(value, int) and _number(body, key) is not None else None

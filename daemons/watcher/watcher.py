@@ -215,8 +215,9 @@ class Watcher:
         except ValueError:
             self.counts["bad_progress"] += 1
             return
-        if pace.gang.cluster == self.panel.cluster:
-            self.paces.setdefault(pace.gang, pace)
+        if pace.gang.cluster == self.panel.cluster and pace.gang not in self.paces:
+            self.paces[pace.gang] = pace
+            self._told_progress[pace.gang] = pace.at
 
     async def _greet(self) -> None:
         """Notice a connection: everything is told again, for the broker may have come back empty."""
@@ -244,7 +245,9 @@ class Watcher:
         connections = self.parts.bus.counts["connected"]
         if connections != self._connections:
             self._connections = connections
-            self._forget_telling()
+            # What was recalled on the first connection the broker has; one that came back may be empty.
+            if connections > 1:
+                self._forget_telling()
         if self.warm and self.parts.bus.connected:
             await self._tell(now)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 GANG = gang_id("llm")
 NOTE = f"{GANG}|slice|0|0"
+NUMBERS = ("step", "rate", "rate_before", "checkpoint_step", "checkpoint_age", "members")
 
 
 def speakers(count: int = 2) -> list[Speaker]:
@@ -105,7 +107,7 @@ def test_notes_that_name_no_gang_of_this_cluster(note: str) -> None:
     assert gang_of("c1", note) is None
 
 
-def test_progress_survives_the_wire_as_far_as_it_is_worth_keeping() -> None:
+def test_progress_survives_the_wire() -> None:
     pace = Pace(GANG, START, 7, 1.5, 2.0, 5, 30.0, 16)
     body = json.loads(to_json(pace))
     assert body == {
@@ -113,13 +115,26 @@ def test_progress_survives_the_wire_as_far_as_it_is_worth_keeping() -> None:
         "checkpoint_step": 5, "checkpoint_age": 30.0, "members": 16,
     }  # fmt: skip
     again = from_json(to_json(pace))
-    assert (again.gang, again.at, again.rate_before) == (GANG, START, 2.0)
-    assert from_json(to_json(Pace(GANG, START))).rate_before is None
+    assert replace(again, rates=()) == pace
+    assert set(again.rates) == {2.0}
+    assert from_json(to_json(Pace(GANG, START))) == Pace(GANG, START)
+
+
+@pytest.mark.parametrize("wrong", ["7", True, -1, float("nan"), [], {}, 1e400, 2**80], ids=str)
+def test_what_is_no_number_of_a_progress_message_is_not_known(wrong: object) -> None:
+    body = json.loads(to_json(Pace(GANG, START))) | dict.fromkeys(NUMBERS, wrong)
+    assert from_json(json.dumps(body).encode()) == Pace(GANG, START)
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"[]", b'{"gang": 5, "at": "x"}', b'{"gang": "c1/host/n", "at": "2026-01-01T00:00:00Z"}']
-)
+    "payload",
+    [
+        b"", b"[]", b'{"gang": 5, "at": "x"}', b"[" * 100_000, b'{"gang": "c1/gang/d/Job/x", "at": "0001-01-01T00:00:00+23:00"}',
+        b'{"gang": 1'+ b"1" * 5000 + b"}",
+        b'{"gang": "c1/host/n", "at": "2026-01-01T00:00:00Z"}',
+    ],
+    ids=lambda payload: str(payload[:40]),
+)  # fmt: skip
 def test_what_is_no_progress_is_refused(payload: bytes) -> None:
-    with pytest.raises(ValueError, match=r"progress|gang|JSON|Expecting"):
+    with pytest.raises(ValueError, match=r"progress|gang|JSON|Expecting|digits|year|range"):
         from_json(payload)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+from sliceward.daemons import topics
 from sliceward.detectors.finding import State
 from sliceward.remediations.ports import NODE
 from tests.builders import gang_id
-from tests.daemons.watcher.test_watcher import H0, Stage
+from tests.daemons.watcher.test_watcher import H0, Stage, settle, steps
 
 LOST, QUIET = f"HostLost c1/host/{H0}", f"TelemetryLost c1/host/{H0}"
 STUCK = f"CollectiveStuck {gang_id('llm')}"
@@ -83,3 +86,43 @@ async def test_a_gang_that_steps_after_a_restart_is_stuck_no_more() -> None:
                 speaker.readings |= {"host_step": step, "host_step_age_seconds": 0}
             await stage.rounds(1)
         assert states(stage) == {STUCK: State.RESOLVED}
+
+
+async def suspended(stage: Stage) -> str:
+    """Let a gang run and be suspended; give the topic of its progress."""
+    async with stage.connected():
+        for n in range(12):
+            steps(stage, 10 * n)
+            await stage.rounds(1)
+        for speaker in stage.speakers.values():
+            speaker.notes = {}
+            del speaker.readings["host_step"], speaker.readings["host_checkpoint_age_seconds"]
+        await stage.rounds(6)
+    return topics.progress("c1", gang_id("llm").key)
+
+
+async def test_what_is_known_of_a_suspended_gang_outlives_a_restart() -> None:
+    stage = Stage()
+    topic = await suspended(stage)
+    before, stage.broker.published = stage.broker.retained[topic], []
+    assert json.loads(before.payload)["checkpoint_step"] == 900
+    stage.restart()
+    async with stage.connected():
+        await stage.rounds(9)
+        assert stage.broker.retained[topic].payload == before.payload
+        assert topic not in [message.topic for message in stage.broker.published], "nobody has spoken for it since"
+
+
+async def test_a_broker_that_comes_back_empty_is_told_of_a_suspended_gang_again() -> None:
+    stage = Stage()
+    topic = await suspended(stage)
+    before = stage.broker.retained[topic]
+    stage.restart()
+    async with stage.connected():
+        await stage.rounds(9)
+        stage.broker.stop()
+        await settle()
+        stage.broker.start()
+        await settle()
+        await stage.rounds(1)
+        assert stage.broker.retained[topic].payload == before.payload

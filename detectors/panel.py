@@ -31,6 +31,8 @@ Speaker = tuple[float, str, str]
 
 TWIN_TURNS = 2
 """Returns of a former speaker that make twins: one is a frame that came late over a restart, a second is none."""
+MOST_FORMERS = 16
+"""Former speakers that are remembered of a host: as many agents that speak by turns are told from one that restarts."""
 TWIN_MEMORY = 60.0
 """Periods for which twins stay twins after the last turn."""
 
@@ -67,6 +69,7 @@ class Known:
 
     ``heard``: newest frame's time, NaN before the first. ``silent_since``: attended seconds at the last frame.
     ``offset``: watcher's clock minus the host's, from the fastest frame. ``index``: its place as its agent says.
+    ``formers``: who spoke before, the last one last. ``turns``: when a former speaker came back, and which.
     """
 
     name: str
@@ -80,8 +83,8 @@ class Known:
     ports: int = 0
     index: int | None = None
     speaker: Speaker | None = None
-    former: Speaker | None = None
-    turns: list[float] = field(default_factory=list)
+    formers: tuple[Speaker, ...] = ()
+    turns: tuple[tuple[float, Speaker], ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -95,9 +98,17 @@ class Known:
         return self.speaker[2] if self.speaker else ""
 
     def twins(self, now: float) -> bool:
-        """Whether two agents speak for this host by turns."""
+        """Whether several agents speak for this host by turns."""
+        return len(self._recent(now)) >= TWIN_TURNS
+
+    def voices(self, now: float) -> tuple[Speaker, ...]:
+        """Give who speaks for this host: the present speaker, and those that came back lately."""
+        present = () if self.speaker is None else (self.speaker,)
+        return tuple(dict.fromkeys((*present, *self._recent(now))))
+
+    def _recent(self, now: float) -> list[Speaker]:
         memory = TWIN_MEMORY * max(self.period, 1.0)
-        return sum(now - turn <= memory for turn in self.turns) >= TWIN_TURNS
+        return [who for turn, who in self.turns if now - turn <= memory]
 
 
 class Panel:
@@ -303,8 +314,8 @@ class Panel:
                 return Taken.DUPLICATE if frame.seq == known.seq else Taken.OUT_OF_ORDER
             self.counts["missing"] += max(0, frame.seq - known.seq - 1)
             return None
-        if speaker == known.former:
-            known.turns = [*known.turns[-8:], received_at]
+        if speaker in known.formers:
+            known.turns = (*known.turns[-MOST_FORMERS:], (received_at, speaker))
             self.counts["speaker_returned"] += 1
         if known.speaker is not None and speaker[1:] != known.speaker[1:]:
             # Another boot or another machine under this name: its counters began anew, and so does what we know of them.
@@ -314,7 +325,10 @@ class Panel:
                     column[slot] = np.nan
             for name in self._baseline:
                 self._ring.columns[name][:, slot] = np.nan
-        known.former, known.speaker = known.speaker, speaker
+        if known.speaker is not None:
+            others = (former for former in known.formers if former not in {speaker, known.speaker})
+            known.formers = (*others, known.speaker)[-MOST_FORMERS:]
+        known.speaker = speaker
         known.offset, known.notes = np.nan, {}
         known.seq, known.at = frame.seq - 1, frame.at - frame.period
         return None

@@ -98,8 +98,9 @@ def _identity_note(this: Round, known: Known | None) -> str:
     if known is None or known.speaker is None:
         return "nobody speaks for this host, and no label tells its index"
     if known.twins(this.panel.now):
-        voices = [voice for voice in (known.speaker, known.former) if voice]
-        return "two agents speak for this host: " + " and ".join(f"instance {v[1] or '?'} boot {v[2] or '?'}" for v in voices)
+        voices = known.voices(this.panel.now)
+        named = " and ".join(f"instance {instance or '?'} boot {boot or '?'}" for _, instance, boot in voices)
+        return f"{len(voices)} agents speak for this host: {named}"
     missing = [name for name, there in _identity(this.fleet, HostId(this.panel.cluster, known.name), known) if not there]
     return f"frames come without {', '.join(missing)}" if missing else "identity is incomplete"
 

@@ -195,6 +195,32 @@ def test_two_agents_that_speak_by_turns_are_twins_and_a_restart_is_none() -> Non
     assert not known.twins(START + 2000)
 
 
+@pytest.mark.parametrize("voices", [2, 3, 5])
+def test_agents_that_speak_by_turns_are_twins_however_many_they_are(voices: int) -> None:
+    panel, now = a_panel(), START
+    said = [Speaker("n1", instance_id=f"i-{n}", boot_id=f"b-{n}", agent_start=START - n) for n in range(voices)]
+    for _ in range(4):
+        for one in said:
+            now += 10 / voices
+            panel.advance(now)
+            panel.put(one.say(now), now)
+    known = panel.known("n1")
+    assert known is not None
+    assert known.twins(now)
+    assert {speaker[1] for speaker in known.voices(now)} == {f"i-{n}" for n in range(voices)}
+
+
+def test_an_agent_that_restarts_again_and_again_has_no_twin() -> None:
+    panel, one, now = a_panel(), speaker(**{DUTY: 1}), START
+    for n in range(40):
+        one.agent_start, now = START + n, now + 10
+        panel.put(one.say(now), now)
+    known = panel.known("n1")
+    assert known is not None
+    assert not known.twins(now)
+    assert len(known.formers) < 40, "what is remembered is bounded"
+
+
 def test_notes_are_merged_and_a_full_set_replaces_them() -> None:
     panel, one = a_panel(), speaker(**{DUTY: 1})
     panel.put(renamed(one.say(START), notes={"a": "1", "b": "1"}), START)

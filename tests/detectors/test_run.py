@@ -95,6 +95,19 @@ def test_two_speakers_and_a_missing_identity_are_findings_about_the_host() -> No
     assert "boot id" in found[f"IdentityConflict c1/host/{H1}"].text
 
 
+def test_three_speakers_for_one_host_are_a_finding_that_names_them() -> None:
+    scene = Scene()
+    others = [Speaker(H0, instance_id=f"i-{n}", boot_id=f"b-{n}", agent_start=START - n) for n in (1, 2)]
+    for _ in range(6):
+        for n, other in enumerate(others):
+            scene.panel.put(other.say(scene.now + 3 + 3 * n), scene.now + 3 + 3 * n)
+        scene.go(1)
+    (found,) = scene.of().values()
+    assert (found.kind, found.part) == (Kind.IDENTITY_CONFLICT, HostId("c1", H0))
+    assert found.text.startswith("3 agents speak for this host")
+    assert all(name in found.text for name in ("i-1", "i-2", scene[H0].instance_id))
+
+
 def test_memory_errors_of_a_host_are_counted_over_ten_minutes() -> None:
     scene = Scene()
     scene[H0].readings["host_edac_correctable_total"] = 1000

@@ -43,7 +43,7 @@ class Sweep:
     clock: Callable[[], datetime]
     loop: Loop
     unknown_grace: timedelta = UNKNOWN_GRACE
-    _first_seen: dict[tuple[HostId, str], datetime] = field(default_factory=dict)
+    _first_seen: dict[str, dict[tuple[HostId, str], datetime]] = field(default_factory=dict)
 
     async def round(self) -> int:
         """Give back what is orphaned; gives how many hosts. Raises `Retry` where the store is away."""
@@ -66,13 +66,14 @@ class Sweep:
             for mark in host.our_marks
             if mark.value not in self.deciding.cases
         ]
-        self._first_seen = {key: self._first_seen.get(key, self.clock()) for key in found}
+        before = self._first_seen.get(side.name, {})
+        self._first_seen[side.name] = {key: before.get(key, self.clock()) for key in found}
         return found
 
     async def _give_back(self, side: Side, host: HostId, incident: str) -> int:
         about = f"mark of {incident} on {host.name}"
         try:
-            if not await self._is_over(host, incident):
+            if not await self._is_over(side, host, incident):
                 return 0
             node = await side.cluster.get(NODE, host.name)
             patch = None if node is None else marks.given_back(node, incident=incident)
@@ -95,11 +96,11 @@ class Sweep:
         self.deciding.told(numbers[-1])
         return 1
 
-    async def _is_over(self, host: HostId, incident: str) -> bool:
+    async def _is_over(self, side: Side, host: HostId, incident: str) -> bool:
         """Whether nobody works on this incident: closed, or unknown for long and no open one about this host."""
         case = await self.store.load(incident)
         if case is not None:
             # Open but not in memory: it was set aside at the start, and its marks with it.
             return not case.incident.open
         about_host = any(host in case.incident.domain for case in self.deciding.cases.values())
-        return not about_host and self.clock() - self._first_seen[(host, incident)] >= self.unknown_grace
+        return not about_host and self.clock() - self._first_seen[side.name][host, incident] >= self.unknown_grace

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Mode
@@ -14,10 +17,13 @@ from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.ports import NODE
 from sliceward.topology.errors import Refused, Retry
 from sliceward.topology.names import NAMES
+from tests.builders import a_fleet
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, marked, some_rounds
+from tests.fakes.cluster import FakeCluster
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.daemons.coordinator.bench import Bench
@@ -80,6 +86,49 @@ async def test_a_mark_of_an_incident_that_nobody_knows_waits_a_long_grace(world:
         world.clock.pass_(timedelta(minutes=11).total_seconds())
         assert await bench.coordinator.sweep.round() == 1
         assert marked(world) == set()
+
+
+@asynccontextmanager
+async def another_cluster(bench: Bench) -> AsyncIterator[FakeCluster]:
+    """Give a second cluster beside the first, with a mark of an incident that nobody knows."""
+    world = bench.world
+    cluster = FakeCluster("c2", now=world.clock())
+    cluster.put_all(NODE, a_fleet("c2").with_cubes(1).marked("inc-lost-too", "cube-0-host-00").objects().nodes)
+    bus = world.broker.wire("coordinator-2", subscribe=subscriptions("c2"))
+    side = Side("c2", cluster, bus, world.provider, world.pace, world.clock)
+    sweep = bench.coordinator.sweep
+    sweep.sides = {**sweep.sides, "c2": side}
+    running = asyncio.create_task(side.run())
+    await bench.settle()
+    try:
+        yield cluster
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_the_grace_of_a_mark_that_nobody_knows_ends_also_where_there_are_more_clusters(world: World) -> None:
+    async with a_bench(world) as bench, another_cluster(bench) as other:
+        mark(world, "inc-lost")
+        await bench.settle()
+        assert await bench.coordinator.sweep.round() == 0
+        world.clock.pass_(timedelta(minutes=11).total_seconds())
+        assert await bench.coordinator.sweep.round() == 2
+        assert marked(world) == set()
+        taints = other.see(NODE, "cube-0-host-00")["spec"]["taints"]
+        assert NAMES.out_of_service not in {taint["key"] for taint in taints}
+
+
+async def test_a_mark_that_nobody_knows_and_that_went_and_came_back_waits_anew(world: World) -> None:
+    async with a_bench(world) as bench:
+        for _ in range(2):
+            mark(world, "inc-lost")
+            await bench.settle()
+            assert await bench.coordinator.sweep.round() == 0
+            world.cluster.edit(NODE, HOST, {"spec": {"taints": []}})
+            await bench.settle()
+            assert await bench.coordinator.sweep.round() == 0
+            world.clock.pass_(timedelta(minutes=11).total_seconds())
 
 
 async def test_an_open_incident_about_the_host_keeps_even_a_mark_that_nobody_knows(world: World) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from sliceward.daemons.mirrors import Mirrors
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE
 from sliceward.topology.fleet import Fleet
-from sliceward.topology.health import Health
 from sliceward.topology.ids import HostId
 from sliceward.topology.names import NAMES
 from sliceward.topology.reading import read_fleet
@@ -101,6 +100,10 @@ class Surroundings:
                 self._dirty = True
 
 
+_READY = {"True": 1.0, "False": 0.0, "Unknown": 0.0}
+"""Unknown is the API server's own word on a silent kubelet. A node without the condition says nothing: it is no second witness."""
+
+
 def write_readings(panel: Panel, fleet: Fleet) -> None:
     """Put what the fleet says of its hosts into the panel, as of now."""
     hosts = [(panel.slots[host.id.name], host) for host in fleet.hosts.values() if host.id.name in panel.slots]
@@ -111,7 +114,7 @@ def write_readings(panel: Panel, fleet: Fleet) -> None:
     ended = {NAMES.provider_shutdown, NAMES.impending_termination}
     readings = {
         "host_provider_reports_lost": [any(mark.key in ended for mark in host.marks) for _, host in hosts],
-        "host_ready": [host.ready is Health.HEALTHY for _, host in hosts],
+        "host_ready": [_READY.get(host.conditions.get(NAMES.ready, ""), np.nan) for _, host in hosts],
         "host_slice_error_condition": [host.conditions.get(NAMES.slice_error) == "True" for _, host in hosts],
         "host_megascale_hang_condition": [host.conditions.get(NAMES.megascale_hang) == "True" for _, host in hosts],
         "host_partition_unhealthy": [host.cube in sick for _, host in hosts],

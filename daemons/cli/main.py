@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Entry] = {
     "abort": Entry(f"{_CLI}.act:abort", "End an incident's run; what was taken is given back.", "coordinator"),
     "pause": Entry(f"{_CLI}.act:pause", "Stop all harm; healing goes on.", "coordinator"),
     "resume": Entry(f"{_CLI}.act:resume", "End a pause.", "coordinator"),
+    "silence": Entry(f"{_CLI}.silence:silence", "Leave hosts, cubes, gangs or playbooks alone for a while.", "coordinator"),
     "playbook": Entry(f"{_CLI}.playbook:playbook", "Lint playbooks, or plan what they would do.", "coordinator"),
     "config": Entry(f"{_CLI}.config:config", "Print a daemon's configuration schema, or check a file against it.", "coordinator"),
 }

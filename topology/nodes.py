@@ -6,11 +6,11 @@ that of one host, each host is its own cube. Places come from ``sliceward.dev/ho
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
+from sliceward.topology.chips import agree, chips_of, whole_number
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fields import Fields
 from sliceward.topology.fleet import Cube, Host, Mark
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sliceward.topology.names import Names
     from sliceward.topology.problems import Desk
 
-_NUMBER = re.compile(r"[0-9]{1,6}")
 _READY = {"True": Health.HEALTHY, "False": Health.UNHEALTHY}
 
 
@@ -87,7 +86,7 @@ def _seat(desk: Desk, node: object, number: int, known: set[str]) -> _Seat | Non
         about = str(host)
         known.add(host.name)
         labels = meta.texts("labels")
-        capacity = _chips_of(fields.at("status").at("capacity"), desk.names)
+        capacity = _capacity_of(fields.at("status").at("capacity"), desk.names)
         if desk.names.accelerator not in labels:
             if capacity:
                 desk.report(
@@ -107,13 +106,8 @@ def _tpu_seat(desk: Desk, node: Fields, host_id: HostId, labels: Mapping[str, st
         why = f"label {names.accelerator}={labels[names.accelerator]}"
         desk.report("UnknownAccelerator", about, why, f"Known are {', '.join(GENERATIONS)}")
         return None
-    chips = _number(labels.get(names.accelerator_count)) or capacity
-    if not chips:
-        desk.report("MissingLabel", about, f"has neither {names.accelerator_count} nor capacity", "Label the node as GKE does")
-        return None
-    if chips not in generation.chips_a_host:
-        why = f"{chips} chips, but {generation.name} hosts have {' or '.join(map(str, generation.chips_a_host))}"
-        desk.report("ContradictoryLabels", about, why, f"Correct {names.accelerator} or {names.accelerator_count}")
+    chips = _chips(desk, about, generation, labels.get(names.accelerator_count), capacity)
+    if chips is None:
         return None
     name, shape, classic = _cube_of(desk, host_id, labels, generation, chips)
     host = _host(node, host_id, labels, names)
@@ -124,10 +118,28 @@ def _tpu_seat(desk: Desk, node: Fields, host_id: HostId, labels: Mapping[str, st
         chips=chips,
         cube=CubeId(desk.cluster, name) if name else None,
         pod=PodId(desk.cluster, block) if block else None,
-        index=_number(labels.get(names.host_index)),
+        index=whole_number(labels.get(names.host_index)),
     )
     spare = labels.get(names.spare) == "true"
     return _Seat(host, shape, classic, None if classic else labels.get(names.partition_state), spare)
+
+
+def _chips(desk: Desk, about: str, generation: Generation, label: str | None, capacity: int) -> int | None:
+    """Give the chips of a host: the label's word, else the capacity. Whatever of them contradicts is a problem; None: no host."""
+    names, told = desk.names, whole_number(label)
+    what_to_do = f"Correct {names.accelerator} or {names.accelerator_count}, or look at the node's device plugin"
+    if label is not None and not told:
+        desk.report("ContradictoryLabels", about, f"{names.accelerator_count}={label[:40]} is no number of chips", what_to_do)
+    if told and capacity and not agree(generation, told, capacity):
+        why = f"{names.accelerator_count}={told}, but its capacity is {capacity}; the label counts"
+        desk.report("ContradictoryLabels", about, why, what_to_do)
+    if not (counted := told or capacity):
+        desk.report("MissingLabel", about, f"has neither {names.accelerator_count} nor capacity", "Label the node as GKE does")
+        return None
+    if (chips := chips_of(generation, counted)) is None:
+        why = f"{counted} chips, but {generation.name} hosts have {' or '.join(map(str, generation.chips_a_host))}"
+        desk.report("ContradictoryLabels", about, why, what_to_do)
+    return chips
 
 
 def _host(node: Fields, host_id: HostId, labels: Mapping[str, str], names: Names) -> Host:
@@ -159,9 +171,12 @@ def _cube_of(
 ) -> tuple[str, Shape | None, bool]:
     """Give the cube's name, its shape and whether it is a classic pool; an empty name where labels do not tell."""
     names, about = desk.names, str(host)
-    if labels.get(names.partition_id) and generation.cube is not None:
-        return labels[names.partition_id], generation.cube, False
     pool, told = labels.get(names.node_pool), labels.get(names.topology)
+    if labels.get(names.partition_id) and generation.cube is not None:
+        if told and not ((pools := shape_of(told)) and len(pools) == generation.dimensions and generation.is_whole_cubes(pools)):
+            why = f"{names.topology}={told} beside a partition of {text_of(generation.cube)}; the partition counts"
+            desk.report("ContradictoryLabels", about, why, "Correct the label")
+        return labels[names.partition_id], generation.cube, False
     missing = [key for key, value in ((names.node_pool, pool), (names.topology, told)) if not value]
     if not pool or not told:
         desk.report("MissingLabel", about, f"no {' and no '.join(missing)}", "Label the node as GKE does; its cube is unknown")
@@ -222,13 +237,9 @@ def _state(desk: Desk, cube_id: CubeId, seats: list[_Seat]) -> str | None:
     return max(states, key=lambda state: (rank.get(state, 2), state), default=None)
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
-
-
-def _chips_of(capacity: Fields, names: Names) -> int:
+def _capacity_of(capacity: Fields, names: Names) -> int:
     """Kubernetes prints quantities as text; some emulators as numbers."""
     value = capacity.mapping.get(names.tpu_resource)
     if isinstance(value, int) and not isinstance(value, bool):
         return max(value, 0)
-    return _number(capacity.text(names.tpu_resource)) or 0
+    return whole_number(capacity.text(names.tpu_resource)) or 0

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sliceward.daemons.sources.devices import text_in
 from sliceward.daemons.sources.source import Layout
+from sliceward.topology.chips import chips_of, whole_number
 from sliceward.topology.errors import Misconfigured
-from sliceward.topology.generations import GENERATIONS, PCI_VENDOR, Generation
+from sliceward.topology.generations import GENERATIONS, PCI_VENDOR
 from sliceward.topology.ids import HostId
 
 if TYPE_CHECKING:
@@ -69,22 +70,11 @@ def layout_of(settings: AgentSettings, facts: NodeFacts, *, names: Names) -> Lay
     if label not in GENERATIONS:
         raise Misconfigured("generation", f"{label!r} is not known", f"Use one of {', '.join(GENERATIONS)}")
     generation = GENERATIONS[label]
-    count = facts.labels.get(names.accelerator_count, "")
-    chips = settings.chips or _chips_of(count, generation) or seen.get(label)
+    count = whole_number(facts.labels.get(names.accelerator_count))
+    chips = settings.chips or chips_of(generation, count) or seen.get(label)
     if not chips:
         raise Misconfigured("chips", "is not known: no setting, no node label, no TPU on PCI", "Set the chips of this host")
     return Layout(generation, chips)
-
-
-def _chips_of(count: str, generation: Generation) -> int | None:
-    """Give the chips that the label tells; it may count devices (two a chip on tpu7x)."""
-    if not count.isdecimal():
-        return None
-    told = int(count)
-    if told in generation.chips_a_host:
-        return told
-    chips, rest = divmod(told, generation.devices_a_chip)
-    return chips if not rest and chips in generation.chips_a_host else None
 
 
 def _on_pci(root: Path) -> dict[str, int]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sliceward.daemons.agent.identity import layout_of
+from sliceward.daemons.agent.settings import AgentSettings
+from sliceward.daemons.sources.pods import NodeFacts
+from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fleet import Fleet, Mark
 from sliceward.topology.health import Health
 from sliceward.topology.ids import HostId, PodId
@@ -107,6 +112,54 @@ def test_chips_come_from_capacity_where_the_count_is_not_labelled() -> None:
     fleet = a_fleet().labelled({NAMES.accelerator_count: None}, NAME, "cube-0-host-06").edited(NAME, as_number).build()
     assert fleet.problems == ()
     assert fleet.hosts[HOST].chips == 4
+
+
+@pytest.mark.parametrize(
+    ("label", "capacity", "chips", "is_problem"),
+    [
+        pytest.param("4", "4", 4, False, id="both say chips"),
+        pytest.param("8", "8", 4, False, id="both say devices"),
+        pytest.param("8", "4", 4, False, id="the label says devices"),
+        pytest.param("8", "0", 4, False, id="the device plugin is not up"),
+        pytest.param(None, "8", 4, False, id="the capacity says devices"),
+        pytest.param("4", "8", 4, True, id="more than the label says"),
+        pytest.param("4", "1", 4, True, id="fewer than the label says"),
+        pytest.param("four", "4", 4, True, id="a word"),
+        pytest.param("٤", "4", 4, True, id="another script"),
+        pytest.param("9" * 5000, "4", 4, True, id="endless"),
+        pytest.param("0", "4", 4, True, id="none"),
+        pytest.param("0", "0", None, True, id="none and nothing"),
+        pytest.param("5", "4", None, True, id="no such host"),
+    ],
+)
+def test_counts_of_chips_that_contradict_each_other_are_a_problem_and_no_guess(
+    label: str | None, capacity: str, chips: int | None, *, is_problem: bool
+) -> None:
+    def have(node: dict[str, Any]) -> None:
+        node["status"]["capacity"]["google.com/tpu"] = capacity
+
+    fleet = a_fleet().labelled({NAMES.accelerator_count: label}, NAME).edited(NAME, have).build()
+    assert (fleet.hosts[HOST].chips if HOST in fleet.hosts else None) == chips
+    assert (("ContradictoryLabels", str(HOST)) in problems(fleet)) is is_problem
+    facts = NodeFacts({NAMES.accelerator: "tpu7x", NAMES.accelerator_count: label or ""})
+    assert chips_its_agent_reads(facts) in {None, chips}, "the agent reads the label as the fleet does, or asks PCI"
+
+
+def chips_its_agent_reads(facts: NodeFacts) -> int | None:
+    settings = AgentSettings.model_validate({"cluster": "c1", "node": NAME, "sources": {"root": Path("/not/there")}})
+    try:
+        return layout_of(settings, facts, names=NAMES).chips
+    except Misconfigured:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("topology", "is_problem"), [("4x4x4", False), ("4x4x8", False), ("2x2x1", True), ("4x4", True), ("?", True)]
+)
+def test_a_topology_beside_a_partition_is_made_of_whole_cubes(topology: str, *, is_problem: bool) -> None:
+    fleet = a_fleet().labelled({NAMES.topology: topology}, NAME).build()
+    assert fleet.hosts[HOST].cube == cube_id("cube-0")
+    assert (("ContradictoryLabels", str(HOST)) in problems(fleet)) is is_problem
 
 
 def test_a_host_without_any_count_of_chips_is_set_aside() -> None:

@@ -8,6 +8,7 @@ ids as they print, times in RFC 3339. Unknown keys of a newer speaker are skippe
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -115,6 +116,16 @@ class BadFinding(ValueError):
 MAX_FINDING_BYTES = 1 << 18
 """No finding is larger; what is larger is not read (the parts in ``also`` of the largest host are 70 ids)."""
 
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+_FIRST_YEAR = 1970
+
+
+def storable(text: str) -> str:
+    """Give the text with U+FFFD for what not every store keeps: NUL (PostgreSQL refuses it) and halves of surrogate pairs."""
+    return _UNKEPT.sub("\ufffd", text)
+
+
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -174,27 +185,27 @@ _SAME = ("id", "kind", "state", "severity", "score", "detector", "version", "tex
 
 
 def from_json(payload: bytes) -> Finding:
-    """Give the finding that was written by `to_json`, here or by another version.
+    """Give the finding that was written by `to_json`, here or by another version; NUL in a text becomes U+FFFD.
 
     Raises:
-        BadFinding: not JSON, too large, a field missing or of the wrong type, an id that is no id.
+        BadFinding: not JSON, too large, a field missing or of the wrong type, an id that is no id, an impossible time.
     """
     if len(payload) > MAX_FINDING_BYTES:
         raise BadFinding("$", f"has {len(payload)} bytes, more than {MAX_FINDING_BYTES}")
     try:
-        wire = msgspec.json.decode(payload, type=_WireFinding)
+        wire = msgspec.json.decode(_NUL.sub(rb"\1\\ufffd", payload), type=_WireFinding)
     except msgspec.ValidationError as error:
         why, _, where = str(error).partition(" - at ")
         raise BadFinding(where.strip("`") or "$", why) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadFinding("$", f"is not JSON: {error}") from error
-    same = {name: getattr(wire, name) for name in (*_SAME[1:], "since", "seen", "labels")}
+    same = {name: getattr(wire, name) for name in (*_SAME[1:], "labels")}
     return Finding(
         **same,
         part=_id("$.part", wire.part),
-        evidence=tuple(
-            Evidence(e.metric, _number(e.value), _number(e.limit), e.unit, e.at, e.entity, e.text) for e in wire.evidence
-        ),
+        since=_instant("$.since", wire.since),
+        seen=_instant("$.seen", wire.seen),
+        evidence=tuple(_evidence(f"$.evidence[{place}]", one) for place, one in enumerate(wire.evidence)),
         also=tuple(_id(f"$.also[{place}]", text) for place, text in enumerate(wire.also)),
         gang=None if wire.gang is None else _one("$.gang", wire.gang, GangId),
         slice=None if wire.slice is None else _one("$.slice", wire.slice, SliceId),
@@ -203,6 +214,21 @@ def from_json(payload: bytes) -> Finding:
 
 def _utc(time: datetime) -> datetime:
     return time.astimezone(UTC)
+
+
+def _instant(where: str, time: datetime) -> datetime:
+    try:
+        when = _utc(time)
+    except OverflowError:
+        raise BadFinding(where, f"{time} is out of range") from None
+    if when.year < _FIRST_YEAR:
+        raise BadFinding(where, f"{time} is before {_FIRST_YEAR}: no clock says that")
+    return when
+
+
+def _evidence(where: str, one: _WireEvidence) -> Evidence:
+    at = _instant(f"{where}.at", one.at)
+    return Evidence(one.metric, _number(one.value), _number(one.limit), one.unit, at, one.entity, one.text)
 
 
 def _number(value: float | None) -> float:

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from sliceward.daemons import yaml_text
 from sliceward.daemons.settings import Section
-from sliceward.detectors.finding import Finding, Kind, State
+from sliceward.detectors.finding import Finding, Kind, State, storable
 from sliceward.topology.errors import Misconfigured, Refused
 from sliceward.topology.health import Severity
 from sliceward.topology.ids import GangId, parse
@@ -32,6 +32,7 @@ VERSION = "4"
 MOST_ALERTS = 200_000
 MOST_LABELS = 128
 MOST_TEXT = 4096
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
@@ -114,18 +115,22 @@ def _texts(value: Any, where: str) -> dict[str, str]:  # noqa: ANN401 (JSON of o
     for name, text in value.items():
         if not isinstance(text, str):
             raise Refused(f"{where}.{name} is no text")
-    return {name: text[:MOST_TEXT] for name, text in value.items()}
+    # Replaced, not refused: one odd text must not cost the other alerts of its group, which a 400 would drop for good.
+    return {storable(name): storable(text[:MOST_TEXT]) for name, text in value.items()}
 
 
 def _time(value: Any, where: str) -> datetime:  # noqa: ANN401 (JSON of others)
     try:
         # RFC 3339 with up to nanoseconds; Python reads microseconds.
         when = datetime.fromisoformat(_FRACTION.sub(r"\1", value))
-    except (TypeError, ValueError):
+        utc = when.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         raise Refused(f"{where} is no RFC 3339 time") from None
     if when.tzinfo is None:
         raise Refused(f"{where} has no time zone")
-    return when.astimezone(UTC)
+    if utc < _EPOCH:
+        raise Refused(f"{where} is before 1970: it was never set")
+    return utc
 
 
 # ── the map ───────────────────────────────────────────────────────────────────────────────────────────────────────────

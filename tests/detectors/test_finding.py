@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sliceward.detectors.finding import MAX_FINDING_BYTES, BadFinding, Evidence, Finding, Kind, State, from_json, to_json
+from sliceward.detectors.finding import (
+    MAX_FINDING_BYTES,
+    BadFinding,
+    Evidence,
+    Finding,
+    Kind,
+    State,
+    from_json,
+    storable,
+    to_json,
+)
 from sliceward.topology.health import Severity
 from sliceward.topology.ids import ChipId, ClusterId, CubeId, GangId, HostId, LinkId, SliceId
 
@@ -24,7 +34,7 @@ parts = st.one_of(
     chips, gangs, slices, links, st.builds(HostId, names, names), st.builds(CubeId, names, names), st.builds(ClusterId, names)
 )
 times = st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 (hypothesis wants naive bounds)
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 evidence = st.builds(Evidence, words, numbers, numbers, words, times, words, words)
 findings = st.builds(
@@ -78,6 +88,32 @@ def test_times_in_another_zone_are_written_in_utc() -> None:
     assert b"2026-01-02T03:04:05.678901Z" in to_json(elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (r"bad \u0000 note", "bad \ufffd note"),
+        (r"\u0000\u0000", "\ufffd\ufffd"),
+        (r"\\\u0000", "\\\ufffd"),
+        (r"\\u0000", r"\u0000"),
+    ],
+    ids=["one", "two", "after a backslash", "spelled out"],
+)
+def test_a_nul_that_no_store_could_keep_is_read_as_a_replacement_character(sent: str, read: str) -> None:
+    payload = to_json(replace(ONE, text="@", labels={"note": "@"}, boot_id="@")).replace(b"@", sent.encode())
+    finding = from_json(payload)
+    assert (finding.text, finding.labels["note"], finding.boot_id) == (read, read, read)
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\udc00", r"\ud800x"])
+def test_half_a_surrogate_pair_is_no_text(half: str) -> None:
+    with pytest.raises(BadFinding):
+        from_json(to_json(replace(ONE, text="@")).replace(b"@", half.encode()))
+
+
+def test_what_no_store_keeps_is_replaced_in_a_text() -> None:
+    assert storable("a\0b\ud800\udfffc\U0001f600") == "a\ufffdb\ufffd\ufffdc\U0001f600"
+
+
 def test_a_number_that_is_not_finite_becomes_nan() -> None:
     odd = replace(ONE, evidence=(replace(ONE.evidence[0], limit=float("inf")),))
     assert from_json(to_json(odd)).evidence[0].limit != from_json(to_json(odd)).evidence[0].limit
@@ -90,6 +126,9 @@ def test_a_number_that_is_not_finite_becomes_nan() -> None:
         pytest.param({"state": 3}, "$.state", id="wrong type"),
         pytest.param({"score": 1.5}, "$.score", id="score beyond one"),
         pytest.param({"since": "2026-01-02T03:04:05"}, "$.since", id="time without zone"),
+        pytest.param({"since": "0001-01-01T00:00:00+14:00"}, "$.since", id="time before all times"),
+        pytest.param({"seen": "9999-12-31T23:59:59-14:00"}, "$.seen", id="time after all times"),
+        pytest.param({"seen": "0001-01-01T00:00:00Z"}, "$.seen", id="time that was never set"),
         pytest.param({"part": "c1/nonsense/x"}, "$.part", id="id of no kind"),
         pytest.param({"also": ["c1/chip/n1/0", "??"]}, "$.also[1]", id="bad id in also"),
         pytest.param({"part": "c1/chip/n1/" + "9" * 5000}, "$.part", id="index without end"),

@@ -71,6 +71,9 @@ REFUSED = {
     "no labels": a_payload(an_alert(labels=None)),
     "fingerprint is no hex": a_payload(an_alert(fingerprint="../../x")),
     "no time": a_payload(an_alert(startsAt="yesterday")),
+    "before all times": a_payload(an_alert(startsAt="0001-01-01T00:00:00+14:00")),
+    "after all times": a_payload(an_alert(status="resolved", endsAt="9999-12-31T23:59:59-14:00")),
+    "never begun": a_payload(an_alert(startsAt="0001-01-01T00:00:00Z")),
     "no zone": a_payload(an_alert(startsAt="2026-11-22T11:59:00")),
     "deep": b'{"version":"4","alerts":' + b"[" * 100_000,
 }
@@ -90,6 +93,14 @@ def taken(body: bytes) -> tuple[Alert, ...] | None:
         return None
 
 
+@pytest.mark.parametrize("bad", ["\0", "\ud800"], ids=["NUL", "half a surrogate pair"])
+def test_what_no_store_keeps_is_replaced_so_that_the_rest_of_the_group_is_taken(bad: str) -> None:
+    odd = an_alert(labels={"alertname": "X", f"a{bad}b": f"c{bad}d"}, annotations={"summary": bad})
+    one, two = read_payload(a_payload(odd, an_alert()), receiver="m", now=NOW).alerts
+    assert (one.labels, one.annotations) == ({"alertname": "X", "a\ufffdb": "c\ufffdd"}, {"summary": "\ufffd"})
+    assert two.labels == an_alert()["labels"]
+
+
 JSON = st.none() | st.booleans() | st.floats() | st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text())
 POSTS = st.dictionaries(st.sampled_from(sorted(an_alert())), JSON, max_size=2).map(lambda more: a_payload(an_alert(**more)))
 
@@ -99,7 +110,14 @@ def test_whatever_is_posted_is_taken_as_it_stands_or_refused(body: bytes) -> Non
     alerts = taken(body)
     assert alerts is None or [
         {"status": alert.status, "labels": alert.labels, "fingerprint": alert.fingerprint} for alert in alerts
-    ] == [{key: row[key] for key in ("status", "labels", "fingerprint")} for row in json.loads(body)["alerts"]]
+    ] == [
+        {"status": row["status"], "labels": replaced(row["labels"]), "fingerprint": row["fingerprint"]}
+        for row in json.loads(body)["alerts"]
+    ]
+
+
+def replaced(labels: dict[str, str]) -> dict[str, str]:
+    return {name.replace("\0", "\ufffd"): text.replace("\0", "\ufffd") for name, text in labels.items()}
 
 
 RULES = AlertMap(

@@ -54,10 +54,16 @@ class PrometheusSource:
     async def read(self, panel: Panel, fleet: Fleet) -> int:
         """Ask for what is new since the last time, at first for the back-fill; give how many readings were used.
 
+        While the panel knows no host nothing is asked: what cannot be placed is lost.
+
         Raises:
             Retry: Prometheus did not answer, or answered with an error.
         """
+        if not panel.slots:
+            return 0
         now = self._clock()
+        if self._until is not None and self._until > now:
+            self._until = None  # our own clock was set back: the panel began anew, and so do the questions
         longest = timedelta(seconds=panel.ring.rows * panel.ring.period)
         start = max(now - longest, self._until - 2 * self._settings.every if self._until else now - self._settings.back_fill)
         step = panel.ring.period

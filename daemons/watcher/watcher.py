@@ -94,6 +94,7 @@ class Watcher:
     _ended: set[GangId] = field(default_factory=set)
     _connections: int = 0
     _attended: bool = False
+    _listed: bool = False
     _clocks: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -165,8 +166,9 @@ class Watcher:
         every = self.parts.settings.prometheus.every.total_seconds()
         loop = self.parts.loops.add("prometheus", deadline=10 * every + 60)
         while True:
+            pause = every
             try:
-                await source.read(self.panel, self.parts.surroundings.fleet)
+                pause = every if await self.ask(source) else min(every, self.panel.size.period)
                 loop.beat()
             except Retry as error:
                 # A Prometheus that is away is missing readings, not a watcher that hangs.
@@ -176,7 +178,18 @@ class Watcher:
             except Exception as error:
                 log.exception("round failed", loop=loop.name)
                 loop.failed(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(every)
+            await asyncio.sleep(pause)
+
+    async def ask(self, source: PrometheusSource) -> bool:
+        """Ask Prometheus once, unless the hosts are not known yet: the back-fill is asked for once and must find its places.
+
+        Raises:
+            Retry: it did not answer.
+        """
+        if not self._listed:
+            return False
+        await source.read(self.panel, self.parts.surroundings.fleet)
+        return True
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,6 +296,7 @@ class Watcher:
         self._attended = connected
         fleet = around.read(notes_of(panel), now)
         panel.expect(host.name for host in fleet.hosts if host.cluster == panel.cluster)
+        self._listed = self._listed or around.synced
         if around.fresh:
             write_readings(panel, fleet)
             self._forget_the_gone({host.name for host in fleet.hosts}, grace.total_seconds())

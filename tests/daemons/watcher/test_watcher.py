@@ -309,6 +309,15 @@ async def test_a_frame_speaks_only_for_the_host_of_its_topic() -> None:
     assert stage.watcher.panel.slots == {}
 
 
+async def test_a_note_that_names_no_gang_costs_the_detection_nothing() -> None:
+    stage = Stage()
+    fault = lose_chip(stage)
+    stage.speakers[H1].notes = {"gang": "c1/chip/h/" + "9" * 5000}
+    async with stage.connected():
+        await stage.rounds(9)
+    assert stage.kept[fault].state is State.FIRING
+
+
 async def test_gang_progress_is_told_retained_and_the_rate_before_survives_a_restart() -> None:
     stage, gang = Stage(), gang_id("llm")
     topic = topics.progress("c1", gang.key)

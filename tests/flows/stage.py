@@ -31,7 +31,7 @@ from sliceward.remediations import host_parts, kubernetes
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.scheduling.quota import Quota
 from sliceward.simulation import controllers
-from sliceward.simulation.controllers.client import NODES, connect
+from sliceward.simulation.controllers.client import NODES, Refusal, connect
 from sliceward.simulation.kube import kinds
 from sliceward.simulation.kube.server import running_api
 from sliceward.simulation.world import furnish
@@ -193,10 +193,18 @@ class Stage:
         await self.client.patch(NODES, {"metadata": {"name": host}}, patch)
 
     async def taint(self, host: str, key: str) -> None:
-        """Add a stranger's taint, with care for everybody else's."""
-        node = self.nodes()[host]
-        taints = [*node["spec"].get("taints", ()), {"key": key, "value": "theirs", "effect": "NoSchedule"}]
-        await self.edit(host, {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints}})
+        """Add a stranger's taint, with care for everybody else's: who finds the node changed reads it again."""
+        while True:
+            node = self.nodes()[host]
+            taints = [*node["spec"].get("taints", ()), {"key": key, "value": "theirs", "effect": "NoSchedule"}]
+            version = {"resourceVersion": node["metadata"]["resourceVersion"]}
+            try:
+                await self.edit(host, {"metadata": version, "spec": {"taints": taints}})
+            except Refusal as error:
+                if error.reason != "Conflict":
+                    raise
+            else:
+                return
 
     async def meddle_before(self, pool: str) -> None:
         """Let a person cordon one host of the pool, and a stranger taint another."""

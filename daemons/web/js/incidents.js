@@ -4,12 +4,13 @@ import {h, svg, table} from "./dom.js";
 import {clock, number, severityClass, short, since} from "./format.js";
 import {post} from "./api.js";
 
-const ENTRY_CLASS = {"step-failed": "bad", seen: "warn", located: "warn", decided: "act", held: "warn", paged: "warn", "step-done": "good", closed: "good", approved: "act", aborted: "bad"};
+const ENTRY_CLASS = {"step-failed": "bad", seen: "warn", located: "warn", decided: "act", held: "warn", silenced: "warn", paged: "warn", "step-done": "good", closed: "good", approved: "act", aborted: "bad"};
 
 export function incidentRow(incident, selected, choose) {
   return h("li", {}, h("button", {"aria-current": incident.id === selected, onclick: () => choose(incident.id), "data-incident": incident.id},
     h("span", {class: `badge ${severityClass(incident.severity)}`}, incident.kind),
     h("span", {class: `badge ${incident.state === "open" ? "act" : "good"}`}, incident.how ?? incident.phase),
+    incident.silenced ? h("span", {class: "badge warn"}, "silenced") : null,
     short(incident.part), " ", h("span", {class: "soft"}, clock(incident.opened))));
 }
 
@@ -96,6 +97,7 @@ export function incidentStory(incident, refresh, asOf) {
     h("p", {}, h("span", {class: `badge ${incident.state === "open" ? "act" : "good"}`}, incident.how ?? incident.phase),
       h("code", {}, incident.id), ` ${incident.text}`),
     incident.needs === "human" ? h("p", {class: "warn"}, `A human must look: ${incident.why || "sliceward goes no further by itself"}`) : null,
+    incident.silenced ? h("p", {class: "warn", "data-silenced": true}, `${incident.silenced}. Healing goes on${incident.paged ? "" : "; no page is opened until then"}.`) : null,
     buttons(incident, refresh),
     h("h4", {}, "Timeline"), gantt(incident, asOf), story(incident),
     h("h4", {}, "Decision record"), h("div", {id: "decisions"}, decisions(incident)),

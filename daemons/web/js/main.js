@@ -4,10 +4,11 @@ import {follow, get, NeedsToken} from "./api.js";
 import {h, put} from "./dom.js";
 import {number} from "./format.js";
 import {incidentRow, incidentStory} from "./incidents.js";
+import {silenceTable} from "./silences.js";
 import {gangTable, hostTable, problemList, quotaBars} from "./tables.js";
 import {cubeCard, gangClasses, legend} from "./torus.js";
 
-const state = {fleet: null, incidents: [], selected: null, chosen: false, filter: "", last: null};
+const state = {fleet: null, incidents: [], selected: null, chosen: false, filter: "", last: null, silences: null};
 
 function showFleet(fleet) {
   const colours = gangClasses(fleet);
@@ -60,10 +61,21 @@ async function readFleet() {
 
 async function readStatus() {
   const status = await get("status");
+  if (status.silences !== state.silences) {
+    state.silences = status.silences;
+    silencesChanged();
+  }
   const late = [["store", status.store], ["broker", status.broker]].filter(([, part]) => part && !part.ok).map(([name]) => `${name} not reachable`);
   const shown = document.getElementById("status");
   shown.className = status.paused || late.length ? "warn" : "";
-  shown.textContent = [`live`, `mode ${status.mode}`, status.paused ? "PAUSED: harm is stopped, healing goes on" : null, ...late].filter(Boolean).join(" · ");
+  shown.textContent = [`live`, `mode ${status.mode}`, status.paused ? "PAUSED: harm is stopped, healing goes on" : null,
+    status.silences ? `${status.silences} ${status.silences === 1 ? "silence" : "silences"} in force` : null, ...late].filter(Boolean).join(" · ");
+}
+
+async function readSilences() {
+  const [active, pending, windows] = await Promise.all([get("silences?state=active"), get("silences?state=pending"), get("windows")]);
+  const shown = [...active.items, ...pending.items, ...windows.items.filter((one) => one.state !== "ended")];
+  put("silence-table", shown, (rows) => silenceTable(rows, readSilences));
 }
 
 // At most one read of each kind a second, however many events come.
@@ -102,7 +114,7 @@ function told(error) {
   status.className = "bad";
 }
 
-const fleetChanged = calmly(readFleet), incidentsChanged = calmly(readIncidents), statusChanged = calmly(readStatus);
+const fleetChanged = calmly(readFleet), incidentsChanged = calmly(readIncidents), statusChanged = calmly(readStatus), silencesChanged = calmly(readSilences);
 
 let hurry = () => {};
 
@@ -114,10 +126,12 @@ async function live() {
         fleetChanged();
         incidentsChanged();
         statusChanged();
+        silencesChanged();
       }, (event, data, id) => {
         wait = 500;
         if (id) state.last = Number(id);
         if (event === "entry") incidentsChanged();
+        if (event === "entry" && data.kind.startsWith("silence")) silencesChanged();
         fleetChanged();
         statusChanged();
       });

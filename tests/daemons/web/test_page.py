@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
@@ -12,6 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from sliceward.daemons.coordinator.settings import TokenSettings
 from sliceward.daemons.settings import Secret
+from sliceward.playbooks.silences import Matches, Once, Window
 from tests.daemons.stage import DOMAIN, LINK, a_story, a_world, on_stage, report_progress
 from tests.services.fixtures import CHROMIUM_ARGS
 
@@ -159,6 +161,27 @@ def test_what_happens_is_shown_without_loading_again(browser: Browser, tmp_path:
         stage.do(stage.rounds(1))
         expect(page.locator("[data-gang='c1/gang/default/JobSet/other'] td").nth(4)).to_have_text("4,321")
         assert page.evaluate("window.stays")
+
+
+def test_what_is_silenced_is_shown_and_can_be_ended(browser: Browser, tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    begins = world.clock() + timedelta(days=1)
+    world.windows = (Window("power", Matches(cubes=("cube-2",)), "power work", Once(begins, begins + timedelta(hours=1))),)
+    with on_stage(world) as stage, looking(browser, stage) as page:
+        expect(page.locator("[data-silence='window/power']")).to_contain_text("cubes cube-2")
+        now, silencing = world.clock(), stage.bench.coordinator.silencing
+        made = stage.do(silencing.add(Matches(cubes=("cube-0",)), now, now + timedelta(hours=2), by="ada", why="new optics"))
+        expect(page.locator(f"[data-silence='{made.id}'][data-state='active']")).to_contain_text("new optics")
+        expect(page.locator("#status")).to_contain_text("1 silence in force")
+        incident = a_story(stage, rounds=14)
+        expect(page.locator(f"[data-incident='{incident}']")).to_contain_text("silenced")
+        expect(page.locator("[data-silenced]")).to_contain_text(f"silenced by {made.id} of ada until")
+        expect(page.locator("#decisions")).to_contain_text("not-silenced")
+        page.once("dialog", lambda dialog: dialog.accept("done early"))
+        page.get_by_role("button", name="End", exact=True).click()
+        expect(page.locator(f"[data-silence='{made.id}']")).to_have_count(0)
+        stage.do(stage.rounds(2))
+        expect(page.locator("[data-silenced]")).to_have_count(0)
 
 
 def test_a_token_is_asked_for_where_one_is_needed(browser: Browser, tmp_path: Path) -> None:

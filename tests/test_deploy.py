@@ -1,158 +1,198 @@
-"""The manifests parse, fit each other, and name commands, options, keys and rights that exist."""
+"""The manifests on a real API server: accepted strictly, and each process may do with its own token what it must and no more."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 import yaml
 
-from sliceward.daemons.agent.settings import AgentSettings
-from sliceward.daemons.cli.main import COMMANDS
-from sliceward.daemons.coordinator.settings import CoordinatorSettings
-from sliceward.daemons.settings import load
-from sliceward.daemons.watcher.settings import WatcherSettings
+from sliceward.daemons.coordinator import side
+from sliceward.daemons.coordinator.leadership import LEASE, Candidacy, Leadership
+from sliceward.daemons.loops import Loops
+from sliceward.daemons.manifests import rbac
+from sliceward.daemons.manifests.install import Overlay
+from sliceward.daemons.mirrors import Mirrors
+from sliceward.daemons.watcher import surroundings
+from sliceward.remediations import kubernetes
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.remediations.ports import KINDS
+from sliceward.remediations.ports import JOB, KINDS, NODE, Kind
+from sliceward.topology.errors import Refused
+from tests.daemons.manifests.deployed import an_install, kubeconfig_of, token_of
+from tests.services import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
-KUSTOMIZATION = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text(encoding="utf-8"))
-OBJECTS: list[dict[str, Any]] = [
-    made for name in KUSTOMIZATION["resources"] for made in yaml.safe_load_all((DEPLOY / name).read_text(encoding="utf-8"))
-]
+ROOT = Path(__file__).resolve().parents[1]
+INSTALL = an_install(Overlay.HA)
+OTHERS = (
+    ("", "secrets"),
+    ("", "configmaps"),
+    ("", "pods/exec"),
+    ("", "pods/log"),
+    ("", "namespaces"),
+    ("", "serviceaccounts/token"),
+    ("apps", "deployments"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("coordination.k8s.io", "leases"),
+)
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+Right = tuple[str, str, str, str]
+"""Namespace, group, resource, verb."""
 
 
-def of_kind(kind: str) -> dict[str, dict[str, Any]]:
-    return {made["metadata"]["name"]: made for made in OBJECTS if made["kind"] == kind}
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give an API server of these tests alone: what they apply must not start in the others'."""
+    with servers.control_plane(tmp_path_factory.mktemp("deploy"), kubelets=False) as kubeconfig:
+        yield kubeconfig
 
 
-def pod_specs() -> Iterator[tuple[str, dict[str, Any]]]:
-    for kind in ("Deployment", "DaemonSet"):
-        for name, made in of_kind(kind).items():
-            yield name, made["spec"]["template"]["spec"]
+def apply(server: Path, kubectl: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [kubectl, "--kubeconfig", str(server), "apply", "--validate=strict", *map(str, words)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 (found by the fixture)
 
 
-def test_each_manifest_is_in_the_kustomization() -> None:
-    files = {file.name for file in DEPLOY.glob("*.yaml")} - {"kustomization.yaml"}
-    assert files == set(KUSTOMIZATION["resources"])
+@pytest.fixture(scope="module")
+def applied(server: Path, kubectl: str) -> Path:
+    told = apply(server, kubectl, "--kustomize", ROOT / "deploy/overlays/ha")
+    assert told.returncode == 0, told.stderr
+    return server
 
 
-def test_everything_lives_in_one_namespace() -> None:
-    wide = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
-    assert {made["metadata"].get("namespace") for made in OBJECTS if made["kind"] not in wide} == {"sliceward"}
-
-
-def test_each_container_of_ours_runs_a_command_that_exists() -> None:
-    ran = [
-        container["args"][0]
-        for _, spec in pod_specs()
-        for container in spec["containers"]
-        if container["image"].startswith("sliceward")
-    ]
-    assert sorted(ran) == ["agent", "coordinator", "watcher"]
-    assert set(ran) <= set(COMMANDS)
-
-
-def test_what_pods_name_exists_beside_them() -> None:
-    maps, accounts, claims = of_kind("ConfigMap"), of_kind("ServiceAccount"), of_kind("PersistentVolumeClaim")
-    for name, spec in pod_specs():
-        assert spec.get("serviceAccountName", "default") in {*accounts, "default"}, name
-        mounted = {volume["name"] for volume in spec["volumes"]}
-        for volume in spec["volumes"]:
-            assert volume.get("configMap", {}).get("name", "sliceward") in maps
-            assert volume.get("persistentVolumeClaim", {}).get("claimName") in {*claims, None}
-        for container in spec["containers"]:
-            assert {mount["name"] for mount in container["volumeMounts"]} == mounted, name
-            assert {source["configMapRef"]["name"] for source in container.get("envFrom", ())} <= set(maps)
-
-
-def test_selectors_choose_the_pods_they_mean() -> None:
-    for kind in ("Deployment", "DaemonSet"):
-        for made in of_kind(kind).values():
-            assert made["spec"]["selector"]["matchLabels"] == made["spec"]["template"]["metadata"]["labels"]
-    labels = [made["spec"]["template"]["metadata"]["labels"] for made in of_kind("Deployment").values()]
-    assert all(service["spec"]["selector"] in labels for service in of_kind("Service").values())
-
-
-def test_the_coordinators_file_is_one_that_it_reads(tmp_path: Path) -> None:
-    text = of_kind("ConfigMap")["sliceward-coordinator"]["data"]["coordinator.yaml"]
-    (tmp_path / "coordinator.yaml").write_text(text, encoding="utf-8")
-    settings = load(CoordinatorSettings, file=tmp_path / "coordinator.yaml", environ={})
-    assert settings.playbooks.mode is None
-    assert settings.clusters[0].name == of_kind("ConfigMap")["sliceward"]["data"]["SLICEWARD_CLUSTER"]
-    ports = {port["containerPort"] for _, spec in pod_specs() for box in spec["containers"] for port in box.get("ports", ())}
-    assert settings.api.port in ports
-
-
-def test_the_agents_variables_make_a_configuration() -> None:
-    agent = of_kind("DaemonSet")["sliceward-agent"]["spec"]["template"]["spec"]["containers"][0]
-    environ = {
-        **of_kind("ConfigMap")["sliceward"]["data"],
-        **{given["name"]: given.get("value", "a-node") for given in agent["env"]},
-    }
-    settings = load(AgentSettings, file=None, environ=environ)
-    assert settings.node == "a-node"
-    assert settings.listen is not None
-    assert settings.listen.port == agent["livenessProbe"]["httpGet"]["port"]
-    assert str(settings.state) in {mount["mountPath"] for mount in agent["volumeMounts"]}
-
-
-def test_the_watchers_variables_make_a_configuration() -> None:
-    watcher = of_kind("Deployment")["sliceward-watcher"]["spec"]["template"]["spec"]["containers"][0]
-    environ = {**of_kind("ConfigMap")["sliceward"]["data"], **{given["name"]: given["value"] for given in watcher["env"]}}
-    settings = load(WatcherSettings, file=None, environ=environ)
-    assert settings.cluster.broker.url == environ["SLICEWARD_MQTT_URL"]
-    assert settings.health.port == watcher["ports"][0]["containerPort"]
-
-
-def rights(role: str) -> set[tuple[str, str, str]]:
-    return {
-        (group, resource, verb)
-        for rule in of_kind("ClusterRole")[role]["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-
-
-def test_the_coordinator_may_do_what_its_actions_declare() -> None:
-    declared = {(verb.group, verb.resource, name) for action in ACTIONS.values() for verb in action.verbs for name in verb.verbs}
-    assert declared - rights("sliceward-coordinator") == set()
-
-
-def test_the_coordinator_may_write_nothing_that_no_action_declares() -> None:
-    declared = {(verb.group, verb.resource, name) for action in ACTIONS.values() for verb in action.verbs for name in verb.verbs}
-    written = {right for right in rights("sliceward-coordinator") if right[2] not in ("get", "list", "watch")}
-    assert written - declared == set()
-
-
-@pytest.mark.parametrize("role", ["sliceward-watcher", "sliceward-coordinator"])
-def test_who_mirrors_a_kind_may_read_and_watch_it(role: str) -> None:
-    groups = {kind.plural: kind.api.rpartition("/")[0] for kind in KINDS.values() if kind.plural != "events"}
-    wanted = {(group, plural, verb) for plural, group in groups.items() for verb in ("list", "watch")}
-    assert wanted - rights(role) == set()
-
-
-def test_only_the_agent_is_privileged_and_nobody_else_runs_as_root() -> None:
-    for name, spec in pod_specs():
-        for container in spec["containers"]:
-            context = {**spec.get("securityContext", {}), **container["securityContext"]}
-            assert context.get("readOnlyRootFilesystem") is True
-            assert context.get("privileged", False) is (name == "sliceward-agent")
-            assert context.get("runAsNonRoot", False) is (name != "sliceward-agent")
-
-
-def test_the_api_server_accepts_them(control_plane: Path, kubectl: str) -> None:
-    told = subprocess.run(  # noqa: S603 (found by the fixture)
-        [kubectl, "--kubeconfig", control_plane, "apply", "--kustomize", DEPLOY, "--validate=strict"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize("overlay", list(Overlay))
+def test_the_api_server_accepts_each_overlay_strictly_and_without_a_warning(overlay: Overlay, server: Path, kubectl: str) -> None:
+    """Its warnings would also tell of pods that do not keep to the namespaces' level ``restricted``."""
+    told = apply(server, kubectl, "--kustomize", ROOT / "deploy/overlays" / overlay)
     assert told.returncode == 0, told.stderr
     assert "Warning" not in told.stderr
+
+
+def test_strict_means_that_a_field_that_does_not_exist_is_refused(server: Path, kubectl: str, tmp_path: Path) -> None:
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}, "datta": {}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(made), encoding="utf-8")
+    assert "datta" in apply(server, kubectl, "--filename", tmp_path / "a.yaml").stderr
+
+
+class Asking:
+    """Asks the server, as a service account, what that account may do."""
+
+    def __init__(self, server: Path, token: str) -> None:
+        found = yaml.safe_load(server.read_text(encoding="utf-8"))
+        self.url = found["clusters"][0]["cluster"]["server"]
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._at_once = asyncio.Semaphore(16)
+
+    async def rights(self, wanted: set[Right]) -> set[Right]:
+        async with aiohttp.ClientSession(headers=self._headers, connector=aiohttp.TCPConnector(ssl=False)) as session:
+            answers = await asyncio.gather(*(self._may(session, right) for right in wanted))
+        return {right for right, allowed in zip(wanted, answers, strict=True) if allowed}
+
+    async def _may(self, session: aiohttp.ClientSession, right: Right) -> bool:
+        namespace, group, resource, verb = right
+        resource, _, part = resource.partition("/")
+        asked = {"namespace": namespace, "group": group, "resource": resource, "subresource": part, "verb": verb}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        async with self._at_once, session.post(self.url + path, json=body) as answer:
+            found: dict[str, Any] = await answer.json()
+            return bool(found["status"]["allowed"])
+
+
+def wanted_of(process: str) -> set[Right]:
+    """Give what a process may do, here in two namespaces: any, and our own."""
+    verbs = {(verb.group, verb.resource, name) for verb in rbac.wide(INSTALL)[process] for name in verb.verbs}
+    rights = {(namespace, *right) for namespace in ("default", "sliceward") for right in verbs}
+    if process == "coordinator":
+        rights |= {("sliceward", verb.group, verb.resource, name) for verb in rbac.own(INSTALL) for name in verb.verbs}
+        rights.add(("sliceward", "coordination.k8s.io", "leases", "create"))
+    return rights
+
+
+@pytest.mark.parametrize("process", ["agent", "watcher", "coordinator"])
+async def test_each_process_may_do_what_it_must_and_nothing_else(process: str, applied: Path, kubectl: str) -> None:
+    kinds = {(kind.api.rpartition("/")[0] if "/" in kind.api else "", kind.plural) for kind in KINDS.values()}
+    asked = {
+        (namespace, *resource, verb) for namespace, resource, verb in product(("default", "sliceward"), kinds | {*OTHERS}, VERBS)
+    }
+    assert wanted_of(process) <= asked
+    asking = Asking(applied, token_of(applied, kubectl, rbac.accounts(INSTALL)[process]))
+    assert await asking.rights(asked) == wanted_of(process)
+
+
+@pytest.mark.parametrize(("process", "kinds"), [("watcher", surroundings.KINDS), ("coordinator", side.KINDS)])
+async def test_mirrors_are_filled_with_the_token_of_their_process(
+    process: str, kinds: tuple[Kind, ...], applied: Path, kubectl: str, tmp_path: Path
+) -> None:
+    file = kubeconfig_of(applied, kubectl, account=rbac.accounts(INSTALL)[process], file=tmp_path / "kubeconfig")
+    async with kubernetes.connect("c1", kubeconfig=file) as cluster:
+        mirrors, changed = Mirrors(cluster, kinds), asyncio.Event()
+        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(_kept(mirrors, changed))
+            while not mirrors.synced:
+                with suppress(TimeoutError):  # a kind that does not exist is synced without a change
+                    await asyncio.wait_for(changed.wait(), timeout=0.05)
+                changed.clear()
+            keeping.cancel()
+        assert mirrors.problem == ""
+
+
+async def _kept(mirrors: Mirrors, changed: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        mirrors.keep(tasks, changed.set, where="c1")
+
+
+async def test_the_coordinator_makes_jobs_in_its_own_namespace_alone(applied: Path, kubectl: str, tmp_path: Path) -> None:
+    file = kubeconfig_of(applied, kubectl, account=rbac.accounts(INSTALL)["coordinator"], file=tmp_path / "kubeconfig")
+    container = {"name": "x", "image": "example.test/x"}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "burn-in"},
+        "spec": {"suspend": True, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}},
+    }
+    async with kubernetes.connect("c1", kubeconfig=file) as cluster:
+        made = await cluster.create(JOB, job, "sliceward")
+        assert made["metadata"]["namespace"] == "sliceward"
+        with pytest.raises(Refused, match="403"):
+            await cluster.create(JOB, job, "default")
+        with pytest.raises(Refused, match="403"):
+            await cluster.delete(NODE, "any")
+
+
+async def test_a_replica_takes_renews_and_gives_back_its_lease_and_no_other(applied: Path, kubectl: str, tmp_path: Path) -> None:
+    file = kubeconfig_of(applied, kubectl, account=rbac.accounts(INSTALL)["coordinator"], file=tmp_path / "kubeconfig")
+    times = {"duration": timedelta(seconds=8), "renew_every": timedelta(seconds=2), "give_up_after": timedelta(seconds=6)}
+    loop = Loops(time.monotonic).add("lease", deadline=60)
+    async with kubernetes.connect("c1", kubeconfig=file) as cluster, asyncio.timeout(30):
+        stands = Candidacy(rbac.LEASE, "sliceward", "replica-1", "http://10.0.0.7:8482", **times)
+        leadership = Leadership(cluster, stands, time.monotonic, lambda: datetime.now(UTC), loop)
+        await leadership.acquire()
+        await leadership.acquire()
+        assert leadership.leads
+        await leadership.release()
+        found = await cluster.get(LEASE, rbac.LEASE, "sliceward")
+        assert found is not None
+        assert not found["spec"].get("holderIdentity")
+        with pytest.raises(Refused, match="403"):
+            await cluster.get(LEASE, "another", "sliceward")
+
+
+def test_no_action_declares_what_the_role_of_all_of_them_does_not_hold() -> None:
+    everything = {verb for action in ACTIONS.values() for verb in action.verbs}
+    kept = {*rbac.wide(INSTALL)["coordinator"], *rbac.own(INSTALL)}
+    assert {(verb.group, verb.resource) for verb in everything} <= {(verb.group, verb.resource) for verb in kept}

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Entry] = {
     "resume": Entry(f"{_CLI}.act:resume", "End a pause.", "coordinator"),
     "silence": Entry(f"{_CLI}.silence:silence", "Leave hosts, cubes, gangs or playbooks alone for a while.", "coordinator"),
     "playbook": Entry(f"{_CLI}.playbook:playbook", "Lint playbooks, or plan what they would do.", "coordinator"),
+    "manifests": Entry(f"{_DAEMONS}.manifests.command:command", "Print or write what is deployed to Kubernetes.", "coordinator"),
     "config": Entry(f"{_CLI}.config:config", "Print a daemon's configuration schema, or check a file against it.", "coordinator"),
 }
 

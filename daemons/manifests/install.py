@@ -1,0 +1,101 @@
+"""One installation: the few choices that the manifests follow, and what their objects have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sliceward.daemons.version import version
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.ids import ClusterId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sliceward.remediations.ports import Object
+
+CONFIG, BROKER, CA, TOKENS, STORE = (f"/etc/sliceward/{part}" for part in ("config", "broker", "ca", "tokens", "store"))
+"""Folders in our containers, beside each other: nothing can be mounted into a folder that is mounted read-only."""
+COORDINATOR_PORT, WATCHER_PORT, AGENT_PORT, BROKER_PORT = 8482, 8483, 8484, 8883
+NOBODY = 65532
+WATCHER_USER, COORDINATOR_USER = "sliceward_watcher", "sliceward_coordinator"
+"""Users at the broker. No node can have such a name: an underscore is none of DNS-1123's letters."""
+
+
+class Overlay(StrEnum):
+    """How the coordinator is kept."""
+
+    SINGLE_CLUSTER = "single-cluster"
+    HA = "ha"
+
+
+def _tag() -> str:
+    return version().replace("+", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """What an installation may choose.
+
+    ``broker_url``: a broker of your own; "" brings the example Mosquitto. ``node_ranges``: CIDRs of the TPU hosts, which
+    reach that Mosquitto from their own addresses; none: from anywhere. ``actions``: names of the actions in use.
+    """
+
+    actions: tuple[str, ...]
+    overlay: Overlay = Overlay.SINGLE_CLUSTER
+    cluster: str = "tpu"
+    namespace: str = "sliceward"
+    image: str = field(default_factory=lambda: f"sliceward:{_tag()}")
+    agent_image: str = field(default_factory=lambda: f"sliceward-agent:{_tag()}")
+    broker_url: str = ""
+    node_ranges: tuple[str, ...] = ()
+    privileged_agent: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could not stand in an id, a topic or a connection."""
+        ClusterId(self.cluster)
+        if self.broker_url and not self.broker_url.startswith(("mqtts://", "mqtt://")):
+            raise Misconfigured("broker URL", f"is {self.broker_url!r}", "Write mqtts://host:8883")
+
+    @property
+    def agents_namespace(self) -> str:
+        """Where the agents live: they need the host, and nothing else may have what their namespace allows."""
+        return f"{self.namespace}-agents"
+
+    @property
+    def url(self) -> str:
+        """Where the broker is."""
+        return self.broker_url or f"mqtts://mosquitto.{self.namespace}.svc:{BROKER_PORT}"
+
+
+def labels(component: str) -> dict[str, str]:
+    """Give the labels of a part of ours, which select its pods too."""
+    return {"app.kubernetes.io/name": "sliceward", "app.kubernetes.io/component": component}
+
+
+def made(api: str, kind: str, name: str, namespace: str = "", **parts: Any) -> Object:  # noqa: ANN401 (any JSON)
+    """Give an object. ``labels`` and ``annotations`` go into its metadata, the rest beside it."""
+    metadata: dict[str, Any] = {"name": name}
+    if namespace:
+        metadata["namespace"] = namespace
+    for key in ("labels", "annotations"):
+        if parts.get(key):
+            metadata[key] = dict(parts[key])
+        parts.pop(key, None)
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **parts}
+
+
+def config_map(name: str, namespace: str, texts: Mapping[str, str]) -> Object:
+    """Give a ConfigMap of files."""
+    return made("v1", "ConfigMap", name, namespace, data=dict(texts))
+
+
+def volume(name: str, **source: Any) -> Object:  # noqa: ANN401 (any JSON)
+    """Give a volume."""
+    return {"name": name, **source}
+
+
+def mount(name: str, path: str, *, read_only: bool = True, **more: Any) -> Object:  # noqa: ANN401 (any JSON)
+    """Give a mount, read-only unless it says otherwise."""
+    return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {}), **more}

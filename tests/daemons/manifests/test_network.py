@@ -1,0 +1,75 @@
+"""Who may talk to whom: nothing but what each needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sliceward.daemons.manifests import network, tree
+from sliceward.daemons.manifests.install import Install, Overlay, labels
+from tests.daemons.manifests.deployed import an_install
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def policies(install: Install) -> dict[tuple[str, str], dict[str, Any]]:
+    found = (one for one in tree.objects(install) if one["kind"] == "NetworkPolicy")
+    return {(one["metadata"]["namespace"], one["metadata"]["name"]): one["spec"] for one in found}
+
+
+def peers(rules: Sequence[dict[str, Any]], side: str, port: int) -> list[Any]:
+    """Give who may be talked to on a port; None for everybody."""
+    found: list[Any] = []
+    for rule in rules:
+        if any(one["port"] == port for one in rule["ports"]):
+            found += [tuple(sorted(map(str, rule[side])))] if side in rule else [None]
+    return found
+
+
+@pytest.mark.parametrize("overlay", list(Overlay))
+def test_both_namespaces_begin_with_nothing(overlay: Overlay) -> None:
+    for namespace in ("sliceward", "sliceward-agents"):
+        spec = policies(an_install(overlay))[namespace, "nothing-else"]
+        assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize("overlay", list(Overlay))
+def test_each_policy_is_about_both_ways_and_chooses_pods_that_exist(overlay: Overlay) -> None:
+    install = an_install(overlay)
+    templates = [one["spec"]["template"]["metadata"]["labels"] for one in tree.objects(install) if one["kind"] == "Deployment"]
+    for (_, name), spec in policies(install).items():
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        assert name == "nothing-else" or spec["podSelector"]["matchLabels"] in templates
+
+
+def test_the_api_and_the_metrics_are_asked_from_namespaces_that_carry_the_label() -> None:
+    found = policies(an_install())
+    callers = (str({"namespaceSelector": {"matchLabels": network.CALLERS}}),)
+    assert peers(found["sliceward", "coordinator"]["ingress"], "from", 8482) == [callers]
+    assert peers(found["sliceward", "watcher"]["ingress"], "from", 8483) == [callers]
+
+
+def test_the_replicas_of_the_coordinator_reach_each_other() -> None:
+    spec = policies(an_install(Overlay.HA))["sliceward", "coordinator"]
+    other = str({"podSelector": {"matchLabels": labels("coordinator")}})
+    assert other in peers(spec["ingress"], "from", 8482)[0]
+    assert peers(spec["egress"], "to", 8482) == [(other,)]
+    assert peers(spec["egress"], "to", 5432) == [None]
+
+
+def test_the_broker_calls_nobody_and_hosts_reach_it_from_their_own_addresses() -> None:
+    anywhere = policies(an_install())["sliceward", "broker"]
+    assert anywhere["egress"] == []
+    assert peers(anywhere["ingress"], "from", 8883) == [None]
+    known = policies(an_install(node_ranges=("10.1.0.0/16",)))["sliceward", "broker"]
+    ((*who,),) = peers(known["ingress"], "from", 8883)
+    assert str({"ipBlock": {"cidr": "10.1.0.0/16"}}) in who
+    assert len(who) == 3
+
+
+def test_a_broker_of_ones_own_is_reached_wherever_it_is() -> None:
+    found = policies(an_install(broker_url="mqtts://broker.example:8883"))
+    assert ("sliceward", "broker") not in found
+    assert peers(found["sliceward", "watcher"]["egress"], "to", 8883) == [None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import time
 from contextlib import suppress
@@ -190,6 +191,37 @@ async def test_a_replica_takes_renews_and_gives_back_its_lease_and_no_other(appl
         assert not found["spec"].get("holderIdentity")
         with pytest.raises(Refused, match="403"):
             await cluster.get(LEASE, "another", "sliceward")
+
+
+def test_webhooks_of_others_that_leave_out_our_label_hold_up_none_of_our_pods(
+    applied: Path, kubectl: str, tmp_path: Path
+) -> None:
+    def run(namespace: str) -> str:
+        command = [kubectl, "--kubeconfig", str(applied), "--namespace", namespace, "run", "a", "--image", "example.test/x"]
+        return subprocess.run(command, check=False, capture_output=True, text=True).stderr  # noqa: S603 (found by the fixture)
+
+    page = (ROOT / "docs/how-to/observe-on-a-cluster.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^  ```yaml\n(  matchExpressions:.*?)^  ```", page, flags=re.DOTALL | re.MULTILINE)
+    pods = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
+    hook = {
+        "name": "down.example.test",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "namespaceSelector": yaml.safe_load(told),
+        "rules": [pods],
+    }
+    made = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    (tmp_path / "hook.yaml").write_text(
+        yaml.safe_dump({**made, "metadata": {"name": "down"}, "webhooks": [hook]}), encoding="utf-8"
+    )
+    assert apply(applied, kubectl, "--filename", tmp_path / "hook.yaml").returncode == 0
+    end = time.monotonic() + 30
+    while "failed calling webhook" not in (said := run("default")):  # it is heard of within a second
+        assert time.monotonic() < end, said
+    assert "failed calling webhook" not in run("sliceward")
+    assert "failed calling webhook" not in run("sliceward-agents")
 
 
 def test_no_action_declares_what_the_role_of_all_of_them_does_not_hold() -> None:

@@ -37,7 +37,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--out", type=_FOLDER, help="Write base and all overlays there, as in deploy/, instead of printing.")
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How to print.")
 @click.option("--cluster", help="Name of the cluster, as in ids and topics: it stands in every id.  [default: tpu]")
-@click.option("--namespace", help="Ours; the agents' is this with -agents.  [default: sliceward]")
+@click.option(
+    "--namespace",
+    help="Ours; the agents' is this with -agents; burn-ins must be told of another.  [default: sliceward]",
+)
 @click.option("--image", help="Image of watcher and coordinator.  [default: sliceward:VERSION]")
 @click.option("--agent-image", help="Image of the agent.  [default: sliceward-agent:VERSION]")
 @click.option("--broker-url", help="A broker of your own (mqtts://host:8883); without, the example Mosquitto comes along.")

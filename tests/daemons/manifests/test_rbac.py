@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,7 @@ from tests.daemons.manifests.deployed import SHIPPED, an_install
 if TYPE_CHECKING:
     from sliceward.remediations.ports import Object
 
+ROOT = Path(__file__).resolve().parents[3]
 HAND_OVER = """\
 apiVersion: sliceward.dev/v1alpha1
 kind: Playbook
@@ -117,3 +120,10 @@ def test_the_lease_is_the_one_by_which_replicas_agree() -> None:
 def test_resources_with_the_same_verbs_stand_in_one_rule() -> None:
     made = rbac.rules([Verb("", "pods", ("list",)), Verb("", "nodes", ("list",)), Verb("", "pods", ("list",))])
     assert made == [{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]}]
+
+
+def test_no_part_of_a_daemon_calls_kubernetes_of_which_the_roles_know_nothing() -> None:
+    """Actions declare; mirrors list and watch; the sweep and the lease have their lines in `rbac`; `check` only asks what we may."""
+    call = re.compile(r"(?:cluster|link)\.(?:get|list|create|patch|delete)\(")
+    callers = {file.name for file in (ROOT / "daemons").rglob("*.py") if call.search(file.read_text(encoding="utf-8"))}
+    assert callers - {"check_cluster.py"} == {"leadership.py", "sweep.py"}

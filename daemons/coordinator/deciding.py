@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import structlog
 
-from sliceward.daemons.coordinator import step
+from sliceward.daemons.coordinator import apart, step
 from sliceward.daemons.coordinator.tally import Tally
 from sliceward.daemons.store import Case
 from sliceward.detectors.finding import Kind, State
@@ -204,6 +204,8 @@ class Deciding:
         fleet = side.fleet
         if fleet is None:
             return
+        for name in [*self._aside]:
+            self._is_aside(name)
         now, before = self.clock(), {case.incident.id: case for case in self._of(side)}
         open_now = [case.incident for case in before.values()]
         found = self.findings(side)
@@ -217,11 +219,15 @@ class Deciding:
                 return
             self.loop.set_aside.update({f"finding {key}": why for key, why in poisoned.items()})
             folded = fold(open_now, [one for key, one in found.items() if key not in poisoned], fleet, self.rules.book, now)
-        changed = turns.folded(open_now, folded, now)
-        if changed:
-            await self._save(*changed)
+        named = {apart.named(turn, before): turn for turn in turns.folded(open_now, folded, now)}
+        due = {name: turn for name, turn in named.items() if not self._is_aside(name)}
+        for name, why in (await apart.saved(due, self._take_in)).items():
+            self._set_aside(name, why)
+
+    async def _take_in(self, *changed: Turn) -> None:
+        await self._save(*changed)
         for turn in changed:
-            known = before.get(turn.incident.id)
+            known = self.cases.get(turn.incident.id)
             self._keep(turn.incident, known.run if known else None)
 
     def _poisoned(self, found: Mapping[str, Finding], fleet: Fleet, now: datetime) -> dict[str, str]:
@@ -485,6 +491,7 @@ class Deciding:
         until = self._aside.get(incident)
         if until is not None and until <= self.clock():
             del self._aside[incident]
+            self.loop.set_aside.pop(incident, None)
             return False
         return until is not None
 

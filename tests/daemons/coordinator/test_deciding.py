@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.daemons.coordinator.deciding import ASIDE_FOR
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.remediations.catalog import ACTIONS
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sliceward.detectors.finding import Finding
     from sliceward.remediations.action import Target, Verb
     from sliceward.remediations.outcome import Outcome
     from sliceward.remediations.ports import Ports
@@ -159,3 +162,43 @@ async def test_two_plans_made_in_the_same_moment_do_not_promise_the_same_hosts(t
         runs = [case.run for case in bench.coordinator.deciding.cases.values()]
     promised = [{host.name.rsplit("-", 2)[0] for host in run.promised} for run in runs if run is not None]
     assert sorted(promised, key=str) == [{"cube-2"}, {"cube-3"}]
+
+
+def unkept(world: World, number: int) -> Finding:
+    """Give a finding with a text that no store keeps, as it would be if every door before had let it through."""
+    return replace(world.finding(broken(number), Kind.CHIP_LOST), text="bad \ud800 note")
+
+
+async def test_a_finding_that_cannot_be_saved_is_set_aside_by_name_and_the_others_are_healed(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    bad = unkept(world, 2)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        deciding.alerts = lambda _cluster: {bad.id: bad}
+        world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+        world.tell(world.finding(broken(1), Kind.CHIP_LOST))
+        await rounds(bench)
+        assert {target.part for target in noting.targets} == {broken(0), broken(1)}
+        assert set(deciding.loop.set_aside) == {f"finding {bad.id}"}
+        assert deciding.loop.error == ""
+        world.clock.pass_(ASIDE_FOR.total_seconds())
+        deciding.alerts = lambda _cluster: {}
+        await rounds(bench)
+        assert deciding.loop.set_aside == {}
+
+
+async def test_an_incident_whose_news_cannot_be_saved_is_left_alone_until_they_can(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await bench.round()
+        (incident,) = deciding.cases
+        bad = unkept(world, 0)
+        deciding.alerts = lambda _cluster: {bad.id: bad}
+        await rounds(bench)
+        assert (noting.targets, set(deciding.loop.set_aside)) == ([], {incident})
+        deciding.alerts = lambda _cluster: {}
+        world.clock.pass_(ASIDE_FOR.total_seconds())
+        await rounds(bench)
+        assert (len(noting.targets), set(deciding.loop.set_aside)) == (1, set())

@@ -14,12 +14,13 @@ from difflib import get_close_matches
 from pathlib import Path  # noqa: TC003 (pydantic resolves it at run time)
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from sliceward.daemons import yaml_text
 from sliceward.daemons.setting_types import Duration, Secret, print_duration
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.names import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,6 +71,19 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe line that is written.")
     format: Literal["auto", "json", "console"] = Field(default="auto", description="`auto`: console on a terminal, else JSON.")
+
+
+def _are_names(names: dict[str, str | int]) -> dict[str, str | int]:
+    """Refuse here what `override` would refuse at the start, so that a check of the file tells it too."""
+    try:
+        override(names)
+    except Misconfigured as error:
+        raise ValueError(str(error)) from error
+    return names
+
+
+OtherNames = Annotated[dict[str, str | int], AfterValidator(_are_names)]
+"""Entries of `sliceward.topology.names.Names` under other names."""
 
 
 class ListenSettings(Section):

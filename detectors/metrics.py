@@ -1,7 +1,7 @@
 """The one catalogue of metrics: docs, rules, Prometheus names and the frame layout come from it.
 
-No numpy here: the agent imports this file. Names of Google's doors (libtpu gRPC, device plugin, SDK) are the
-``door`` of a metric; configuration can override them (``metrics:`` in the agent's and the watcher's file).
+No numpy here: the agent imports this file. Names of Google's doors (libtpu gRPC, device plugin, SDK) are the ``door`` of a
+metric. They are part of what a source can read, so another name there is a change here and not of a configuration.
 """
 
 from __future__ import annotations

@@ -61,9 +61,9 @@ class Generation:
         """Count the devices of a host with so many chips."""
         return chips * self.devices_a_chip
 
-    def metrics_ports(self, chips: int) -> tuple[int, ...]:
+    def metrics_ports(self, chips: int, first: int = FIRST_METRICS_PORT) -> tuple[int, ...]:
         """Give the ports that libtpu's runtime metrics may answer on, on a host with so many chips."""
-        return tuple(range(FIRST_METRICS_PORT, FIRST_METRICS_PORT + self.devices(chips)))
+        return tuple(range(first, first + self.devices(chips)))
 
     def tray(self, chips: int) -> Shape:
         """Give the box of chips that one host carries (``CHIPS_PER_HOST_BOUNDS``), cut to this generation's dimensions."""

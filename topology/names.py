@@ -1,6 +1,7 @@
 """The one table of Google's, Kubernetes' and our own labels, taints, conditions, annotations and ports.
 
-Google renames these without notice, so every use goes through `NAMES` or a copy with configured overrides (`override`).
+Google renames these without notice, so every use goes through `NAMES` or a copy with configured overrides (`override`; the
+section ``names`` of each daemon's file, which must say the same in all of them).
 Sources: GKE's TPU device plugin, GKE pages on TPUs and dynamic slicing, JobSet 0.12 and Kueue 0.19 API types.
 """
 
@@ -121,19 +122,29 @@ class Names:
 NAMES = Names()
 """The names as GKE, JobSet and Kueue use them today."""
 
+FIXED = frozenset({
+    "coordinator_port", "degraded", "gang", "healthy", "hostname", "incident", "instance_id", "job_complete", "job_failed",
+    "job_index", "job_name", "jobset_completed", "jobset_failed", "jobset_name", "kubernetes_out_of_service",
+    "kueue_managed_by_prefix", "kueue_queue", "out_of_service", "ready", "replicated_job", "slice", "slice_topology",
+    "tpu_resource", "tpu_taint", "unreachable",
+})  # fmt: skip
+"""Names that actions and placement spell as they stand: read under another name and written under this one they would do harm."""
+
 
 def override(mapping: Mapping[str, Any], *, base: Names = NAMES, where: str = "names") -> Names:
     """Give ``base`` with the fields of ``mapping`` replaced.
 
     Raises:
-        Misconfigured: an unknown field (with the nearest known one) or a value of the wrong type; ``where`` is the path
-            of the key that holds the mapping.
+        Misconfigured: an unknown field (with the nearest known one), one that is `FIXED` or a value of the wrong type;
+            ``where`` is the path of the key that holds the mapping.
     """
     known = {field.name: type(getattr(base, field.name)) for field in fields(Names)}
     for key, value in mapping.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             raise Misconfigured(f"{where}.{key}", "is not a known name", f"Did you mean {near[0]!r}?" if near else "")
+        if key in FIXED:
+            raise Misconfigured(f"{where}.{key}", "cannot have another name: actions write it", f"Leave {getattr(base, key)!r}")
         if type(value) is not known[key] or not value:
             wanted = "text" if known[key] is str else "a whole number"
             raise Misconfigured(f"{where}.{key}", f"is {value!r}", f"Give {wanted}, for example {getattr(base, key)!r}")

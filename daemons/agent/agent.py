@@ -73,7 +73,7 @@ class Agent:
         self.bus: Bus | None = None
         self.rounds: Rounds | None = None
         self._connect, self._start, self._version = connect, time.time(), VERSION
-        self._names = override(settings.kubernetes.names, where="kubernetes.names")
+        self._names = override(settings.names)
         self._node = Node()
         self._pods = self._pod_list()
         self.queue = EventQueue(settings.state / "events.json", most=settings.most_events)
@@ -93,7 +93,14 @@ class Agent:
         layout = layout_of(self.settings, self._node.facts, names=self._names)
         devices = Devices(layout, self.settings.sources.root)
         around = Surroundings(
-            self.settings.sources, layout, devices, self._node, self.settings.cluster, self.settings.state, self._reporter_said
+            self.settings.sources,
+            layout,
+            devices,
+            self._node,
+            self.settings.cluster,
+            self.settings.state,
+            self._reporter_said,
+            self._names,
         )
         sources = [SOURCES[name](around) for name in SOURCES if name in self.settings.sources.enabled]
         self.queue.load()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from sliceward.daemons.settings import BrokerSettings, Duration, ListenSettings, LogSettings, Section, Settings, Short
+from sliceward.daemons.settings import BrokerSettings, Duration, ListenSettings, LogSettings, OtherNames, Section, Settings, Short
 from sliceward.daemons.sources.settings import SourcesSettings
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ class KubernetesSettings(Section):
     token_file: Path | None = Field(default=None, description="Bearer token for `url`.")
     ca_file: Path | None = Field(default=None, description="CA bundle for `url`.")
     every: Duration = Field(default=timedelta(seconds=60), description="Time between two lists of pods, jittered by a fifth.")
-    names: dict[str, str | int] = Field(
-        default_factory=dict, description="Overrides of Google's labels, annotations and ports (see topology/names.py)."
-    )
 
 
 class AgentSettings(Settings):
@@ -61,6 +58,10 @@ class AgentSettings(Settings):
     )
     most_frames: Annotated[int, Field(ge=1, le=1000)] = Field(default=6, description="Frames kept while the broker is away.")
     kubernetes: KubernetesSettings = Field(default_factory=KubernetesSettings, description="The node and its pods.")
+    names: OtherNames = Field(
+        default_factory=dict,
+        description="Other names of labels, annotations and ports than today's (`topology/names.py`); the same in agents, watcher and coordinator.",
+    )
     sources: SourcesSettings = Field(default_factory=SourcesSettings, description="What the agent reads.")
     listen: ListenSettings | None = Field(
         default=None, description="Where to serve /healthz, /readyz and /metrics; default: nowhere."

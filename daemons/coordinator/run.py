@@ -45,6 +45,7 @@ from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
 from sliceward.scheduling.quota import Quota
 from sliceward.topology.errors import Misconfigured, Refused
+from sliceward.topology.names import override
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -233,6 +234,7 @@ async def _side(
         provider=provider,
         pace=settings.pace,
         clock=now,
+        names=override(settings.names),
     )
 
 

@@ -14,6 +14,7 @@ from sliceward.daemons.settings import (
     Duration,
     ListenSettings,
     LogSettings,
+    OtherNames,
     Secret,
     Section,
     Settings,
@@ -165,6 +166,10 @@ class CoordinatorSettings(Settings):
     }
 
     clusters: list[ClusterSettings] = Field(min_length=1, description="The clusters of the fleet.")
+    names: OtherNames = Field(
+        default_factory=dict,
+        description="Other names of labels, annotations and ports than today's (`topology/names.py`); the same in agents, watcher and coordinator.",
+    )
     store: StoreSettings = Field(default_factory=StoreSettings, description="The store.")
     playbooks: PlaybookSettings = Field(default_factory=PlaybookSettings, description="The playbooks.")
     quota: dict[str, dict[str, int]] = Field(

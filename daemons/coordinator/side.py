@@ -12,6 +12,7 @@ from sliceward.daemons.coordinator.hosts import WireHosts
 from sliceward.daemons.coordinator.presence import Presence
 from sliceward.daemons.mirrors import Mirroring, Mirrors
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE, WORKLOAD, Cluster, Ports
+from sliceward.topology.names import NAMES
 from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sliceward.daemons.wire import Bus, Message
     from sliceward.remediations.ports import Hosts, Provider
     from sliceward.topology.fleet import Fleet
+    from sliceward.topology.names import Names
 
 KINDS = (NODE, POD, JOBSET, JOB, SLICE, WORKLOAD)
 
@@ -52,6 +54,7 @@ class Side:
     clock: Callable[[], datetime]
     wake: Callable[[], None] = lambda: None
     hosts: Hosts | None = None
+    names: Names = NAMES
     presence: Presence = field(init=False)
     agents: WireHosts = field(init=False)
     _mirrors: Mirrors = field(init=False)
@@ -111,6 +114,7 @@ class Side:
                 jobs=self._mirrors["jobs"].objects,
                 slices=self._mirrors["slices"].objects,
                 workloads=self._mirrors["workloads"].objects,
+                names=self.names,
                 as_of=self.clock(),
             )
         return self._fleet

@@ -17,6 +17,7 @@ from sliceward.daemons.sources.libtpu import Libtpu
 from sliceward.daemons.sources.reporter import Doors, ReporterSource
 from sliceward.daemons.sources.selftest import SelfTest
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sliceward.daemons.sources.pods import Node
     from sliceward.daemons.sources.settings import SourcesSettings
     from sliceward.daemons.sources.source import Layout, Source
+    from sliceward.topology.names import Names
 
 
 _PORTS_AT_MOST = 8
@@ -42,6 +44,7 @@ class Surroundings:
     cluster: str
     state: Path
     on_event: Callable[[str, str, str], None]
+    names: Names = NAMES
 
 
 def _libtpu(around: Surroundings) -> Source:
@@ -49,7 +52,7 @@ def _libtpu(around: Surroundings) -> Source:
     return Libtpu(
         around.layout,
         targets=lambda: settings.targets if settings.targets is not None else pod_targets(around.node),
-        ports=settings.ports or metrics_ports(around.layout, os.environ),
+        ports=settings.ports or metrics_ports(around.layout, os.environ, first=around.names.runtime_metrics_port),
         floor=settings.floor.total_seconds(),
         patience=settings.timeout.total_seconds(),
         timeout=_PORTS_AT_MOST * settings.timeout.total_seconds(),
@@ -58,9 +61,8 @@ def _libtpu(around: Surroundings) -> Source:
 
 def _device_plugin(around: Surroundings) -> Source:
     settings = around.settings.device_plugin
-    return DevicePlugin(
-        around.layout, settings.url, floor=settings.floor.total_seconds(), timeout=settings.timeout.total_seconds()
-    )
+    url = settings.url or f"http://localhost:{around.names.device_plugin_port}/metrics"
+    return DevicePlugin(around.layout, url, floor=settings.floor.total_seconds(), timeout=settings.timeout.total_seconds())
 
 
 def _host(around: Surroundings) -> Source:
@@ -121,15 +123,15 @@ def pod_targets(node: Node) -> tuple[str, ...]:
     return tuple("localhost" if pod.host_network else pod.ip for pod in node.pods.pods if pod.ip or pod.host_network)
 
 
-def metrics_ports(layout: Layout, environ: Mapping[str, str]) -> tuple[int, ...]:
-    """Give the ports of libtpu's runtime metrics: ``TPU_RUNTIME_METRICS_PORTS``, else one a device from 8431.
+def metrics_ports(layout: Layout, environ: Mapping[str, str], *, first: int = NAMES.runtime_metrics_port) -> tuple[int, ...]:
+    """Give the ports of libtpu's runtime metrics: ``TPU_RUNTIME_METRICS_PORTS``, else one a device from ``first``.
 
     Raises:
         Misconfigured: the variable holds something else than ports.
     """
     told = environ.get("TPU_RUNTIME_METRICS_PORTS", "")
     if not told:
-        return layout.generation.metrics_ports(layout.chips)
+        return layout.generation.metrics_ports(layout.chips, first)
     try:
         return tuple(int(port) for port in told.split(","))
     except ValueError:

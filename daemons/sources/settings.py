@@ -52,7 +52,7 @@ class DevicePluginSettings(Section):
 
     floor: Duration = Field(default=_seconds(10), description="Least time between two reads.")
     timeout: Duration = Field(default=_seconds(2), description="Most time that one read may take.")
-    url: str = Field(default="http://localhost:2112/metrics", description="Where its metrics are on this node.")
+    url: str = Field(default="", description="Where its metrics are; default: `http://localhost:2112/metrics`, on this node.")
 
 
 class HostSettings(Section):

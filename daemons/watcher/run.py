@@ -25,6 +25,7 @@ from sliceward.daemons.wire import Message, Wire, WireOptions
 from sliceward.detectors.rules import Rule, load_rules
 from sliceward.remediations import kubernetes
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.names import override
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -77,7 +78,7 @@ async def built(settings: WatcherSettings, stack: AsyncExitStack) -> Watcher:
         settings=settings,
         rules=rules,
         bus=wire_of(settings),
-        surroundings=Surroundings(cluster.name, link),
+        surroundings=Surroundings(cluster.name, link, names=override(settings.names)),
         loops=Loops(time.monotonic),
         clock=utc_now,
         monotonic=time.monotonic,

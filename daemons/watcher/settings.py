@@ -13,6 +13,7 @@ from sliceward.daemons.settings import (
     Duration,
     ListenSettings,
     LogSettings,
+    OtherNames,
     Secret,
     Section,
     Settings,
@@ -77,6 +78,10 @@ class WatcherSettings(Settings):
     cluster: ClusterSettings = Field(description="The cluster that is watched.")
     kubernetes: bool = Field(
         default=True, description="Read nodes, pods and gangs; without, no second witness and no names of links."
+    )
+    names: OtherNames = Field(
+        default_factory=dict,
+        description="Other names of labels, annotations and ports than today's (`topology/names.py`); the same in agents, watcher and coordinator.",
     )
     panel: PanelSettings = Field(default_factory=PanelSettings, description="How much is remembered.")
     rules: RuleSettings = Field(default_factory=RuleSettings, description="What is looked for.")

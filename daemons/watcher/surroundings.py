@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sliceward.daemons.mirrors import Mirroring
     from sliceward.detectors.panel import Panel
+    from sliceward.topology.names import Names
 
 KINDS = (NODE, POD, JOB, JOBSET, SLICE)
 STALE_AFTER = 90.0
@@ -34,9 +35,9 @@ STALE_AFTER = 90.0
 class Surroundings:
     """One cluster as Kubernetes shows it; without a cluster there is an empty fleet and no reading."""
 
-    def __init__(self, name: str, cluster: Mirroring | None) -> None:
+    def __init__(self, name: str, cluster: Mirroring | None, *, names: Names = NAMES) -> None:
         """Nothing runs yet."""
-        self.name = name
+        self.name, self.names = name, names
         self.mirrors = Mirrors(cluster, KINDS)
         self.fleet = Fleet(datetime.fromtimestamp(0, UTC), {}, {}, {}, {})
         self._dirty = True
@@ -80,6 +81,7 @@ class Surroundings:
                 jobsets=self.mirrors["jobsets"].objects,
                 jobs=self.mirrors["jobs"].objects,
                 slices=self.mirrors["slices"].objects,
+                names=self.names,
                 as_of=now,
                 positions=self._positions,
             )
@@ -104,19 +106,19 @@ _READY = {"True": 1.0, "False": 0.0, "Unknown": 0.0}
 """Unknown is the API server's own word on a silent kubelet. A node without the condition says nothing: it is no second witness."""
 
 
-def write_readings(panel: Panel, fleet: Fleet) -> None:
+def write_readings(panel: Panel, fleet: Fleet, names: Names = NAMES) -> None:
     """Put what the fleet says of its hosts into the panel, as of now."""
     hosts = [(panel.slots[host.id.name], host) for host in fleet.hosts.values() if host.id.name in panel.slots]
     if not hosts:
         return
     slots = np.array([slot for slot, _ in hosts], dtype=np.intp)
-    sick = {cube.id for cube in fleet.cubes.values() if cube.state == NAMES.unhealthy}
-    ended = {NAMES.provider_shutdown, NAMES.impending_termination}
+    sick = {cube.id for cube in fleet.cubes.values() if cube.state == names.unhealthy}
+    ended = {names.provider_shutdown, names.impending_termination}
     readings = {
         "host_provider_reports_lost": [any(mark.key in ended for mark in host.marks) for _, host in hosts],
-        "host_ready": [_READY.get(host.conditions.get(NAMES.ready, ""), np.nan) for _, host in hosts],
-        "host_slice_error_condition": [host.conditions.get(NAMES.slice_error) == "True" for _, host in hosts],
-        "host_megascale_hang_condition": [host.conditions.get(NAMES.megascale_hang) == "True" for _, host in hosts],
+        "host_ready": [_READY.get(host.conditions.get(names.ready, ""), np.nan) for _, host in hosts],
+        "host_slice_error_condition": [host.conditions.get(names.slice_error) == "True" for _, host in hosts],
+        "host_megascale_hang_condition": [host.conditions.get(names.megascale_hang) == "True" for _, host in hosts],
         "host_partition_unhealthy": [host.cube in sick for _, host in hosts],
     }
     for name, values in readings.items():

@@ -298,7 +298,7 @@ class Watcher:
         panel.expect(host.name for host in fleet.hosts if host.cluster == panel.cluster)
         self._listed = self._listed or around.synced
         if around.fresh:
-            write_readings(panel, fleet)
+            write_readings(panel, fleet, self.parts.surroundings.names)
             self._forget_the_gone({host.name for host in fleet.hosts}, grace.total_seconds())
             self._forget_the_ended(fleet.gangs, now.timestamp())
         write_own(panel, fleet, grace=grace.total_seconds())

@@ -1,171 +1,170 @@
-"""``sliceward check``: line by line what is reachable from here, how old it is, and what to do about what is not.
+"""``sliceward check``: line by line what is well, why not, and the next step.
 
+Without a file: what the coordinator says of itself, and the addresses that the environment names. With a daemon's
+configuration: everything that it would need, tried from here. Nothing is changed, no lead is taken, nobody is paged.
 Exit code 0: all well; 1: something is wrong; 2: the coordinator could not be asked (the rest is still checked).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
+import structlog
 
+from sliceward.daemons.agent.settings import AgentSettings
+from sliceward.daemons.cli.check_broker import broker, reachable
+from sliceward.daemons.cli.check_cluster import cluster, needs
+from sliceward.daemons.cli.check_coordinator import coordinator
+from sliceward.daemons.cli.check_files import coordinator_files, mistake, names_agree, read, summary
+from sliceward.daemons.cli.check_http import pager, prometheus, provider, session
 from sliceward.daemons.cli.client import CannotAsk, Client, with_client
-from sliceward.daemons.cli.output import console, output_option, print_data
+from sliceward.daemons.cli.lines import Line, show, well, wrong
+from sliceward.daemons.cli.output import output_option, print_data
+from sliceward.daemons.coordinator.run import read_book, store_url
+from sliceward.daemons.coordinator.settings import CoordinatorSettings
+from sliceward.daemons.store.look import look
+from sliceward.daemons.watcher.settings import WatcherSettings
+from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-PATIENCE = 3.0
-ADDRESSES = {
-    "SLICEWARD_MQTT_URL": (
-        "broker, from here",
-        1883,
-        "Start the broker, or correct SLICEWARD_MQTT_URL; see deploy/ for an example Mosquitto.",
-    ),
-    "SLICEWARD_PROMETHEUS_URL": (
-        "Prometheus, from here",
-        9090,
-        "Correct SLICEWARD_PROMETHEUS_URL, or leave it out: frames alone are enough.",
-    ),
-}
+    from sliceward.daemons.settings import Settings
+    from sliceward.playbooks.load import Book
+
+FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+ENVIRONMENT = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One fact: ``ok``, what it is about, what was found, what to do where it is not well."""
+class Files:
+    """The configuration files to try; `ENVIRONMENT`: what the environment alone makes."""
 
-    ok: bool
-    about: str
-    found: str
-    what_to_do: str = ""
+    coordinator: Path | None = None
+    watcher: Path | None = None
+    agent: Path | None = None
+
+    def named(self) -> dict[str, Path | None]:
+        """Give those that were named, by daemon; None: from the environment alone."""
+        given = {"coordinator": self.coordinator, "watcher": self.watcher, "agent": self.agent}
+        return {daemon: None if file == ENVIRONMENT else file for daemon, file in given.items() if file is not None}
 
 
-@click.command(help="Say line by line what is reachable, and what to do about what is not.")
+@click.command(
+    help="Say line by line what is reachable, and what to do about what is not.\n\nWith a daemon's configuration file (- : the"
+    " environment alone) everything that it needs is tried from here too: files, secrets, broker, store, API server, rights, pagers."
+)
+@click.option("--coordinator", "coordinator_file", type=FILE, help="The coordinator's YAML file.")
+@click.option("--watcher", "watcher_file", type=FILE, help="The watcher's YAML file.")
+@click.option("--agent", "agent_file", type=FILE, help="The agent's YAML file.")
 @output_option
 @with_client
-def check(client: Client, output: str) -> None:
+def check(client: Client, output: str, coordinator_file: Path | None, watcher_file: Path | None, agent_file: Path | None) -> None:
     """Ask everything that can be asked from here."""
-    lines, code = list(asyncio.run(addresses(os.environ))), 0
-    try:
-        lines = [Line(ok=True, about="coordinator", found=f"answers at {client.server}"), *coordinator(client), *lines]
-    except CannotAsk as error:
-        why, _, what_to_do = error.message.partition("\n")
-        lines, code = [Line(ok=False, about="coordinator", found=why, what_to_do=what_to_do.strip()), *lines], 2
+    # What the wires log of their tries is told by the lines.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    lines, code = everything(client, Files(coordinator_file, watcher_file, agent_file), os.environ)
     if output in ("json", "yaml"):
         print_data([asdict(line) for line in lines], output)
     else:
         for line in lines:
-            _show(line)
+            show(line)
     raise SystemExit(code or int(any(not line.ok for line in lines)))
 
 
-def coordinator(client: Client) -> Iterator[Line]:
-    """Read the coordinator's own view: mode, store, broker, clusters, loops."""
-    status = client.get("status")
-    yield Line(ok=True, about="version", found=f"{status['version']}, mode {status['mode']}, since {status['started']}")
-    if status["paused"]:
-        yield Line(
-            ok=False,
-            about="paused",
-            found="harm is stopped, healing goes on",
-            what_to_do="`sliceward resume` when the cause is gone.",
-        )
-    yield _dependency("store", status["store"], "See the coordinator's log; nothing is decided while the store is away.")
-    yield _dependency(
-        "broker", status["broker"], "Findings age to unknown while the broker is away; nothing is drained meanwhile."
-    )
-    for cluster in status["clusters"]:
-        yield from _cluster(cluster)
-    for loop in client.rows("loops", limit=500):
-        age = f"{loop['age']:.1f} s since its last round, deadline {loop['deadline']:.0f} s"
-        yield Line(
-            ok=not loop["late"],
-            about=f"loop {loop['name']}",
-            found=age,
-            what_to_do="" if not loop["late"] else f"Its last error: {loop['error'] or 'none, it hangs; see the log'}",
-        )
-        for name, why in loop["set_aside"].items():
-            yield Line(
-                ok=False,
-                about=f"loop {loop['name']}",
-                found=f"{name} is set aside: {why}",
-                what_to_do="Mend or delete it; the rest goes on.",
-            )
-
-
-def _cluster(cluster: Mapping[str, Any]) -> Iterator[Line]:
-    about = f"cluster {cluster['name']}"
-    part = {"ok": cluster["reachable"], "age_seconds": cluster["age_seconds"], "why": cluster["why"]}
-    yield _dependency(about, part, "Check its kubeconfig and context, and that the API server answers.")
-    if cluster["reachable"] and not cluster["hosts"]:
-        found = "no TPU host is known"
-        yield Line(
-            ok=False, about=about, found=found, what_to_do="Check the labels of its nodes; `sliceward get hosts` is empty."
-        )
-    yield _dependency(f"broker of {cluster['name']}", cluster["broker"], "Check its address, password and certificate.")
-    yield _watcher(cluster)
-    for reason, count in cluster["bad_messages"].items():
-        if count and reason.startswith("bad"):
-            why = "Find the speaker that is not of this version; messages that cannot be read are skipped."
-            yield Line(ok=False, about=about, found=f"{count} messages {reason.replace('_', ' ')}", what_to_do=why)
-
-
-def _watcher(cluster: Mapping[str, Any]) -> Line:
-    heard, why = cluster["watcher_age_seconds"], cluster["watcher_why"]
-    found = "never heard of" if heard is None else f"last told something {heard:.1f} s ago"
-    what_to_do = ""
-    if not cluster["watched"]:
-        what_to_do = "Start `sliceward watcher`, or see its log; until it speaks, every part is unknown."
-    elif why:
-        what_to_do = "See the watcher's log."
-    return Line(
-        ok=not what_to_do,
-        about=f"watcher of {cluster['name']}",
-        found=f"{found}: {why}" if why else found,
-        what_to_do=what_to_do,
-    )
-
-
-def _dependency(about: str, part: Mapping[str, Any], what_to_do: str) -> Line:
-    age = part.get("age_seconds")
-    found = "never answered" if age is None else f"answered {age:.1f} s ago"
-    if not part["ok"] and part.get("why"):
-        found += f": {part['why']}"
-    return Line(ok=part["ok"], about=about, found=found, what_to_do="" if part["ok"] else what_to_do)
-
-
-async def addresses(environ: Mapping[str, str]) -> list[Line]:
-    """Try the addresses that the environment names, all at once."""
-    named = [(environ[name], *about) for name, about in ADDRESSES.items() if environ.get(name)]
-    return list(await asyncio.gather(*(_reach(url, about, port, what_to_do) for url, about, port, what_to_do in named)))
-
-
-async def _reach(url: str, about: str, port: int, what_to_do: str) -> Line:
+def everything(client: Client, files: Files, environ: Mapping[str, str]) -> tuple[list[Line], int]:
+    """Give all lines, and 2 where the coordinator did not answer, else 0."""
+    lines: list[Line] = []
+    code = 0
     try:
-        parts = urlsplit(url)
-        host, number = parts.hostname, parts.port or port
-    except ValueError as error:
-        return Line(ok=False, about=about, found=f"{error}", what_to_do=what_to_do)
-    if not host:
-        return Line(ok=False, about=about, found=f"{url!r} names no host", what_to_do=what_to_do)
+        lines += coordinator(client)
+    except CannotAsk as error:
+        why, _, what_to_do = error.message.partition("\n")
+        lines, code = [wrong("coordinator", why, what_to_do.strip())], 2
+    lines += asyncio.run(_from_here(files.named(), environ))
+    return lines, code
+
+
+async def _from_here(files: Mapping[str, Path | None], environ: Mapping[str, str]) -> list[Line]:
+    if not files:
+        return await _addresses(environ)
+    lines: list[Line] = []
+    found: list[Settings] = []
+    for daemon, file in files.items():
+        settings, told = read(daemon, file, environ)
+        lines += told
+        if settings is not None:
+            found.append(settings)
+    lines += names_agree(found)
+    for settings in found:
+        lines += await _tried(settings)
+    return _once(lines)
+
+
+def _once(lines: Iterable[Line]) -> list[Line]:
+    """Leave out what was found before: a secret that cannot be read stops each thing that needs it, and is told once."""
+    kept: dict[tuple[str, str], Line] = {}
+    for line in lines:
+        kept.setdefault((line.found, "" if not line.ok else line.about), line)
+    return list(kept.values())
+
+
+async def _tried(settings: Settings) -> list[Line]:
+    match settings:
+        case CoordinatorSettings():
+            return await _as_coordinator(settings)
+        case WatcherSettings(cluster=place):
+            lines = await broker(place.name, place.broker, with_watchers=False)
+            lines += await cluster(place, needs(None, own="")) if settings.kubernetes else []
+            async with session() as http:
+                asked = settings.prometheus
+                return [*lines, await prometheus(http, asked.url, asked.token)] if asked.url else lines
+        case AgentSettings():
+            return await broker(settings.cluster, settings.broker, with_watchers=False)
+        case _:
+            return []
+
+
+async def _as_coordinator(settings: CoordinatorSettings) -> list[Line]:
+    lines = list(coordinator_files(settings))
+    book: Book | None = None
     try:
-        async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.open_connection(host, number)
-    except OSError as error:
-        return Line(
-            ok=False, about=about, found=f"{host}:{number} does not answer: {error or 'no answer in 3 s'}", what_to_do=what_to_do
-        )
-    writer.close()
-    return Line(ok=True, about=about, found=f"{host}:{number} answers")
+        book = read_book(settings.playbooks)
+    except Misconfigured as error:
+        lines.append(mistake("playbooks", error))
+    else:
+        lines.append(well("playbooks", summary(book)))
+    wanted = needs(book, own=settings.leader.namespace)
+    async with session() as http:
+        asked = [_store(settings)]
+        for place in settings.clusters:
+            asked += [cluster(place, wanted), broker(place.name, place.broker, with_watchers=True)]
+        asked += [pager(http, one) for one in settings.pagers]
+        asked.append(provider(http, settings.provider))
+        for told in await asyncio.gather(*asked):
+            lines += told
+    return lines
 
 
-def _show(line: Line) -> None:
-    mark = Text("✓ " if line.ok else "✗ ", style="green" if line.ok else "red")
-    console().print(mark + Text(f"{line.about}: {line.found}"))
-    if line.what_to_do:
-        console().print(Text(f"    {line.what_to_do}", style="dim"))
+async def _store(settings: CoordinatorSettings) -> list[Line]:
+    try:
+        return [well("store, from here", await look(store_url(settings.store)))]
+    except Misconfigured as error:
+        return [mistake("store, from here", error)]
+
+
+async def _addresses(environ: Mapping[str, str]) -> list[Line]:
+    """Try the addresses that the environment names."""
+    lines = []
+    if url := environ.get("SLICEWARD_MQTT_URL"):
+        lines.append(await reachable("broker, from here", url))
+    if url := environ.get("SLICEWARD_PROMETHEUS_URL"):
+        async with session() as http:
+            lines.append(await prometheus(http, url))
+    return lines

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _MIGRATING = 7_342_811  # any number, the same in all coordinators: the advisory lock of PostgreSQL during migration
 
 
@@ -77,7 +77,7 @@ async def database(url: str) -> AsyncIterator[Database]:
         Misconfigured: the URL is no such URL, or a newer sliceward wrote the database.
         Retry: the database does not answer.
     """
-    parsed = _url(url)
+    parsed = parsed_url(url)
     if parsed.drivername.startswith("sqlite"):
         opened = Database(_sqlite(parsed, writer=True), _sqlite(parsed, writer=False))
     else:
@@ -92,10 +92,11 @@ async def database(url: str) -> AsyncIterator[Database]:
         await opened.writer.dispose()
 
 
-def _url(url: str) -> URL:
+def parsed_url(url: str) -> URL:
+    """Read the URL of a store. Raises `Misconfigured`, which does not repeat it: it may hold a password."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         parsed = None
     kind = parsed.drivername.partition("+")[0] if parsed is not None else ""
     if parsed is None or kind not in _DRIVERS or (kind == "sqlite" and parsed.database in (None, "", ":memory:")):
@@ -130,7 +131,7 @@ def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:
         command.upgrade(config, "head")
     except CommandError as error:

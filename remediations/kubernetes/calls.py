@@ -10,6 +10,7 @@ import ssl
 from asyncio import IncompleteReadError, Semaphore
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from sliceward.topology.errors import Conflict, Refused, Retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from datetime import datetime
 
     from kubernetes_asyncio.client import ApiClient
 
@@ -57,11 +59,12 @@ class Status(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer read to its end."""
+    """An answer read to its end. ``date``: the server's clock, None where it did not say."""
 
     code: int
     body: bytes
     retry_after: float | None = None
+    date: datetime | None = None
 
     @property
     def good(self) -> bool:
@@ -146,7 +149,8 @@ class Calls:
 
 async def read_to_end(response: aiohttp.ClientResponse) -> Answer:
     """Read the whole body."""
-    return Answer(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
+    headers, body = response.headers, await response.read()
+    return Answer(response.status, body, _retry_after(headers.get("Retry-After")), _date(headers.get("Date")))
 
 
 def path_of(kind: Kind, namespace: str = "", name: str = "") -> str:
@@ -196,3 +200,10 @@ class _failures:  # noqa: N801 (reads as a function)
 
 def _retry_after(header: str | None) -> float | None:
     return float(header) if header is not None and header.isdecimal() else None
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None

@@ -15,7 +15,7 @@ from sliceward.topology.errors import Conflict, Refused, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sliceward.remediations.ports import Kind, Object
 
@@ -43,6 +43,13 @@ class KubernetesCluster:
         if not answer.good:
             raise error_of(answer, "GET /version")
         return str(_object(answer).get("gitVersion", ""))
+
+    async def clock(self) -> datetime | None:
+        """Give the server's wall time, to the second; None where it does not say."""
+        answer = await self._calls.read("/version")
+        if not answer.good:
+            raise error_of(answer, "GET /version")
+        return answer.date
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
         """Give the object, or None where it (or its kind) does not exist."""

@@ -113,7 +113,7 @@ def test_without_a_coordinator_it_is_two_and_the_rest_is_still_checked(
     assert first.startswith(f"✗ coordinator: the coordinator at {NOBODY} does not answer")
     assert "SLICEWARD_SERVER" in step
     assert broker.startswith("✓ broker, from here")
-    assert prometheus.startswith("✗ Prometheus, from here: 127.0.0.1:9 does not answer")
+    assert prometheus.startswith("✗ Prometheus, from here: http://127.0.0.1:9 does not answer")
 
 
 @pytest.mark.parametrize("url", ["mqtt://", "mqtt://127.0.0.1:99999", "mqtt://[::1", "nonsense"])

@@ -1,5 +1,7 @@
 """A receiver of pages, as a pager's far end would be: checks the signature, drops repeats, keeps one line per incident.
 
+Beside them it hears heartbeats.
+
 Speaks Standard Webhooks 1.0.0 (headers ``webhook-id``, ``webhook-timestamp``, ``webhook-signature``).
 """
 
@@ -32,7 +34,7 @@ class Received:
 
 @dataclass(slots=True)
 class Receiver:
-    """What came in. ``repeats``: deliveries seen again; ``refused``: bodies whose signature was wrong."""
+    """What came in. ``beats``: the heartbeats, in order. ``repeats``: deliveries seen again; ``refused``: bodies whose signature was wrong."""
 
     url: str
     secret: str
@@ -40,6 +42,8 @@ class Receiver:
     deliveries: dict[str, dict[str, Any]] = field(default_factory=dict)
     repeats: int = 0
     refused: int = 0
+    heartbeat_url: str = ""
+    beats: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def sent(self) -> int:
@@ -59,11 +63,22 @@ async def running_receiver(secret: str) -> AsyncIterator[Receiver]:
     """Serve on a free loopback port until the block ends."""
     receiver = Receiver("", secret)
 
-    async def take(request: web.Request) -> web.Response:
-        body = await request.read()
+    def is_signed(request: web.Request, body: bytes) -> bool:
         message, timestamp = request.headers.get("webhook-id", ""), request.headers.get("webhook-timestamp", "")
         wanted = signature(secret, message=message, timestamp=timestamp, body=body)
-        if not any(hmac.compare_digest(wanted, got) for got in request.headers.get("webhook-signature", "").split()):
+        return any(hmac.compare_digest(wanted, got) for got in request.headers.get("webhook-signature", "").split())
+
+    async def hear(request: web.Request) -> web.Response:
+        body = await request.read()
+        if not is_signed(request, body):
+            receiver.refused += 1
+            return web.json_response({"error": "signature"}, status=401)
+        receiver.beats.append(json.loads(body))
+        return web.json_response({"accepted": True})
+
+    async def take(request: web.Request) -> web.Response:
+        body, message = await request.read(), request.headers.get("webhook-id", "")
+        if not is_signed(request, body):
             receiver.refused += 1
             return web.json_response({"error": "signature"}, status=401)
         if message in receiver.deliveries:
@@ -78,6 +93,7 @@ async def running_receiver(secret: str) -> AsyncIterator[Receiver]:
 
     app = web.Application()
     app.router.add_post("/pages", take)
+    app.router.add_post("/heartbeat", hear)
     async with served(app) as url:
-        receiver.url = f"{url}/pages"
+        receiver.url, receiver.heartbeat_url = f"{url}/pages", f"{url}/heartbeat"
         yield receiver

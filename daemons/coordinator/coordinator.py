@@ -13,6 +13,7 @@ from prometheus_client import Counter
 from sliceward.daemons.coordinator.deciding import Deciding, Rules
 from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.events import Bell
+from sliceward.daemons.coordinator.heartbeat import Beating, HeartbeatFigures, Pulse
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.schema import BudgetSpec, Mode
     from sliceward.playbooks.silences import Window
     from sliceward.remediations.action import Action
+    from sliceward.remediations.paging.heartbeat import Heartbeat
     from sliceward.remediations.ports import Pager
     from sliceward.topology.fleet import Fleet
 
@@ -75,6 +77,7 @@ class Parts:
     holder: str = "coordinator"
     public_url: str = ""
     windows: tuple[Window, ...] = ()
+    heartbeats: tuple[Heartbeat, ...] = ()
     leadership: Leadership | None = None
 
 
@@ -94,6 +97,7 @@ class Coordinator:
     outbox: Outbox = field(init=False)
     sweep: Sweep = field(init=False)
     vigil: Vigil = field(init=False)
+    beatings: tuple[Beating, ...] = field(init=False)
     health: Health = field(init=False)
     webhooks: Counter = field(init=False)
     _shown: tuple[float, int, Row] = field(init=False, default_factory=lambda: (0.0, 0, {}))
@@ -132,10 +136,12 @@ class Coordinator:
             of.store, of.sides, of.loops, of.pagers, of.clock, self._loop("vigil", 60 + of.pace.page_timeout.total_seconds() * 4),
             of.pace.silence_paged_after, of.pace.page_timeout,
         )  # fmt: skip
+        self.beatings = self._beatings()
         registry = new_registry(of.loops, version=of.version)
         self.webhooks = Counter(
             "sliceward_webhook_requests", "Posts of alerts, by code.", ["receiver", "code"], registry=registry
         )
+        registry.register(HeartbeatFigures(self.beatings))
         self.health = Health(of.loops, self.dependencies, registry, of.version)
         for side in of.sides:
             side.wake = self._changed
@@ -228,6 +234,7 @@ class Coordinator:
             tasks.create_task(self._every(VIGIL_EVERY, self.vigil.round, self.vigil.loop), name="vigil"),
             tasks.create_task(self._forgetting(), name="forgetting"),
         ]
+        endless += [tasks.create_task(self._every(PULSE, one.round, one.loop), name=one.loop.name) for one in self.beatings]
         deciding = tasks.create_task(self.deciding.run(), name="deciding")
         await asyncio.wait([deciding, stopped], return_when="FIRST_COMPLETED")
         self._stopping.set()
@@ -304,6 +311,7 @@ class Coordinator:
             "open_incidents": len(self.deciding.cases),
             "silences": len(self.silencing.active(self.clock())),
             "silenced_incidents": sum(bool(case.incident.silenced) for case in self.deciding.cases.values()),
+            "heartbeats": [one.row() for one in self.beatings],
             "clusters": [self._cluster_status(side) for side in self.parts.sides],
             "store": {"ok": store < self._store_deadline, "age_seconds": round(store, 3)},
             "broker": {"ok": all(bus.connected for bus in buses), "age_seconds": _finite(oldest)},
@@ -394,6 +402,13 @@ class Coordinator:
         self._pages_waiting.set()
         self.bell.entry(seq)
         self.bell.changed()
+
+    def _beatings(self) -> tuple[Beating, ...]:
+        of = self.parts
+        pulse = Pulse(of.store, of.loops, lambda: self.leads, of.clock, of.monotonic, f"sliceward/{of.holder}")
+        within = of.pace.page_timeout
+        deadline = 60 + within.total_seconds()
+        return tuple(Beating(one, pulse, self._loop(f"heartbeat {one.name}", deadline), within) for one in of.heartbeats)
 
     def _told_and_decide(self, seq: int) -> None:
         self._told(seq)

@@ -40,6 +40,7 @@ from sliceward.playbooks.schema import Mode
 from sliceward.remediations import kubernetes
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.paging import catalog as paging
+from sliceward.remediations.paging.heartbeat import HeartbeatPlan, HttpHeartbeat
 from sliceward.remediations.paging.plan import PagerPlan, Surroundings
 from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
@@ -107,7 +108,7 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
         store = await stack.enter_async_context(open_store(store_url(settings.store)))
-        loops = Loops(time.monotonic)
+        loops, around = Loops(time.monotonic), Surroundings(session, now, write)
         provider, holder = _provider(settings, session), f"{socket.gethostname()}-{os.getpid()}"
         sides = [await _side(stack, settings, cluster, provider=provider, holder=holder) for cluster in settings.clusters]
         coordinator = Coordinator(
@@ -116,7 +117,8 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
                 sides=sides,
                 book=book,
                 actions=ACTIONS,
-                pagers=_pagers(settings, Surroundings(session, now, write)),
+                pagers=_pagers(settings, around),
+                heartbeats=_heartbeats(settings, around),
                 alerts=read_map(settings.alerts.map) if settings.alerts.map else AlertMap(),
                 quota=quota,
                 pace=settings.pace,
@@ -263,3 +265,19 @@ def _pagers(settings: CoordinatorSettings, around: Surroundings) -> dict[str, Pa
         PagerPlan(pager.kind, pager.name, pager.url, pager.secret.reveal() if pager.secret else "") for pager in settings.pagers
     ]
     return {plan.name: paging.make(plan, around) for plan in plans}
+
+
+def _heartbeats(settings: CoordinatorSettings, around: Surroundings) -> tuple[HttpHeartbeat, ...]:
+    plans = [
+        HeartbeatPlan(
+            pager=pager.name,
+            url=wanted.url,
+            every=wanted.every,
+            method=wanted.method,
+            token=wanted.token.reveal() if wanted.token else "",
+            secret=pager.secret.reveal() if pager.secret and pager.kind == "webhook" else "",
+        )
+        for pager in settings.pagers
+        if (wanted := pager.heartbeat) is not None
+    ]
+    return tuple(HttpHeartbeat(plan, around) for plan in plans)

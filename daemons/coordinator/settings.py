@@ -89,6 +89,15 @@ class AlertSettings(Section):
     )
 
 
+class HeartbeatSettings(Section):
+    """A word that is sent while the coordinator leads and gets on; the receiver pages when it stays away."""
+
+    url: str = Field(min_length=1, description="Where to send it. May hold a secret: then set it by the environment.")
+    every: Duration = Field(default=timedelta(minutes=1), description="How often; let the receiver wait three times as long.")
+    method: Literal["POST", "GET"] = Field(default="POST", description="`POST` with a JSON body, or `GET`.")
+    token: Secret | None = Field(default=None, description="Value of the header `Authorization`, e.g. `GenieKey …`.")
+
+
 class PagerSettings(Section):
     """One receiver of pages."""
 
@@ -96,6 +105,9 @@ class PagerSettings(Section):
     kind: str = Field(description="`webhook`, `pagerduty` or `console`.")
     url: str = Field(default="", description="Where to post; default is the service's own address.")
     secret: Secret | None = Field(default=None, description="Signing secret or routing key.")
+    heartbeat: HeartbeatSettings | None = Field(
+        default=None, description="Heartbeat beside its pages; of a `webhook` signed with the same secret."
+    )
 
 
 class ProviderSettings(Section):

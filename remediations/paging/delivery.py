@@ -1,4 +1,4 @@
-"""One POST of a page, and what the answer means; shared by the pagers that speak HTTP.
+"""One POST of a page (or one request of a heartbeat), and what the answer means; shared by all that speak HTTP here.
 
 =========================================  ====================================================================
 answer                                     what the outbox does
@@ -33,23 +33,25 @@ _MOST_WORDS = 200
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt. ``hide``: secrets that are cut out of whatever the receiver says."""
+    """One attempt. ``hide``: secrets that are cut out of whatever the receiver says. A GET has no body."""
 
     pager: str
     url: str = field(repr=False)
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     hide: tuple[str, ...] = field(default=(), repr=False)
+    method: str = "POST"
 
 
 async def post(session: aiohttp.ClientSession, delivery: Delivery) -> None:
     """Deliver once. Raises `Retry` or `Refused` as in the table above."""
-    pager = delivery.pager
+    pager, kind = delivery.pager, {"Content-Type": "application/json"} if delivery.body else {}
     try:
-        async with session.post(
+        async with session.request(
+            delivery.method,
             delivery.url,
-            data=delivery.body,
-            headers={"Content-Type": "application/json", "User-Agent": "sliceward", **delivery.headers},
+            data=delivery.body or None,
+            headers={**kind, "User-Agent": "sliceward", **delivery.headers},
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         ) as answer:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 from typing import TYPE_CHECKING
 
 from sliceward.remediations.paging.delivery import Delivery, cut, post
+from sliceward.remediations.paging.signing import Signer
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -20,7 +17,6 @@ MOST_BYTES = 20_000
 """Standard Webhooks: keep a payload under 20 kB."""
 SUMMARY = 1024
 FACT = 1000
-_KEY_BYTES = range(24, 65)
 _TYPES = {"trigger": "sliceward.incident.triggered", "resolve": "sliceward.incident.resolved"}
 
 
@@ -36,10 +32,8 @@ class WebhookPager:
         if not plan.url.startswith(("http://", "https://")):
             raise Misconfigured(f"pagers.{plan.name}.url", "is no http(s) address", "Give the receiver's address")
         self._url, self._around = plan.url, around
-        self._keys = tuple(_key(secret, plan.name) for secret in plan.secret.split())
+        self._signer = Signer.of(plan.secret, f"pagers.{plan.name}.secret")
         self._hide = (plan.url, *plan.secret.split())
-        if not self._keys:
-            raise Misconfigured(f"pagers.{plan.name}.secret", "is missing", "Make one: `whsec_` + 32 random bytes in base64")
 
     def __repr__(self) -> str:
         """Show the name alone."""
@@ -48,16 +42,8 @@ class WebhookPager:
     async def send(self, page: Page) -> None:
         """Deliver once. Raises `Retry` or `Refused`."""
         body = payload(page)
-        stamp = str(int(self._around.now().timestamp()))
-        signatures = " ".join(sign(key, message=page.delivery_id, timestamp=stamp, body=body) for key in self._keys)
-        headers = {"webhook-id": page.delivery_id, "webhook-timestamp": stamp, "webhook-signature": signatures}
+        headers = self._signer.headers(page.delivery_id, body, now=self._around.now())
         await post(self._around.session, Delivery(self.name, self._url, body, headers, self._hide))
-
-
-def sign(key: bytes, *, message: str, timestamp: str, body: bytes) -> str:
-    """Give the ``v1`` signature: HMAC-SHA256 over ``id.timestamp.body``."""
-    digest = hmac.digest(key, f"{message}.{timestamp}.".encode() + body, hashlib.sha256)
-    return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def payload(page: Page) -> bytes:
@@ -79,15 +65,3 @@ def payload(page: Page) -> bytes:
         if len(body) < MOST_BYTES:
             break
     return body
-
-
-def _key(secret: str, name: str) -> bytes:
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) not in _KEY_BYTES:
-        raise Misconfigured(
-            f"pagers.{name}.secret", "is not 24 to 64 bytes in base64", "Make one: `whsec_` + 32 random bytes in base64"
-        )
-    return key

@@ -55,8 +55,10 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     stall: float = 0.0
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
+        self.methods.append(request.method)
         self.got.append((request.path, dict(request.headers), await request.read()))
         return web.Response(status=self.status, text=self.words, headers=self.headers)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sliceward.playbooks.silences import Window
     from sliceward.remediations.action import Action
+    from sliceward.remediations.paging.heartbeat import Heartbeat
     from sliceward.topology.ids import PartId
     from tests.builders import FleetBuilder
 
@@ -76,6 +77,7 @@ class World:
     alerts: AlertMap = field(default_factory=AlertMap)
     quota: Quota = field(default_factory=Quota)
     windows: tuple[Window, ...] = ()
+    heartbeats: tuple[Heartbeat, ...] = ()
     pace: PaceSettings = field(default_factory=lambda: PaceSettings(broker_grace=timedelta(0)))
 
     def fill(self, fleet: FleetBuilder) -> None:
@@ -156,6 +158,7 @@ async def a_bench(world: World) -> AsyncIterator[Bench]:
                 dice=random.Random(1),  # noqa: S311 (jitter of a test)
                 version="0.0.0",
                 windows=world.windows,
+                heartbeats=world.heartbeats,
             )
         )
         await coordinator.begin()

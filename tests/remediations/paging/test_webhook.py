@@ -12,7 +12,8 @@ import pytest
 
 from sliceward.remediations.page import Page, PageEvent
 from sliceward.remediations.paging.plan import PagerPlan, Surroundings
-from sliceward.remediations.paging.webhook import MOST_BYTES, WebhookPager, payload, sign
+from sliceward.remediations.paging.signing import sign
+from sliceward.remediations.paging.webhook import MOST_BYTES, WebhookPager, payload
 from sliceward.simulation.receiver import running_receiver
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.health import Severity

@@ -1,6 +1,7 @@
 """A connection to the database: URL in, engines out, migrated. SQLite is written by one connection at a time.
 
-Every error of the database leaves here as `Retry`: a lost connection may have committed, so nothing is assumed.
+Every error of the database leaves here as `Retry`: a lost connection may have committed, so nothing is assumed. But a
+value that can never be written leaves as `Unstorable`, else one text would be tried for ever and stop all that follows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sliceward.topology.errors import Misconfigured, Retry
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _MIGRATING = 7_342_811  # any number, the same in all coordinators: the advisory lock of PostgreSQL during migration
+
+
+class Unstorable(ValueError):
+    """What was to be written can never be: whoever brought it is set aside by name, and the rest goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,14 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Give a transaction that is committed at the end, or rolled back. Raises `Retry`."""
+        """Give a transaction that is committed at the end, or rolled back. Raises `Retry` and `Unstorable`."""
         with_errors = self.writer.begin()
         try:
             async with with_errors as connection:
                 yield connection
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except (DBAPIError, OSError, TimeoutError, UnicodeEncodeError) as error:
+            if _is_about_values(error):
+                raise Unstorable(f"the store cannot keep this: {_short(error)}") from error
             raise Retry(f"the store did not answer: {_short(error)}") from error
 
     @asynccontextmanager
@@ -62,6 +69,19 @@ class Database:
                 yield connection
         except (DBAPIError, OSError, TimeoutError) as error:
             raise Retry(f"the store did not answer: {_short(error)}") from error
+
+
+def _is_about_values(error: BaseException) -> bool:
+    """Whether a write failed by what was to be written, not by the database.
+
+    SQLAlchemy makes a plain error of asyncpg's "data exceptions" (SQLSTATE class 22, PostgreSQL's appendix A), and an
+    interface error of what asyncpg could not encode, which is a ValueError beneath.
+    """
+    if isinstance(error, DataError | UnicodeEncodeError):
+        return True
+    origin = getattr(error, "orig", None)
+    state = str(getattr(origin, "sqlstate", None) or "")
+    return state.startswith("22") or isinstance(getattr(origin, "__cause__", None), ValueError)
 
 
 def _short(error: BaseException) -> str:

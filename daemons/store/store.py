@@ -17,6 +17,7 @@ from sliceward.daemons.store.silences import Silences
 from sliceward.daemons.store.tables import AUDIT, DECISIONS, FENCE, FINDINGS, INCIDENTS, INTENTS, JOURNAL, RUNS, SETTINGS
 from sliceward.daemons.store.upsert import upsert
 from sliceward.daemons.store.values import Case, Loaded
+from sliceward.detectors.finding import storable
 from sliceward.playbooks import record
 from sliceward.playbooks.world import Started
 from sliceward.topology.errors import Refused
@@ -228,13 +229,13 @@ class Store:
             await connection.execute(upsert(self._database.dialect, INTENTS, row, key=("operation",), replace=False))
         if turn.answered is not None:
             result = update(INTENTS).where(INTENTS.c.operation == turn.answered.operation)
-            await connection.execute(result.values(result=turn.answered.text, result_at=now))
+            await connection.execute(result.values(result=storable(turn.answered.text), result_at=now))
 
     async def _journal(self, connection: AsyncConnection, cluster: str, entries: Sequence[Entry]) -> list[int]:
         numbers = []
         for entry in entries:
             row: dict[str, Any] = {"cluster": cluster, "incident": entry.incident, "at": entry.at, "kind": entry.kind.value}
-            row |= {"text": entry.text, "facts": record.text(entry.facts), "epoch": self._epoch}
+            row |= {"text": storable(entry.text), "facts": record.text(entry.facts), "epoch": self._epoch}
             numbers.append(int((await connection.execute(JOURNAL.insert().values(**row).returning(JOURNAL.c.seq))).scalar_one()))
         return numbers
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sliceward.daemons.store import Alert, Store, open_store
+from sliceward.daemons.store.connect import Unstorable
 from sliceward.detectors.finding import Kind
 from sliceward.playbooks.incident import Entry, EntryKind, How, Incident, Needs, Phase
 from sliceward.playbooks.run import Call, Ending, Run, Step, StepState
@@ -435,6 +436,32 @@ async def test_an_address_that_is_no_store_is_refused_with_what_to_do(address: s
     with pytest.raises(Misconfigured):
         async with open_store(address):
             pass
+
+
+async def test_what_can_never_be_written_is_not_asked_again(store: Store) -> None:
+    with pytest.raises(Unstorable):
+        await store.audit(who="half a pair \ud800", what="pause", about="all", reason="why", now=NOW)
+    await store.audit(who="bob", what="pause", about="all", reason="why", now=NOW)
+    assert [row["who"] for row in (await store.history.audit()).items] == ["bob"]
+
+
+@pytest.mark.parametrize("who", ["a NUL \0", "long" * 100], ids=["NUL", "too long"])
+async def test_what_postgresql_alone_can_never_take_is_not_asked_again_either(postgres: str, who: str) -> None:
+    async with open_store(postgres) as store:
+        with pytest.raises(Unstorable):
+            await store.audit(who=who, what="pause", about="all", reason="why", now=NOW)
+
+
+async def test_the_words_of_others_are_kept_in_the_story_without_what_no_store_takes(store: Store) -> None:
+    said = Entry(NOW, "inc-1", EntryKind.SEEN, "device \0 check", {"note": "\0"})
+    run = a_run()
+    call = Call(run.steps[0], 0, run.operation)
+    await store.save(Turn(an_incident(), run, (said,), call=call), now=NOW)
+    await store.save(Turn(an_incident(), run, answered=Answered(call.operation, "done \0")), now=NOW)
+    (entry,) = (await store.history.entries()).items
+    assert (entry["text"], entry["facts"]) == ("device \ufffd check", {"note": "\0"})
+    (intent,) = await store.history.intents("inc-1")
+    assert intent.result == "done \ufffd"
 
 
 async def test_a_database_that_is_not_there_is_asked_again_later() -> None:

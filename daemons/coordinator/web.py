@@ -13,6 +13,7 @@ from aiohttp import web
 
 from sliceward.daemons.coordinator.settings import LOOPBACK
 from sliceward.daemons.coordinator.tokens import Caller, Tokens
+from sliceward.detectors.finding import storable
 from sliceward.topology.errors import Conflict, Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ async def reason_of(request: web.Request) -> str:
     reason = body.get("reason") if isinstance(body, dict) else None
     if not isinstance(reason, str) or not reason.strip():
         raise Problem(400, "BadRequest", "a reason is needed", 'Send {"reason": "why"}; it stands in the record')
-    return reason.strip()[:1000]
+    return storable(reason.strip()[:1000])
 
 
 # ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -255,6 +255,13 @@ async def test_pause_is_shown_told_and_undone(world: World) -> None:
         assert status["paused"] is False
 
 
+@pytest.mark.parametrize("bad", ["\0", "\ud800"], ids=["NUL", "half a surrogate pair"])
+async def test_a_reason_is_kept_without_what_no_store_takes(world: World, bad: str) -> None:
+    async with calling(world) as caller:
+        code, status = await caller.post("/api/v1/pause", {"reason": f"st{bad}rm"})
+        assert (code, status["why_paused"]) == (200, "local: st\ufffdrm")
+
+
 async def test_status_and_readiness_name_each_dependency_with_its_age(world: World) -> None:
     async with calling(world) as caller:
         _, status = await caller.get("/api/v1/status")

@@ -28,10 +28,22 @@ def coordinator(client: Client) -> Iterator[Line]:
     yield _dependency(
         "broker", status["broker"], "Findings age to unknown while the broker is away; nothing is drained meanwhile."
     )
+    if status.get("silences"):
+        held = f"{status['silenced_incidents']} open incidents are held by them"
+        yield well("silences", f"{status['silences']} in force; {held}")
     for cluster in status["clusters"]:
         yield from _cluster(cluster)
+    yield from (_heartbeat(one) for one in status.get("heartbeats", ()))
     yield from _loops(client.rows("loops", limit=MOST))
     yield from _pages(client.rows("pages", limit=MOST, state="failed"))
+
+
+def _heartbeat(row: Mapping[str, Any]) -> Line:
+    about, age = f"heartbeat of {row['pager']}", row["age_seconds"]
+    found = "never accepted" if age is None else f"accepted {age:.1f} s ago, sent every {row['every_seconds']:g} s"
+    if row["ok"]:
+        return well(about, found)
+    return wrong(about, f"{found}: {row['why'] or 'late'}", "Until it is mended its receiver pages, or will soon.")
 
 
 def _loops(rows: list[dict[str, Any]]) -> Iterator[Line]:

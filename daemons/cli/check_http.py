@@ -13,8 +13,10 @@ import aiohttp
 
 from sliceward.daemons.cli.check_files import mistake
 from sliceward.daemons.cli.lines import Line, well, wrong
+from sliceward.daemons.coordinator.heartbeat import heartbeat_plan
 from sliceward.daemons.shown import address
 from sliceward.remediations.paging import catalog as paging
+from sliceward.remediations.paging.heartbeat import HttpHeartbeat
 from sliceward.remediations.paging.plan import PagerPlan, Surroundings
 from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
@@ -42,7 +44,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def pager(http: aiohttp.ClientSession, settings: PagerSettings) -> list[Line]:
     """Ask whether there is a receiver, without paging anybody."""
-    return [await _pager(http, settings)]
+    heartbeat = [] if settings.heartbeat is None else [_heartbeat(http, settings)]
+    return [await _pager(http, settings), *heartbeat]
 
 
 async def _pager(http: aiohttp.ClientSession, settings: PagerSettings) -> Line:
@@ -61,6 +64,18 @@ async def _pager(http: aiohttp.ClientSession, settings: PagerSettings) -> Line:
         # The library's message holds the address, which may hold a key.
         hint = "Start the receiver, or correct the pager's url; the coordinator must reach it too."
         return wrong(about, f"{address(settings.url)} does not answer: {_kind(error)}", hint)
+
+
+def _heartbeat(http: aiohttp.ClientSession, settings: PagerSettings) -> Line:
+    """Look at its form alone: to ask its receiver anything could count as a beat, and hide that nobody sends any."""
+    about = f"heartbeat of {settings.name}"
+    try:
+        plan = heartbeat_plan(settings)
+        if plan is not None:
+            HttpHeartbeat(plan, Surroundings(http, lambda: datetime.now(UTC), print))
+    except Misconfigured as error:
+        return mistake(about, error)
+    return well(about, "its form is right; its receiver is not asked, for that could count as a beat")
 
 
 def _receiver(about: str, status: int) -> Line:

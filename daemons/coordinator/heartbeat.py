@@ -16,7 +16,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sliceward.remediations.paging.heartbeat import Beat
+from sliceward.remediations.paging.heartbeat import Beat, HeartbeatPlan
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from sliceward.daemons.coordinator.settings import PagerSettings
     from sliceward.daemons.loops import Loop
     from sliceward.daemons.store import Store
     from sliceward.remediations.paging.heartbeat import Heartbeat
@@ -33,6 +34,21 @@ log = structlog.get_logger(__name__)
 
 LATE = 3
 """A heartbeat that was not accepted for so many of its periods is shown as wrong."""
+
+
+def heartbeat_plan(pager: PagerSettings) -> HeartbeatPlan | None:
+    """Give the heartbeat that the configuration asks for beside a pager. Raises `Misconfigured` where a secret is not there."""
+    wanted = pager.heartbeat
+    if wanted is None:
+        return None
+    return HeartbeatPlan(
+        pager=pager.name,
+        url=wanted.url,
+        every=wanted.every,
+        method=wanted.method,
+        token=wanted.token.reveal() if wanted.token else "",
+        secret=pager.secret.reveal() if pager.secret and pager.kind == "webhook" else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from sliceward.daemons.coordinator import configuration
 from sliceward.daemons.coordinator.alerts import AlertMap, read_map
 from sliceward.daemons.coordinator.api import Api
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
+from sliceward.daemons.coordinator.heartbeat import heartbeat_plan
 from sliceward.daemons.coordinator.leadership import Candidacy, Leadership
 from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.side import Side, subscriptions
@@ -40,7 +41,7 @@ from sliceward.playbooks.schema import Mode
 from sliceward.remediations import kubernetes
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.paging import catalog as paging
-from sliceward.remediations.paging.heartbeat import HeartbeatPlan, HttpHeartbeat
+from sliceward.remediations.paging.heartbeat import HttpHeartbeat
 from sliceward.remediations.paging.plan import PagerPlan, Surroundings
 from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
@@ -268,16 +269,5 @@ def _pagers(settings: CoordinatorSettings, around: Surroundings) -> dict[str, Pa
 
 
 def _heartbeats(settings: CoordinatorSettings, around: Surroundings) -> tuple[HttpHeartbeat, ...]:
-    plans = [
-        HeartbeatPlan(
-            pager=pager.name,
-            url=wanted.url,
-            every=wanted.every,
-            method=wanted.method,
-            token=wanted.token.reveal() if wanted.token else "",
-            secret=pager.secret.reveal() if pager.secret and pager.kind == "webhook" else "",
-        )
-        for pager in settings.pagers
-        if (wanted := pager.heartbeat) is not None
-    ]
-    return tuple(HttpHeartbeat(plan, around) for plan in plans)
+    plans = (heartbeat_plan(pager) for pager in settings.pagers)
+    return tuple(HttpHeartbeat(plan, around) for plan in plans if plan is not None)

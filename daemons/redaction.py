@@ -29,7 +29,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:gh[oprsu]_|xox[abeprs]-|glpat-|sk-)[A-Za-z0-9_-]{10,}"), HIDDEN),
     (
         re.compile(
-            rf"(?i)((?:\b|_)(?:{_NAMES})\\?[\"']?\s*[:=]\s*\\?[\"']?)(?!\\?[\"']|not set|set \(|null\b|none\b|true\b|false\b|\*{{3}}|[\[{{])"
+            rf"(?i)((?:\b|_)(?:{_NAMES})\\?[\"']?\s*[:=]\s*\\?[\"']?)(?!\\?[\"']|bearer\b|basic\b|not set|set \(|null\b|none\b|true\b|false\b|\*{{3}}|[\[{{])"
             r"[^\s\"',;&}\\]+"
         ),
         rf"\1{HIDDEN}",

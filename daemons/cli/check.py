@@ -67,8 +67,7 @@ class Files:
 @with_client
 def check(client: Client, output: str, coordinator_file: Path | None, watcher_file: Path | None, agent_file: Path | None) -> None:
     """Ask everything that can be asked from here."""
-    # What the wires log of their tries is told by the lines.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    quietly()
     lines, code = everything(client, Files(coordinator_file, watcher_file, agent_file), os.environ)
     if output in ("json", "yaml"):
         print_data([asdict(line) for line in lines], output)
@@ -76,6 +75,11 @@ def check(client: Client, output: str, coordinator_file: Path | None, watcher_fi
         for line in lines:
             show(line)
     raise SystemExit(code or int(any(not line.ok for line in lines)))
+
+
+def quietly() -> None:
+    """Let the wires not log their tries: the lines tell of them."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def everything(client: Client, files: Files, environ: Mapping[str, str]) -> tuple[list[Line], int]:

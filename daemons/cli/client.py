@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import aiohttp
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 DEFAULT_SERVER = "http://127.0.0.1:8482"
 PATIENCE = aiohttp.ClientTimeout(total=15)
@@ -57,6 +58,10 @@ class Client:
         """Send ``body`` to ``/api/v1/{path}`` and give the JSON that comes back."""
         return asyncio.run(self._call("POST", path, body=body))
 
+    def text(self, path: str) -> str:
+        """Give the text at ``/{path}``: metrics and health, whatever the status says."""
+        return asyncio.run(self._text(f"{self.server.rstrip('/')}/{path}"))
+
     def rows(self, path: str, *, limit: int, **filters: str) -> list[dict[str, Any]]:
         """Give the rows of a list, page after page, up to ``limit``."""
         found: list[dict[str, Any]] = []
@@ -73,12 +78,19 @@ class Client:
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Any:  # noqa: ANN401 (JSON)
         url = f"{self.server.rstrip('/')}/api/v1/{path}"
+        async with self._session() as session, session.request(method, url, params=parameters, json=body) as answer:
+            return self._read(answer.status, await answer.text(), url)
+
+    async def _text(self, url: str) -> str:
+        async with self._session() as session, session.get(url) as answer:
+            return await answer.text()
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give a session that shows the token; what goes wrong on the way is `CannotAsk`."""
         try:
-            async with (
-                aiohttp.ClientSession(timeout=PATIENCE, headers=self._headers()) as session,
-                session.request(method, url, params=parameters, json=body) as answer,
-            ):
-                return self._read(answer.status, await answer.text(), url)
+            async with aiohttp.ClientSession(timeout=PATIENCE, headers=self._headers()) as session:
+                yield session
         except aiohttp.InvalidURL as error:
             raise CannotAsk(
                 f"{self.server!r} is no address", "Name it with --server or SLICEWARD_SERVER, e.g. http://127.0.0.1:8482"

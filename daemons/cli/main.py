@@ -40,6 +40,9 @@ COMMANDS: Mapping[str, Entry] = {
     "all-in-one": Entry(f"{_DAEMONS}.all_in_one:command", "Watcher, coordinator and broker in one process.", "demo"),
     "demo": Entry(f"{_DAEMONS}.demo.command:command", "A simulated fleet, a fault, and the healing of it.", "demo"),
     "check": Entry(f"{_CLI}.check:check", "Say line by line what is reachable, and what to do about what is not.", "coordinator"),
+    "support-bundle": Entry(
+        f"{_CLI}.support_bundle:support_bundle", "Write one redacted archive for whoever helps you.", "coordinator"
+    ),
     "get": Entry(f"{_CLI}.get:get", "List incidents, findings, hosts, cubes, slices, gangs, links, quota, pages.", "coordinator"),
     "describe": Entry(f"{_CLI}.describe:describe", "Show one thing and everything that is known about it.", "coordinator"),
     "explain": Entry(f"{_CLI}.describe:explain", "Tell why sliceward did, or did not, from the record alone.", "coordinator"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sliceward.daemons import topics
 from sliceward.daemons.coordinator.api import Api
+from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.tokens import Tokens
 from sliceward.daemons.health import serving
 from sliceward.daemons.wire import Message
@@ -33,6 +34,8 @@ from tests.fakes.cluster import FakeCluster
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
     from pathlib import Path
+
+    from aiohttp.web import RouteDef
 
     from sliceward.daemons.coordinator.settings import TokenSettings
     from tests.daemons.coordinator.bench import Bench
@@ -75,14 +78,16 @@ def a_world(folder: Path, mode: Mode = Mode.ENFORCE) -> World:
 
 
 @contextmanager
-def on_stage(world: World, *tokens: TokenSettings) -> Iterator[Stage]:
-    """Serve it until the block ends."""
+def on_stage(world: World, *tokens: TokenSettings, routes: Sequence[RouteDef] = ()) -> Iterator[Stage]:
+    """Serve it, with its figures and ``routes`` beside, until the block ends."""
     begun: list[Stage] = []
     ready, failed = threading.Event(), list[BaseException]()
 
     async def serve() -> None:
         async with a_bench(world) as bench:
+            bench.coordinator.health.registry.register(Figures(bench.coordinator))
             app = Api(bench.coordinator, Tokens(tokens, world.clock.seconds)).application()
+            app.add_routes(routes)
             async with serving(app, host="127.0.0.1", port=0) as port:
                 ended = asyncio.Event()
                 begun.append(Stage(f"http://127.0.0.1:{port}", bench, asyncio.get_running_loop()))

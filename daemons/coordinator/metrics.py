@@ -98,6 +98,10 @@ class Figures(Collector):
         labels = ["cluster", "phase", "needs"]
         yield _gauge("sliceward_incidents_open", "Open incidents.", labels, _rows(open_now))
         yield _gauge("sliceward_incident_oldest_seconds", "Age of the oldest of them.", labels, oldest.items())
+        silences = [((), float(len(of.silencing.active(now))))]
+        yield _gauge("sliceward_silences", "Silences and maintenance windows in force.", (), silences)
+        held = [((), float(sum(bool(case.incident.silenced) for case in of.deciding.cases.values())))]
+        yield _gauge("sliceward_silenced_incidents", "Open incidents that one of them holds.", (), held)
         waiting = of.outbox.waiting
         depth = {(name,): 0.0 for name in of.parts.pagers} | {(name,): float(some.count) for name, some in waiting.items()}
         yield _gauge("sliceward_outbox_pages", "Pages that wait for delivery.", ["pager"], depth.items())

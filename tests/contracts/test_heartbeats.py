@@ -38,7 +38,7 @@ BEAT = Beat("beat-3-1", NOW, "sliceward/host-1", 3)
 @asynccontextmanager
 async def heart(url: str, **more: str) -> AsyncIterator[HttpHeartbeat]:
     async with aiohttp.ClientSession() as session:
-        yield HttpHeartbeat(replace(PLAN, url=url, **more), Surroundings(session, lambda: NOW, lambda _line: None))  # type: ignore[arg-type]
+        yield HttpHeartbeat(replace(PLAN, url=url, **more), Surroundings(session, lambda: NOW, lambda _line: None))  # type: ignore[arg-type]  # fields by name
 
 
 async def test_a_signed_beat_is_heard_and_one_with_another_secret_is_not() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sliceward.daemons.coordinator import silencing
+from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.settings import TokenSettings
 from sliceward.daemons.settings import Secret
 from sliceward.detectors.finding import Kind, State
@@ -44,6 +45,8 @@ async def test_a_silence_holds_what_deciding_would_do_and_gives_it_free_when_it_
         assert f"silenced by {made['id']} of local until 2026-11-22 14:00 UTC: new optics" == incident["why"]
         _, status = await caller.get("/api/v1/status")
         assert (status["silences"], status["silenced_incidents"]) == (1, 1)
+        shown = {metric.name: metric.samples for metric in Figures(caller.bench.coordinator).collect()}
+        assert [shown[name][0].value for name in ("sliceward_silences", "sliceward_silenced_incidents")] == [1, 1]
         code, ended = await caller.post(f"/api/v1/silences/{made['id']}/end", {"reason": "done early"})
         assert (code, ended["state"], ended["ended_by"], ended["ended_why"]) == (200, "ended", "local", "done early")
         await some_rounds(caller.bench, 2)
@@ -177,7 +180,7 @@ async def test_there_is_a_most_of_silences(world: World, monkeypatch: pytest.Mon
 
 async def test_who_may_only_view_may_not_silence(world: World) -> None:
     tokens = [
-        TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]
+        TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]  # a literal from a table
         for role, value in (("view", VIEW), ("operate", OPERATE))
     ]
     async with calling(world, *tokens) as caller:

@@ -19,6 +19,7 @@ from sliceward.daemons.coordinator.web import (
     asked,
     guard,
     listed,
+    number_of,
     page_of,
     reason_of,
     told_as_json,
@@ -229,9 +230,7 @@ class Api:
         self, request: web.Request, read: Callable[..., Any], shown: Callable[[Mapping[str, Any]], Row]
     ) -> web.Response:
         wanted = asked(request)
-        if wanted.after and not wanted.after.isdecimal():
-            raise Problem(400, "BadRequest", "the cursor is of another list", "Take it from 'next' of the page before")
-        rows = await self._history(read, wanted.filters, int(wanted.after or 0), wanted.limit)
+        rows = await self._history(read, wanted.filters, number_of(wanted.after), wanted.limit)
         return listed(_each(rows.items, shown), rows.next)
 
     async def _history(self, read: Callable[..., Any], filters: Mapping[str, str], after: object, limit: int) -> Any:  # noqa: ANN401 (Rows)

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
 
 from sliceward.daemons.coordinator.views import silence_row
-from sliceward.daemons.coordinator.web import CALLER, Problem, asked, listed, page_of, reason_of
+from sliceward.daemons.coordinator.web import CALLER, Problem, asked, listed, number_of, page_of, reason_of
 from sliceward.daemons.coordinator.windows import MatchSettings  # noqa: TC001 (pydantic resolves it at run time)
 from sliceward.daemons.setting_types import parse_duration
 from sliceward.daemons.settings import Section
@@ -68,12 +68,9 @@ class SilenceApi:
     async def silences(self, request: web.Request) -> web.Response:
         """Give silences in the order in which they were made."""
         wanted, now = asked(request), self._of.clock()
-        if wanted.after and not wanted.after.isdecimal():
-            raise Problem(400, "BadRequest", "the cursor is of another list", "Take it from 'next' of the page before")
+        after = number_of(wanted.after)
         try:
-            found, following = await self._of.store.silences.page(
-                wanted.filters, now=now, after=int(wanted.after or 0), limit=wanted.limit
-            )
+            found, following = await self._of.store.silences.page(wanted.filters, now=now, after=after, limit=wanted.limit)
         except Refused as error:
             raise Problem(400, "BadRequest", str(error), "See docs/api.md") from None
         return listed((silence_row(one, now) for one in found), following)

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 INTERNAL = 500
 MOST_ROWS = 500
+MOST_DIGITS = 18
 MOST_BODY = 64 * 1024
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 """Who calls, as found by `guard`."""
@@ -182,6 +183,13 @@ def asked(request: web.Request) -> Asked:
     if not limit.isdecimal() or not 1 <= int(limit) <= MOST_ROWS:
         raise Problem(400, "BadRequest", f"limit {limit!r} is not between 1 and {MOST_ROWS}", "Ask for the rest with after=")
     return Asked(query, int(limit), _opened(after) if after else "")
+
+
+def number_of(cursor: str) -> int:
+    """Give a cursor of a numbered list, 0 for none; a number that no store counts to is not one of ours."""
+    if cursor and not (cursor.isdecimal() and len(cursor) <= MOST_DIGITS):
+        raise Problem(400, "BadRequest", "the cursor is of another list", "Take it from 'next' of the page before")
+    return int(cursor or 0)
 
 
 def page_of(rows: Iterable[Mapping[str, Any]], wanted: Asked, *, key: str = "id") -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from contextlib import asynccontextmanager
@@ -191,6 +192,14 @@ async def test_a_bad_query_is_told_and_not_guessed(world: World, kind: str, quer
         status, body = await caller.get(f"/api/v1/{kind}?{query}")
         assert status == 400, body
         assert body["error"]["why"]
+
+
+@pytest.mark.parametrize("kind", ["pages", "audit", "alerts"])
+async def test_a_cursor_that_no_store_counts_to_is_told(world: World, kind: str) -> None:
+    far = base64.urlsafe_b64encode(b"9" * 40).decode().rstrip("=")
+    async with calling(world) as caller:
+        assert (await caller.get(f"/api/v1/{kind}?after={far}"))[0] == 400
+        assert (await caller.get(f"/api/v1/events?after={'9' * 40}"))[0] == 400
 
 
 ROLES = [

@@ -1,7 +1,8 @@
 """Pages out: what a turn put into the outbox goes to each pager until it is sent, or the pager says no.
 
 In order per incident and pager (the store gives only the oldest), with the same delivery id at each try, and with a
-jittered, growing pause that honours what the receiver asked for. A no is kept as ``failed`` and shown.
+jittered, growing pause that honours what the receiver asked for. A no is kept as ``failed`` and shown. Each pager has a
+lane of its own: one that hangs delays neither the others nor the loop.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.detectors.finding import storable
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def pause_after(attempts: int, *, asked: float | None, dice: random.Random) -> t
 
 @dataclass(eq=False)
 class Outbox:
-    """Sends what is due. ``within``: longest time of one delivery. ``public_url``: address of our page, for a link in each page.
+    """Sends what is due. ``within``: longest time of one delivery, as configured. ``public_url``: address of our page, for a link in each page.
 
     ``counts``: deliveries by pager and outcome. ``waiting``: what is not sent yet, by pager, as of the last round.
     """
@@ -56,45 +58,87 @@ class Outbox:
     public_url: str = ""
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    look_again: timedelta = timedelta(seconds=1)
+
+    @property
+    def slice_(self) -> timedelta:
+        """How long a lane takes more pages and a round starts more lanes, so that a round ends within the loop's deadline."""
+        return timedelta(seconds=self.loop.deadline / 4)
+
+    @property
+    def patience(self) -> timedelta:
+        """Longest time of one delivery."""
+        return min(self.within, self.slice_)
 
     async def round(self) -> int:
-        """Try everything that is due once; gives how many were tried. Raises `Retry` where the store is away."""
+        """Try what is due, and while one pager is slow also what becomes due for the others; gives how many were begun.
+
+        Raises `Retry` where the store is away.
+        """
+        lanes: dict[str, asyncio.Task[bool]] = {}
+        begun, busy, ends = 0, True, self._seconds() + self.slice_.total_seconds()
+        async with asyncio.TaskGroup() as tasks:
+            while busy and self._seconds() <= ends:
+                # Before the store is read: what a lane under way has sent meanwhile may still stand there as due.
+                taken = {name for name, lane in lanes.items() if not (lane.done() and lane.result())}
+                for name, deliveries in (await self._due()).items():
+                    if name not in taken:
+                        lanes[name] = tasks.create_task(self._send_all(name, deliveries), name=f"pages for {name}")
+                        begun += len(deliveries)
+                under_way = [lane for lane in lanes.values() if not lane.done()]
+                if under_way:
+                    await asyncio.wait(under_way, timeout=self.look_again.total_seconds())
+                busy = any(not lane.done() for lane in under_way)
+        self.waiting = await self.store.outbox.waiting()
+        self.loop.beat()
+        return begun
+
+    async def _due(self) -> dict[str, list[Delivery]]:
+        """Give what is due by pager; rows that cannot be read are given up by name."""
         due, aside = await self.store.outbox.due(self.clock())
         for name, why in aside.items():
             self.loop.set_aside[name] = why
             self.counts["", "set-aside"] += 1
-            await self.store.outbox.failed(name.removeprefix("page "), why=why)
+            await self.store.outbox.failed(name.removeprefix("page "), why=storable(why))
         by_pager: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in due:
             by_pager[delivery.pager].append(delivery)
-        async with asyncio.TaskGroup() as tasks:
-            for name, deliveries in by_pager.items():
-                tasks.create_task(self._send_all(name, deliveries))
-        self.waiting = await self.store.outbox.waiting()
-        self.loop.beat()
-        return len(due)
+        return by_pager
 
-    async def _send_all(self, name: str, deliveries: Sequence[Delivery]) -> None:
-        pager = self.pagers.get(name)
+    @staticmethod
+    def _seconds() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _send_all(self, name: str, deliveries: Sequence[Delivery]) -> bool:
+        """Send to one pager until it does not answer in time, or was slow for long; what is left stays due.
+
+        Gives whether it got all, so that it may get more in this round.
+        """
+        pager, ends = self.pagers.get(name), self._seconds() + self.slice_.total_seconds()
         for delivery in deliveries:
+            if self._seconds() > ends:
+                return False
             if pager is None:
                 self.counts[name, "failed"] += 1
                 await self.store.outbox.failed(delivery.id, why=f"no pager is named {name!r} any more")
-            else:
-                await self._send(pager, delivery)
+            elif not await self._answered(pager, delivery):
+                return False
+        return True
 
-    async def _send(self, pager: Pager, delivery: Delivery) -> None:
+    async def _answered(self, pager: Pager, delivery: Delivery) -> bool:
+        """Send one page, note what came of it, and say whether there was any answer in time."""
         try:
-            async with asyncio.timeout(self.within.total_seconds()):
+            async with asyncio.timeout(self.patience.total_seconds()):
                 await pager.send(self._linked(delivery))
         except Refused as error:
             log.warning("page refused", incident=delivery.incident, pager=pager.name, why=str(error))
             self.counts[pager.name, "failed"] += 1
-            await self.store.outbox.failed(delivery.id, why=str(error))
+            await self.store.outbox.failed(delivery.id, why=storable(str(error)))
         except Retry as error:
             await self._again(delivery, str(error), asked=error.after)
         except TimeoutError:
-            await self._again(delivery, f"no answer in {self.within.total_seconds():g} s", asked=None)
+            await self._again(delivery, f"no answer in {self.patience.total_seconds():g} s", asked=None)
+            return False
         except Misconfigured as error:
             await self._again(delivery, str(error), asked=LONGEST_PAUSE.total_seconds())
         except Exception as error:
@@ -104,6 +148,7 @@ class Outbox:
             log.info("page sent", incident=delivery.incident, pager=pager.name, page_event=delivery.page.event.value)
             self.counts[pager.name, "sent"] += 1
             await self.store.outbox.sent(delivery.id, now=self.clock())
+        return True
 
     def _linked(self, delivery: Delivery) -> Page:
         if not self.public_url:
@@ -112,7 +157,7 @@ class Outbox:
         return replace(delivery.page, links={**delivery.page.links, "sliceward": link})
 
     async def _again(self, delivery: Delivery, why: str, *, asked: float | None) -> None:
-        now = self.clock()
+        now, why = self.clock(), storable(why)
         if now - delivery.page.at > GIVE_UP_AFTER:
             self.counts[delivery.pager, "failed"] += 1
             await self.store.outbox.failed(delivery.id, why=f"given up after {delivery.attempts + 1} tries in 24 h: {why}")

@@ -57,7 +57,7 @@ class Outbox:
         self._fenced = fenced
 
     async def due(self, now: datetime, *, limit: int = 100) -> tuple[tuple[Delivery, ...], Mapping[str, str]]:
-        """Give deliveries to try now, oldest first, and rows that cannot be read: name -> why.
+        """Give deliveries to try now, oldest first, at most ``limit`` for each pager, and rows that cannot be read: name -> why.
 
         A resolve never overtakes its trigger: per incident and pager only the oldest pending row is given.
         """
@@ -68,9 +68,11 @@ class Outbox:
             earlier.c.state == "pending",
             earlier.c.seq < OUTBOX.c.seq,
         )
-        wanted = select(OUTBOX).where(OUTBOX.c.state == "pending", OUTBOX.c.next_try <= now, ~waiting.exists())
+        place = func.row_number().over(partition_by=OUTBOX.c.pager, order_by=OUTBOX.c.seq).label("place")
+        pending = select(OUTBOX, place).where(OUTBOX.c.state == "pending", OUTBOX.c.next_try <= now, ~waiting.exists())
+        first = pending.subquery()
         async with self._database.reading() as connection:
-            rows = (await connection.execute(wanted.order_by(OUTBOX.c.seq).limit(limit))).all()
+            rows = (await connection.execute(select(first).where(first.c.place <= limit).order_by(first.c.seq))).all()
         found: list[Delivery] = []
         aside: dict[str, str] = {}
         for row in rows:

@@ -358,6 +358,16 @@ async def test_a_resolve_never_overtakes_its_trigger_at_the_same_pager(store: St
     assert sorted(row["state"] for row in rows) == ["failed", "pending", "pending", "sent"]
 
 
+async def test_many_pages_for_one_pager_hide_none_for_another(store: Store) -> None:
+    for number in range(4):
+        await store.save(Turn(an_incident(f"inc-{number}"), None, pages=(a_page(f"inc-{number}"),)), now=NOW, pagers=("away",))
+    await store.save(Turn(an_incident("inc-9"), None, pages=(a_page("inc-9"),)), now=NOW, pagers=("away", "well"))
+    due, _ = await store.outbox.due(NOW, limit=3)
+    assert [(one.incident, one.pager) for one in due] == [
+        ("inc-0", "away"), ("inc-1", "away"), ("inc-2", "away"), ("inc-9", "well"),
+    ]  # fmt: skip
+
+
 async def test_a_page_that_was_put_twice_goes_out_once(store: Store) -> None:
     for _ in range(2):
         await store.save(Turn(an_incident(), None, pages=(a_page(),)), now=NOW, pagers=("web",))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
@@ -20,7 +21,7 @@ from sliceward.playbooks.sufferers import hosts_of
 from sliceward.topology.ids import CubeId, GangId, SliceId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from datetime import date, tzinfo
 
     from sliceward.playbooks.incident import Incident
@@ -31,6 +32,7 @@ LONGEST = timedelta(days=30)
 """A silence that should last longer is a playbook in Observe, or a window."""
 KINDS = ("hosts", "cubes", "gangs", "playbooks")
 WINDOW = "window/"
+_GLOB = frozenset("*?[")
 WEEK = 7
 
 
@@ -52,44 +54,31 @@ class Matches:
         return {kind: patterns for kind in KINDS if (patterns := getattr(self, kind))}
 
     @cached_property
-    def _compiled(self) -> Mapping[str, re.Pattern[str]]:
-        return {kind: re.compile("|".join(map(translate, patterns))) for kind, patterns in self.by_kind.items()}
+    def _compiled(self) -> Mapping[str, tuple[frozenset[str], re.Pattern[str] | None]]:
+        """For each kind that is given: what is meant by its very name, and one expression for all globs."""
+        found = {}
+        for kind, patterns in self.by_kind.items():
+            globs = [pattern for pattern in patterns if set(pattern) & _GLOB]
+            expression = re.compile("|".join(map(translate, globs))) if globs else None
+            found[kind] = frozenset(patterns) - set(globs), expression
+        return found
 
-    def fits(self, kind: str, names: Iterable[str]) -> bool:
-        """Whether one of the names of one thing fits a pattern of ``kind``; never where that kind is not given."""
-        pattern = self._compiled.get(kind)
-        return pattern is not None and any(pattern.match(name) for name in names)
+    def fits(self, kind: str, names: Collection[str]) -> bool:
+        """Whether one of the names fits a pattern of ``kind``; never where that kind is not given."""
+        exact, globs = self._compiled.get(kind, (frozenset(), None))
+        return not exact.isdisjoint(names) or (globs is not None and any(map(globs.match, names)))
 
     def cover(self, subject: Subject) -> bool:
         """Whether what is about to be done falls under this."""
-        given = self.by_kind
-        return bool(given) and all(any(self.fits(kind, names) for names in subject.names(kind)) for kind in given)
+        return bool(self._compiled) and all(self.fits(kind, subject[kind]) for kind in self._compiled)
 
     def __str__(self) -> str:
         """Print as ``hosts a, b; playbooks c``."""
         return "; ".join(f"{kind} {', '.join(patterns)}" for kind, patterns in self.by_kind.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is about to be done, as silences see it: to whom, and by which playbook ("" where none was chosen)."""
-
-    hosts: frozenset[HostId] = frozenset()
-    cubes: frozenset[CubeId] = frozenset()
-    gangs: frozenset[GangId] = frozenset()
-    playbook: str = ""
-
-    def names(self, kind: str) -> Iterable[tuple[str, ...]]:
-        """Give for each thing of a kind the names by which a pattern may mean it."""
-        match kind:
-            case "hosts":
-                return map(names_of, self.hosts)
-            case "cubes":
-                return map(names_of, self.cubes)
-            case "gangs":
-                return map(names_of, self.gangs)
-            case _:
-                return [(self.playbook,)] if self.playbook else []
+Subject = Mapping[str, frozenset[str]]
+"""What is about to be done, as silences see it: for each kind of `KINDS` the names of all that is touched."""
 
 
 def names_of(part: HostId | CubeId | GangId) -> tuple[str, ...]:
@@ -107,7 +96,16 @@ def about(
     cubes = {host.cube for host in shown if host.cube is not None} | {part for part in parts if isinstance(part, CubeId)}
     gangs = {incident.gang, gang, *(on for host in touched for on in fleet.gangs_on.get(host, ()))}
     gangs |= {part for part in parts if isinstance(part, GangId)}
-    return Subject(frozenset(touched), frozenset(cubes), frozenset(one for one in gangs if one is not None), playbook)
+    return {
+        "hosts": _names(touched),
+        "cubes": _names(cubes),
+        "gangs": _names(one for one in gangs if one is not None),
+        "playbooks": frozenset((playbook,) if playbook else ()),
+    }
+
+
+def _names(parts: Iterable[HostId | CubeId | GangId]) -> frozenset[str]:
+    return frozenset(name for part in parts for name in names_of(part))
 
 
 def _hosts(part: PartId, fleet: Fleet) -> tuple[HostId, ...]:

@@ -66,6 +66,9 @@ class Kubelet:
             return [((uid, "goes"), 0.0, self._let_go)]
         if phase == "Pending":
             return [((uid, "starts"), self.world.times.pod_starts.total_seconds(), self._start)]
+        if phase == "Running" and not is_true(pod, "Ready"):
+            # The node was taken for lost in between. A kubelet that is back says again how its pods are.
+            return [((uid, "readies"), 0.0, self._ready)]
         return []
 
     def _end_seconds(self, pod: Json) -> float:
@@ -108,6 +111,9 @@ class Kubelet:
         await self._status(
             pod, {"phase": "Running", "startTime": moment, "conditions": conditions, "containerStatuses": containers}
         )
+
+    async def _ready(self, pod: Json) -> None:
+        await self._status(pod, {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": stamp()}]})
 
     async def _end(self, pod: Json) -> None:
         moment = stamp()

@@ -64,7 +64,7 @@ PATIENCE = 180.0
 BREATH = 0.004
 """Real seconds between two rounds: the controllers' turn."""
 FAST = replace(
-    controllers.MEASURED.faster(100), heartbeat=timedelta(seconds=0.5), node_grace=timedelta(seconds=1.2), toleration_scale=0.01
+    controllers.MEASURED.faster(100), heartbeat=timedelta(seconds=0.5), node_grace=timedelta(seconds=3), toleration_scale=0.01
 )
 RATE = 5.0
 LOOKS = 2

@@ -185,6 +185,25 @@ async def test_a_silent_node_becomes_unknown_and_tainted_and_comes_back(cloud: C
     await cloud.until(lambda: is_ready("True"))
 
 
+async def test_pods_of_a_node_that_was_taken_for_lost_are_ready_again_when_its_kubelet_is_back(cloud: Cloud) -> None:
+    await cloud.gang()
+    await cloud.until(cloud.ready)
+    uids = {pod["metadata"]["uid"] for pod in await cloud.pods()}
+    host = (await cloud.pods())[0]["spec"]["nodeName"]
+
+    async def all_ready() -> bool:
+        return all(condition(pod, "Ready").get("status") == "True" for pod in await cloud.pods())
+
+    async def some_unready() -> bool:
+        return not await all_ready()
+
+    await cloud.label(host, kubelet="dead")
+    await cloud.until(some_unready)
+    await cloud.label(host, kubelet=None)
+    await cloud.until(all_ready)
+    assert {pod["metadata"]["uid"] for pod in await cloud.pods()} == uids
+
+
 async def test_a_cordon_is_seen_as_a_taint_and_moves_nothing(cloud: Cloud) -> None:
     await cloud.gang()
     await cloud.until(cloud.ready)

@@ -166,7 +166,7 @@ _ALL = (
     Metric("host_provider_reports_lost", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "The provider says that the machine is shut down or about to be ended: its taint is on the node.", "node.cloudprovider.kubernetes.io/shutdown"),
     Metric("host_twin_speakers", _HOST, "1", _G, "watcher", _HIGH, 0, 1, "Two agents speak for this host by turns, made by the watcher."),
     Metric("host_identity_missing", _HOST, "1", _G, "watcher", _HIGH, 0, 1, "Frames come without instance id, boot id or the host's index, made by the watcher."),
-    Metric("host_ready", _HOST, "1", _G, "kubernetes", _LOW, 0, 1, "Node condition Ready: 1 True, 0 False or Unknown.", "Ready"),
+    Metric("host_ready", _HOST, "1", _G, "kubernetes", _LOW, 0, 1, "Node condition Ready: 1 True, 0 False or Unknown; missing where the node has none.", "Ready"),
     Metric("host_slice_error_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition SliceErrorDetected is True.", "SliceErrorDetected"),
     Metric("host_megascale_hang_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition MegascaleHangDetected is True.", "MegascaleHangDetected"),
     Metric("host_partition_unhealthy", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Partition state label of the host's cube is UNHEALTHY.", "gke-tpu-partition-4x4x4-state"),

@@ -77,9 +77,9 @@ def _of_sqlite(path: Path) -> str:
         raise Misconfigured("store.url", f"{path} cannot be written: {error.strerror}", what_to_do) from None
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
                 return ""
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute("SELECT version_num FROM schema_version").fetchone()
     except sqlite3.Error as error:
         raise Misconfigured("store.url", f"{path} is no SQLite file that can be read: {error}", "Name another file") from None
     return str(row[0]) if row else ""
@@ -90,15 +90,15 @@ async def _of_postgres(url: URL) -> str:
     engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": PATIENCE, "command_timeout": PATIENCE})
     try:
         async with engine.connect() as connection:
-            there = (await connection.execute(text("SELECT to_regclass('alembic_version') IS NOT NULL"))).scalar_one()
-            wanted = "table_privilege('alembic_version', 'UPDATE')" if there else "schema_privilege(current_schema(), 'CREATE')"
+            there = (await connection.execute(text("SELECT to_regclass('schema_version') IS NOT NULL"))).scalar_one()
+            wanted = "table_privilege('schema_version', 'UPDATE')" if there else "schema_privilege(current_schema(), 'CREATE')"
             if not (await connection.execute(text(f"SELECT has_{wanted}"))).scalar_one():
                 raise Misconfigured(
                     "store.url", f"user {url.username} may not write in {url.database}", f"GRANT it to {url.username}"
                 )
             if not there:
                 return ""
-            return str((await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none() or "")
+            return str((await connection.execute(text("SELECT version_num FROM schema_version"))).scalar_one_or_none() or "")
     except (DBAPIError, OSError, TimeoutError) as error:
         raise _explained(error, url) from None
     finally:

@@ -5,8 +5,10 @@ Every case is real: a wrong file or variable, a service that is away, is another
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import re
 import sqlite3
 import subprocess
 from contextlib import ExitStack, closing
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 import yaml
 
+from sliceward.daemons.store import open_store
 from sliceward.playbooks.shipped import shipped
 from tests.daemons.cli.misconfigured import (
     API_SERVER,
@@ -173,13 +176,20 @@ def store_folder_missing(at: Place) -> None:
 
 
 def newer_store(at: Place) -> None:
-    with closing(sqlite3.connect(at.folder / "store.db")) as connection:
-        connection.executescript("CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('v9999')")
+    asyncio.run(made(at.whole["store"]["url"]))
+    with closing(sqlite3.connect(at.folder / "store.db")) as connection, connection:
+        connection.execute("UPDATE schema_version SET version_num = '9999'")
 
 
 def wrong_postgres_user(at: Place) -> None:
     url = str(at.request.getfixturevalue("postgres"))
     at.whole["store"]["url"] = url.replace("postgresql+asyncpg", "postgresql").replace("sliceward@", "nobody@")
+
+
+async def made(url: str) -> None:
+    """Make a store as the coordinator does."""
+    async with open_store(url):
+        pass
 
 
 def no_such_database(at: Place) -> None:
@@ -357,7 +367,7 @@ MISTAKES: dict[Spoiler, tuple[str, str, str]] = {
     agent_of_another_cluster: ("cluster of the agent", "c7 is none of the coordinator's (c1)", "same name in both"),
     store_not_writable: ("store, from here", "/proc/sliceward.db cannot be written", "Give the daemon's user the right"),
     store_folder_missing: ("store, from here", "folder of", "Make it"),
-    newer_store: ("store, from here", "another, newer sliceward (revision v9999", "Run that version"),
+    newer_store: ("store, from here", "another, newer sliceward (revision 9999", "Run that version"),
     wrong_postgres_user: ("store, from here", "does not let nobody in", "store.password"),
     no_such_database: ("store, from here", 'database "none" does not exist', "createdb none"),
     postgres_away: ("store, from here", "127.0.0.1 does not answer", "Start PostgreSQL"),
@@ -436,6 +446,25 @@ def test_each_right_that_is_missing_has_its_line(
     wrong = [line for line in told_lines(place, sliceward, monkeypatch) if not line["ok"]]
     assert {line["about"] for line in wrong} == {"rights in c1"}
     assert "we may not list nodes, which reading needs (403)" in {line["found"] for line in wrong}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.usefixtures("told")
+def test_a_store_is_looked_at_and_left_as_it_is(
+    kind: str, place: Place, sliceward: Sliceward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "postgresql":
+        place.whole["store"]["url"] = str(place.request.getfixturevalue("postgres")).replace("+asyncpg", "")
+
+    def found() -> str:
+        (line,) = [line for line in told_lines(place, sliceward, monkeypatch) if line["about"] == "store, from here"]
+        assert line["ok"], line
+        return str(line["found"])
+
+    assert found().endswith("can be written to, nothing in it yet")
+    assert found().endswith("nothing in it yet")
+    asyncio.run(made(place.whole["store"]["url"]))
+    assert re.search(r"can be written to, revision \d+$", found())
 
 
 @pytest.mark.usefixtures("told")

@@ -36,6 +36,8 @@ MOST_LOG = 16 * 1024 * 1024
 LISTS = {
     "findings": "every finding as it is known now",
     "playbooks": "the playbooks, their modes and conditions",
+    "silences": "what people asked to leave alone",
+    "windows": "maintenance windows of the configuration",
     "loops": "progress of each loop, its last error, what it set aside",
     "pages": "who was told what, and what was not delivered",
     "alerts": "alerts that came in, and what became of each",

@@ -1,0 +1,197 @@
+"""Every command of the pages on installing and upgrading, in order, at a real API server.
+
+Real are kubectl, the API server with its controllers and scheduler, openssl and `sliceward`. Pods run nowhere (their kubelets
+are fake), so that what answers on the forwarded port is a coordinator on the bench, and what is said to a pod is tried apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from sliceward.daemons.store import open_store
+from sliceward.detectors.finding import Kind
+from sliceward.playbooks.load import load_book
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.names import NAMES
+from tests.daemons.coordinator.bench import World, a_bench, the_fleet
+from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, some_rounds
+from tests.daemons.stage import a_story, a_world, on_stage
+from tests.services import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.daemons.stage import Stage
+
+ROOT = Path(__file__).resolve().parents[1]
+INSTALL, UPGRADE = (ROOT / f"docs/how-to/{name}.md" for name in ("install", "upgrade"))
+HOSTS = [f"tpu-{number}" for number in range(2)]
+
+
+def blocks(page: Path, language: str = "") -> list[str]:
+    """Give the fenced blocks of a language, in order."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [text for written_in, text in found if written_in == language]
+
+
+def nodes() -> list[dict[str, object]]:
+    """Give two TPU hosts, and a node for everything else."""
+    labels = {NAMES.accelerator: "tpu7x", NAMES.accelerator_count: "4"}
+    room = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": labels if name in HOSTS else {"kubernetes.io/os": "linux"}},
+            "status": {"allocatable": room, "capacity": room},
+        }
+        for name in (*HOSTS, "plain")
+    ]
+
+
+def a_volume() -> dict[str, object]:
+    """Give the room that a storage class would make for the store."""
+    spec = {"capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOncePod"], "hostPath": {"path": "/var/lib/store"}}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "store"}, "spec": spec}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    (tmp_path / "world").mkdir()
+    with on_stage(a_world(tmp_path / "world")) as stage:
+        a_story(stage)
+        yield stage
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, kubectl: str) -> Iterator[Path]:
+    """Give a kubeconfig of a cluster with TPU hosts, as the page finds it."""
+    with servers.control_plane(tmp_path / "plane") as kubeconfig:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}
+        there = {"apiVersion": "v1", "kind": "List", "items": [*nodes(), a_volume(), namespace]}
+        command = [kubectl, "--kubeconfig", str(kubeconfig), "apply", "-f", "-"]
+        subprocess.run(command, input=json.dumps(there), check=True, capture_output=True, text=True)  # noqa: S603 (found by the fixture)
+        # The kubelets are fake, and manage what carries a label.
+        _call(kubectl, kubeconfig, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s")
+        yield kubeconfig
+
+
+@pytest.fixture
+def folder(tmp_path: Path, kubectl: str) -> Path:
+    """Give a folder with the two files of the page, and the commands that it calls."""
+    made = tmp_path / "here"
+    (made / "bin").mkdir(parents=True)
+    coordinator, kustomization = blocks(INSTALL, "yaml")
+    (made / "coordinator.yaml").write_text(coordinator, encoding="utf-8")
+    (made / "kustomization.yaml").write_text(kustomization, encoding="utf-8")
+    (made / "deploy").symlink_to(ROOT / "deploy")
+    # No kubelet: no port to forward, and nothing to call in a pod.
+    forwarded = f'#!/bin/bash\ncase "$*" in *port-forward*|*" exec "*) exit 0;; *) exec {kubectl} "$@";; esac\n'
+    ours = f'#!/bin/bash\nexec {sys.executable} -m sliceward.daemons.cli "$@"\n'
+    for name, text in (("kubectl", forwarded), ("sliceward", ours)):
+        (made / "bin" / name).write_text(text, encoding="utf-8")
+        (made / "bin" / name).chmod(0o755)
+    return made
+
+
+def test_every_command_of_the_page_does_what_it_says(folder: Path, cluster: Path, stage: Stage, kubectl: str) -> None:
+    environ = {
+        **os.environ,
+        "KUBECONFIG": str(cluster),
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / ".types"),
+        "SLICEWARD_SERVER": stage.address,
+    }
+    *steps, last = blocks(INSTALL)
+    ran = _bash(folder, environ, "".join(steps))
+    _is_up(kubectl, cluster, image="sliceward:0.1.0")
+    token = (folder / "operate.token").read_text()
+    assert len(token) >= 32
+    assert (folder / "alert.token").read_text() not in ("", token)
+    assert "✓ coordinator: answers at" in ran
+    assert "\nyes\n" in ran
+    again = "export CLUSTER=tpu SLICEWARD_TOKEN_FILE=operate.token\n"
+    *forward, back = blocks(UPGRADE)
+    assert "REGISTRY/sliceward:0.1.1" in _bash(folder, environ, again + "".join(forward))
+    _is_up(kubectl, cluster, image="sliceward:0.1.1")
+    _bash(folder, environ, again + back)
+    _is_up(kubectl, cluster, image="sliceward:0.1.0", store="before.db")
+    assert "pause" in _bash(folder, environ, again + last)
+    gone = _call(kubectl, cluster, "get", "namespaces", "-o", "name")
+    assert "sliceward" not in gone
+
+
+def _bash(folder: Path, environ: dict[str, str], text: str) -> str:
+    script = f"set -euo pipefail\n{text}"
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environ, check=False, capture_output=True, text=True)  # noqa: S603, S607 (our own page)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def _call(kubectl: str, cluster: Path, *words: str) -> str:
+    command = [kubectl, "--kubeconfig", str(cluster), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 (found by the fixture)
+
+
+def _is_up(kubectl: str, cluster: Path, *, image: str, store: str = "sliceward.db") -> None:
+    pods = json.loads(_call(kubectl, cluster, "get", "pods", "--all-namespaces", "-o", "json"))["items"]
+    ours = {(pod["metadata"]["labels"].get("app.kubernetes.io/component"), pod["spec"].get("nodeName")) for pod in pods}
+    assert {("agent", host) for host in HOSTS} <= ours
+    assert {component for component, _ in ours} >= {"agent", "broker", "watcher", "coordinator"}
+    config = json.loads(
+        _call(kubectl, cluster, "--namespace", "sliceward", "get", "configmap", "sliceward-coordinator", "-o", "json")
+    )
+    settings = yaml.safe_load(config["data"]["coordinator.yaml"])
+    assert settings["quota"] == {"ml": {"tpu7x": 256}}
+    assert settings["store"]["url"] == f"sqlite:////var/lib/sliceward/{store}"
+    images = {box["image"] for pod in pods for box in pod["spec"]["containers"]}
+    assert f"REGISTRY/{image}" in images
+
+
+async def test_the_copy_of_a_store_that_runs_is_one_to_go_back_to(tmp_path: Path) -> None:
+    world = World(tmp_path, actions=ACTIONS)
+    world.book = load_book({"repair-chip.yaml": PLAYBOOK}, ACTIONS)
+    world.fill(the_fleet())
+    world.tell(world.finding(PART, Kind.CHIP_LOST))
+    (told,) = re.findall(r'python3 -c "(.*)"', blocks(UPGRADE)[0])
+    copying = told.replace("/var/lib/sliceward/sliceward.db", str(tmp_path / "store.db"))
+    copying = copying.replace("/var/lib/sliceward/before.db", str(tmp_path / "before.db"))
+    async with a_bench(world) as bench:
+        await some_rounds(bench, 6)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", copying)
+        assert await process.wait() == 0
+        (before,) = (await bench.coordinator.store.history.incidents()).items
+        world.provider.now_all("done")
+        await some_rounds(bench, 12)
+        assert bench.coordinator.deciding.cases == {}
+    async with open_store(f"sqlite:///{tmp_path / 'before.db'}") as store:
+        (case,) = (await store.load_open()).cases
+        assert case.incident.id == before["id"]
+
+
+def test_a_store_of_a_later_version_is_refused_with_the_words_of_the_page(tmp_path: Path) -> None:
+    async def opened() -> None:
+        async with open_store(f"sqlite:///{tmp_path / 'store.db'}"):
+            pass
+
+    asyncio.run(opened())
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
+        connection.execute("UPDATE schema_version SET version_num = 'v9999'")
+    with pytest.raises(Misconfigured) as refused:
+        asyncio.run(opened())
+    words = " ".join(UPGRADE.read_text(encoding="utf-8").split())
+    assert "was written by another sliceward" in words
+    assert "was written by another sliceward" in refused.value.why

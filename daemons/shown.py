@@ -72,6 +72,8 @@ def address(text: str) -> str:
         return text
     scheme = text.partition("://")[0]
     with_path = scheme.partition("+")[0] in _WITH_PATH
+    if not with_path and scheme not in ("http", "https"):
+        return f"{scheme}://{HIDDEN}"
     try:
         parts = urlsplit(text)
         host, port, path = parts.hostname or "", parts.port, parts.path

@@ -115,8 +115,11 @@ class BrokerAddress:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise Misconfigured("MQTT URL", f"cannot be read: {error}", "Write mqtt://host:1883") from None
+        except ValueError:
+            # Its words hold what it took for the port: of a password with a slash in it, a part of that.
+            raise Misconfigured(
+                "MQTT URL", "cannot be read", "Write mqtt://host:1883, and user and password apart from it (broker.password)"
+            ) from None
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
             raise Misconfigured("MQTT URL", "is not mqtt://host:port or mqtts://host:port", "Write mqtt://host:1883")
         tls = parts.scheme == "mqtts"

@@ -12,6 +12,7 @@ import click
 from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
 from sliceward.daemons.settings import load, schema
+from sliceward.daemons.shown import shown
 from sliceward.daemons.watcher.settings import WatcherSettings
 
 if TYPE_CHECKING:
@@ -39,5 +40,5 @@ def print_schema(daemon: str) -> None:
 @DAEMON
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def check_file(daemon: str, file: Path | None) -> None:
-    """Load it; an error names the key, why, and what to do. Secrets print as references."""
-    click.echo(load(MODELS[daemon], file=file, environ=os.environ).model_dump_json(indent=2))
+    """Load it; an error names the key, why, and what to do. Of secrets it prints whether they are set, and whence they come."""
+    click.echo(json.dumps(shown(load(MODELS[daemon], file=file, environ=os.environ)), indent=2))

@@ -104,12 +104,27 @@ async def database(url: str) -> AsyncIterator[Database]:
         engine = create_async_engine(parsed, pool_size=8, pool_pre_ping=True, connect_args={"timeout": 10, "command_timeout": 30})
         opened = Database(engine, engine)
     try:
+        await _first_contact(opened)
         async with opened.writing() as connection:
             await connection.run_sync(_migrate)
         yield opened
     finally:
         await opened.reader.dispose()
         await opened.writer.dispose()
+
+
+async def _first_contact(opened: Database) -> None:
+    try:
+        async with opened.reading():
+            pass
+    except (TypeError, ValueError) as error:
+        raise unknown_parameter(error) from None
+
+
+def unknown_parameter(error: Exception) -> Misconfigured:
+    """Give what is told of a URL with a parameter that the driver refuses; its own words may hold the values of others."""
+    why = f"has a parameter, after the question mark, that the driver does not take ({type(error).__name__})"
+    return Misconfigured("store.url", why, "Leave it out; ssl=require is one that it takes")
 
 
 def parsed_url(url: str) -> URL:

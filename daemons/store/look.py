@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from sliceward.daemons.store.connect import MIGRATIONS, parsed_url
+from sliceward.daemons.store.connect import MIGRATIONS, parsed_url, unknown_parameter
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ async def _of_postgres(url: URL) -> str:
             return str((await connection.execute(text("SELECT version_num FROM schema_version"))).scalar_one_or_none() or "")
     except (DBAPIError, OSError, TimeoutError) as error:
         raise _explained(error, url) from None
+    except (TypeError, ValueError) as error:
+        raise unknown_parameter(error) from None
     finally:
         await engine.dispose()
 

@@ -29,12 +29,12 @@ class HttpProvider:
     def __init__(self, plan: ProviderPlan, session: aiohttp.ClientSession) -> None:
         """Check the address."""
         if not plan.url.startswith(("http://", "https://")):
-            raise Misconfigured("provider.url", f"{plan.url!r} is no http(s) address", "See docs/provider.md")
+            raise Misconfigured("provider.url", "is no http(s) address", "Write https://host; see docs/provider.md")
         self._url, self._token, self._session = plan.url.rstrip("/"), plan.token, session
 
     def __repr__(self) -> str:
-        """Show the address, never the token."""
-        return f"HttpProvider({self._url!r})"
+        """Show neither address nor token: the address may hold a password."""
+        return "HttpProvider()"
 
     async def request_repair(self, host: HostId, *, instance_id: str, behavior: str, text: str, operation_id: str) -> Repair:
         """POST /v1/repairs."""
@@ -47,7 +47,7 @@ class HttpProvider:
         }
         status, found = await self._call("POST", "/v1/repairs", body=body, key=operation_id)
         if found is None:
-            raise Refused(f"provider: HTTP {status} to POST /v1/repairs: is {self._url} the right address?")
+            raise Refused(f"provider: HTTP {status} to POST /v1/repairs: is provider.url the right address?")
         return _repair(found)
 
     async def repair(self, repair_id: str) -> Repair | None:

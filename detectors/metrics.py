@@ -79,12 +79,11 @@ _IN_WORDS = {Statistic.MEAN: "Mean", Statistic.P50: "Median", Statistic.P99: "99
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """What a distribution of libtpu measures, and which of its numbers are worth a column."""
+    """What a distribution of libtpu measures."""
 
     unit: str
     suffix: str
     bad: Bad
-    statistics: tuple[Statistic, ...] = tuple(Statistic)
 
     def of(self, stem: str, about: str, door: str) -> tuple[Metric, ...]:
         """Give one metric of the host for each number."""
@@ -93,14 +92,14 @@ class _Measure:
                 f"host_{stem}_{statistic}_{self.suffix}", _HOST, self.unit, _G, "libtpu", self.bad, 0, _INF,
                 f"{_IN_WORDS[statistic]} {about} of the interval.", door, statistic=statistic,
             )
-            for statistic in self.statistics
+            for statistic in Statistic
         )  # fmt: skip
 
 
 _TIME = _Measure("microseconds", "us", _HIGH)
 _RATE = _Measure("megabits per second", "mbps", _LOW)
-# A size is what the job chose. Its mean tells whether a time grew because the buffers did; its tail tells of no part.
-_SIZE = _Measure("bytes", "bytes", _NO, (Statistic.MEAN,))
+# A size is what the job chose: it tells whether a time grew because the buffers did.
+_SIZE = _Measure("bytes", "bytes", _NO)
 
 # fmt: off
 _ALL = (

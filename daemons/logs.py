@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
+from sliceward.daemons.redaction import Sweep
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -37,10 +39,11 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(_without_request)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _named],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending, _swept],
         )
     )
     # Libraries speak only from warning on: what they tell at info is not a decision of ours.
@@ -50,3 +53,17 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
 def _named(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ANN401 (structlog's)
     record = event.get("_record")
     return {**event, "logger": record.name} if record is not None else event
+
+
+def _without_request(record: logging.LogRecord) -> bool:
+    """Let pass every record, but of a request that cannot be read not the request: its header may hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and type(error).__module__ == "aiohttp.http_exceptions":
+        record.msg, record.args, record.exc_info = f"malformed request refused: {type(error).__name__}", (), None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+def _swept(_logger: Any, _method: str, line: Any) -> str:  # noqa: ANN401 (structlog's)
+    """Cut out of a library's line, as it was rendered, what looks like a secret: what they tell is not in our hands."""
+    return Sweep()(str(line))

@@ -60,7 +60,8 @@ def _forms(word: str) -> set[str]:
     bare = word.removeprefix("whsec_")
     pieces = {piece for piece in re.split(r"[/@:#%\s]", bare) if len(piece) >= SHORTEST_PIECE}
     whole = {word, bare, quote(word, safe=""), quote_plus(word), json.dumps(word)[1:-1], repr(word)[1:-1]}
-    encoded = {base64.b64encode(text.encode()).decode().rstrip("=") for text in (word, bare)}
+    # The last is how HTTP shows the user ``me`` with this password.
+    encoded = {base64.b64encode(text.encode()).decode().rstrip("=") for text in (word, bare, f"me:{word}")}
     return pieces | whole | encoded
 
 

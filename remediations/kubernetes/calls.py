@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from asyncio import IncompleteReadError, Semaphore
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -120,9 +120,21 @@ class Calls:
             patience = aiohttp.ClientTimeout(total=self.timeout)
             response = await self._send(method, path, query=query, body=body, patience=patience)
             try:
-                return await read_to_end(response)
+                return await self.whole(response)
             finally:
                 response.release()
+
+    async def whole(self, response: aiohttp.ClientResponse) -> Answer:
+        """Read the whole body; a no is told and kept, so our token is cut out of it: proxies repeat what they were sent."""
+        headers, body = response.headers, await response.read()
+        answer = Answer(response.status, body, _retry_after(headers.get("Retry-After")), _date(headers.get("Date")))
+        return answer if answer.good else replace(answer, body=self._without_token(body))
+
+    def _without_token(self, body: bytes) -> bytes:
+        for shown in self.client.configuration.api_key.values():
+            token = str(shown).rpartition(" ")[2].encode()
+            body = body.replace(token, b"***") if token else body
+        return body
 
     async def _send(
         self,
@@ -145,12 +157,6 @@ class Calls:
             _request_timeout=patience,
         )
         return response
-
-
-async def read_to_end(response: aiohttp.ClientResponse) -> Answer:
-    """Read the whole body."""
-    headers, body = response.headers, await response.read()
-    return Answer(response.status, body, _retry_after(headers.get("Retry-After")), _date(headers.get("Date")))
 
 
 def path_of(kind: Kind, namespace: str = "", name: str = "") -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sliceward.remediations.kubernetes.calls import Answer, Calls, Status, error_of, path_of, read_to_end
+from sliceward.remediations.kubernetes.calls import Answer, Calls, Status, error_of, path_of
 from sliceward.remediations.kubernetes.slim import Page, WatchEvent, decoder, version_of
 from sliceward.topology.errors import Refused, Retry
 
@@ -187,7 +187,7 @@ class Mirror:
         }
         async with self._calls.stream(path_of(self.kind), query, idle=lasts + self._rhythm.silence) as response:
             if response.status != 200:  # noqa: PLR2004 (HTTP)
-                answer = await read_to_end(response)
+                answer = await self._calls.whole(response)
                 if answer.code in (_GONE, _NOT_FOUND):
                     raise _Expired
                 raise error_of(answer, f"watch of {self.kind.plural}")

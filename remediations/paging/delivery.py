@@ -15,8 +15,10 @@ Errors name the pager and never its address, key or signature: any of them may l
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -29,6 +31,8 @@ TIMEOUT = 15.0
 """Seconds for one delivery (Standard Webhooks advises 15 to 30)."""
 _LATER = frozenset({408, 425, 429})
 _MOST_WORDS = 200
+_MOST_BYTES = 4096
+_SHORTEST_PIECE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,10 @@ async def post(session: aiohttp.ClientSession, delivery: Delivery) -> None:
             timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         ) as answer:
             status, after = answer.status, answer.headers.get("Retry-After", "")
-            words = (await answer.content.read(4 * _MOST_WORDS)).decode(errors="replace")
+            raw = b""
+            # One read gives what has come so far, and may end in the middle of a secret.
+            while len(raw) < _MOST_BYTES and (piece := await answer.content.read(_MOST_BYTES - len(raw))):
+                raw += piece
     except TimeoutError:
         raise Retry(f"pager {pager}: no answer in {TIMEOUT:.0f} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -64,15 +71,26 @@ async def post(session: aiohttp.ClientSession, delivery: Delivery) -> None:
         raise Retry(f"pager {pager}: {type(error).__name__}") from None
     if 200 <= status < 300:  # noqa: PLR2004 (HTTP)
         return
-    text = f"pager {pager}: HTTP {status} {_clean(words, delivery.hide)}".strip()
+    text = f"pager {pager}: HTTP {status} {_clean(raw, (*delivery.hide, *_pieces(delivery.url)))}".strip()
     if status in _LATER or status >= 500:  # noqa: PLR2004 (HTTP)
         raise Retry(text, after=float(after) if after.isdecimal() else None)
     raise Refused(text)
 
 
-def _clean(words: str, hide: tuple[str, ...]) -> str:
-    for secret in hide:
-        words = words.replace(secret, "***") if secret else words
+def _pieces(url: str) -> tuple[str, ...]:
+    """Give the parts of an address that may be a key by themselves: receivers repeat the path that they were asked for."""
+    parts = urlsplit(url)
+    found = (parts.password or "", parts.path, parts.query, *parts.path.split("/"), *re.split(r"[&=]", parts.query))
+    return tuple(piece for piece in found if len(piece) >= _SHORTEST_PIECE)
+
+
+def _clean(raw: bytes, hide: tuple[str, ...]) -> str:
+    words, secrets = raw.decode(errors="replace"), sorted(filter(None, hide), key=len, reverse=True)
+    for secret in secrets:
+        words = words.replace(secret, "***")
+    if len(raw) >= _MOST_BYTES and secrets:
+        # Where the answer was cut off a secret may have been cut in two.
+        words = words[: 1 - len(secrets[0])]
     return " ".join(words.split())[:_MOST_WORDS]
 
 

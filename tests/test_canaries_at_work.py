@@ -104,21 +104,30 @@ def coordinators(scene: Scene, at: Around) -> dict[str, Any]:
     words = scene.canaries
     (scene.folder / "books").mkdir()
     scene.file("books/chip.yaml", PLAYBOOK)
-    broker = {"url": at.broker, "username": "coordinator"}
-    broker["password"] = scene.secret("CLUSTERS__0__BROKER__PASSWORD", words.words["broker of the coordinator"])  # type: ignore[assignment]
+    broker: dict[str, Any] = {"url": at.broker, "username": "coordinator"}
+    broker["password"] = scene.secret("CLUSTERS__0__BROKER__PASSWORD", words.words["broker of the coordinator"])
     away = {"url": f"mqtt://me:{words.plain('broker in an address')}@127.0.0.1:{free_port()}"}
-    heartbeat = {"url": f"{at.later}/{words.plain('address of the heartbeat')}", "every": "1s"}
-    heartbeat["token"] = scene.secret("PAGERS__0__HEARTBEAT__TOKEN", f"GenieKey {words.plain('heartbeat')}")  # type: ignore[assignment]
-    chat = {"name": "chat", "kind": "webhook", "url": f"{at.later}/{words.plain('address of the chat')}", "heartbeat": heartbeat}
-    chat["secret"] = scene.secret("PAGERS__0__SECRET", words.signing("chat"))  # type: ignore[assignment]
+    heartbeat: dict[str, Any] = {"url": f"{at.later}/{words.plain('address of the heartbeat')}", "every": "1s"}
+    heartbeat["token"] = scene.secret("PAGERS__0__HEARTBEAT__TOKEN", f"GenieKey {words.plain('heartbeat')}")
+    chat: dict[str, Any] = {
+        "name": "chat",
+        "kind": "webhook",
+        "url": f"{at.later}/{words.plain('address of the chat')}",
+        "heartbeat": heartbeat,
+    }
+    chat["secret"] = scene.secret("PAGERS__0__SECRET", words.signing("chat"))
     duty = {
         "name": "duty",
         "kind": "pagerduty",
         "url": at.no,
         "secret": scene.secret("PAGERS__1__SECRET", words.routing_key("duty")),
     }
-    gone = {"name": "gone", "kind": "webhook", "url": f"http://127.0.0.1:{free_port()}/{words.plain('address of who is gone')}"}
-    gone["secret"] = scene.secret("PAGERS__2__SECRET", words.signing("gone"))  # type: ignore[assignment]
+    gone: dict[str, Any] = {
+        "name": "gone",
+        "kind": "webhook",
+        "url": f"http://127.0.0.1:{free_port()}/{words.plain('address of who is gone')}",
+    }
+    gone["secret"] = scene.secret("PAGERS__2__SECRET", words.signing("gone"))
     tokens = [
         {"name": role, "role": role, "token": scene.secret(f"API__TOKENS__{place}__TOKEN", words.plain(f"token to {role}"))}
         for place, role in enumerate(("view", "operate", "alert"))
@@ -141,10 +150,10 @@ def coordinators(scene: Scene, at: Around) -> dict[str, Any]:
 
 def watchers(scene: Scene, at: Around) -> dict[str, Any]:
     words, place = scene.canaries, at.no.removeprefix("http://")
-    broker = {"url": at.broker, "username": "watcher"}
-    broker["password"] = scene.secret("CLUSTER__BROKER__PASSWORD", words.words["broker of the watcher"])  # type: ignore[assignment]
-    prometheus = {"url": f"http://me:{words.plain('Prometheus in an address')}@{place}", "every": "1s"}
-    prometheus["token"] = scene.secret("PROMETHEUS__TOKEN", words.plain("Prometheus"))  # type: ignore[assignment]
+    broker: dict[str, Any] = {"url": at.broker, "username": "watcher"}
+    broker["password"] = scene.secret("CLUSTER__BROKER__PASSWORD", words.words["broker of the watcher"])
+    prometheus: dict[str, Any] = {"url": f"http://me:{words.plain('Prometheus in an address')}@{place}", "every": "1s"}
+    prometheus["token"] = scene.secret("PROMETHEUS__TOKEN", words.plain("Prometheus"))
     return {
         "cluster": {"name": "c1", "kubeconfig": scene.kubeconfig("the watcher", at.api_server), "broker": broker},
         "prometheus": prometheus,

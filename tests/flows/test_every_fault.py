@@ -107,14 +107,16 @@ async def test_the_page_shows_the_fault_where_it_is_and_the_gang_where_it_went(t
         await page.wait_for_selector('[data-cube="cube-0"] [data-gang$="/llm"]')
         struck = await strike(stage, fault)
         await page.wait_for_selector(f'[data-cube="cube-0"] [data-link="{struck.named}"]', state="attached", timeout=60_000)
-        assert await until_over(stage, fault) is not None
+        incident = await until_over(stage, fault)
+        assert incident is not None, "no outcome in time"
+        await page.locator(f'[data-incident="{incident["id"]}"]').click()
         await page.wait_for_selector('.timeline [data-kind="closed"]', timeout=30_000)
         await page.wait_for_selector('[data-cube="cube-3"] [data-gang$="/llm"]', state="attached", timeout=30_000)
         assert await gangs_on(page, "cube-0") == set()
         assert await gangs_on(page, "cube-1") == {"llm"}
         assert await gangs_on(page, "cube-2") == {"vision"}
         assert await gangs_on(page, "cube-3") == {"llm"}
-        assert await page.locator('#decisions [data-playbook="ici-link-in-cube"]').count() >= 1
+        await page.wait_for_selector('#decisions [data-playbook="ici-link-in-cube"]', state="attached", timeout=30_000)
         await browser.close()
     assert not complaints
 

@@ -6,6 +6,13 @@ import {post} from "./api.js";
 
 const ENTRY_CLASS = {"step-failed": "bad", seen: "warn", located: "warn", decided: "act", held: "warn", silenced: "warn", paged: "warn", "step-done": "good", closed: "good", approved: "act", aborted: "bad"};
 
+// What is shown until the reader chooses: the newest that is open, else what stood there, else the newest; never one that is told in another if there is a choice.
+export function shownFirst(incidents, shown) {
+  const own = incidents.filter((incident) => incident.how !== "folded");
+  const open = own.find((incident) => incident.state === "open"), last = own.find((incident) => incident.id === shown);
+  return (open ?? last ?? own[0] ?? incidents[0])?.id ?? null;
+}
+
 export function incidentRow(incident, selected, choose) {
   return h("li", {}, h("button", {"aria-current": incident.id === selected, onclick: () => choose(incident.id), "data-incident": incident.id},
     h("span", {class: `badge ${severityClass(incident.severity)}`}, incident.kind),

@@ -3,7 +3,7 @@
 import {follow, get, NeedsToken} from "./api.js";
 import {h, put} from "./dom.js";
 import {number} from "./format.js";
-import {incidentRow, incidentStory} from "./incidents.js";
+import {incidentRow, incidentStory, shownFirst} from "./incidents.js";
 import {silenceTable} from "./silences.js";
 import {gangTable, hostTable, problemList, quotaBars} from "./tables.js";
 import {cubeCard, gangClasses, legend} from "./torus.js";
@@ -42,8 +42,7 @@ async function showIncident() {
 
 async function readIncidents() {
   state.incidents = (await get("incidents?limit=100")).items;
-  const open = state.incidents.filter((incident) => incident.state === "open");
-  if (!state.chosen) state.selected = (open[0] ?? state.incidents[0])?.id ?? null;
+  if (!state.chosen) state.selected = shownFirst(state.incidents, state.selected);
   put("incident-list", [state.incidents, state.selected], ([rows, selected]) => rows.map((row) => incidentRow(row, selected, choose)));
   await showIncident();
 }

@@ -163,6 +163,34 @@ def test_what_happens_is_shown_without_loading_again(browser: Browser, tmp_path:
         assert page.evaluate("window.stays")
 
 
+OPEN_OLD, OPEN_NEW = {"id": "open-old", "state": "open", "how": None}, {"id": "open-new", "state": "open", "how": None}
+GIVEN_BACK, FOLDED = (
+    {"id": "given-back", "state": "closed", "how": "given-back"},
+    {"id": "folded", "state": "closed", "how": "folded"},
+)
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "shown", "wanted"),
+    [
+        ([], None, None),
+        ([OPEN_NEW, OPEN_OLD, GIVEN_BACK], None, "open-new"),
+        ([GIVEN_BACK, OPEN_OLD], "given-back", "open-old"),
+        ([OPEN_NEW, GIVEN_BACK], "folded", "open-new"),
+        ([FOLDED, GIVEN_BACK], None, "given-back"),
+        ([FOLDED, GIVEN_BACK], "folded", "given-back"),
+        ([GIVEN_BACK | {"id": "younger"}, GIVEN_BACK], "given-back", "given-back"),
+        ([FOLDED], None, "folded"),
+    ],
+)
+def test_until_the_reader_chooses_what_is_open_is_shown_then_what_was_and_never_what_is_told_elsewhere(
+    browser: Browser, told: Told, newest_first: list[dict[str, str]], shown: str | None, wanted: str | None
+) -> None:
+    with looking(browser, told.stage) as page:
+        script = "async ([incidents, shown]) => (await import('/js/incidents.js')).shownFirst(incidents, shown)"
+        assert page.evaluate(script, [newest_first, shown]) == wanted
+
+
 def test_what_is_silenced_is_shown_and_can_be_ended(browser: Browser, tmp_path: Path) -> None:
     world = a_world(tmp_path)
     begins = world.clock() + timedelta(days=1)

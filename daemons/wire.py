@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 import structlog
 
+from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.topics import matches
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
@@ -75,7 +76,7 @@ class Bus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WireOptions:
-    """How a wire behaves. Times in seconds, sizes in bytes; ``inbox`` in messages.
+    """How a wire behaves. Times in seconds, sizes in bytes; ``inbox`` in messages, ``inbox_bytes`` in bytes of them all.
 
     ``username`` and ``password`` win over those in the URL; the password never appears in a repr or a log line.
     ``keepalive``: the broker tells a client's last will after 1.5 times this silence (MQTT 3.1.1 section 3.1.2.10).
@@ -87,6 +88,7 @@ class WireOptions:
     cert_file: Path | None = None
     key_file: Path | None = None
     inbox: int = 65_536
+    inbox_bytes: int = 128 << 20
     max_payload: int = 1 << 20
     publish_timeout: float = 10.0
     connect_timeout: float = 10.0
@@ -133,19 +135,48 @@ class BrokerAddress:
 
 
 class Inbox(asyncio.Queue[Any]):
-    """What has come and is not handled yet. When full the oldest goes, counted; ``missed`` if that was more than a frame."""
+    """What has come and is not handled yet, bounded in messages and in bytes. When full the oldest goes, counted.
 
-    def __init__(self, maxsize: int, counts: Counter[str]) -> None:
-        """Begin empty; ``counts`` gets ``dropped_full``."""
-        super().__init__(maxsize=maxsize)
-        self._counts, self.missed = counts, False
+    ``missed``: whether more than a frame went. What is larger than any message of ours is never kept at all.
+    """
+
+    def __init__(self, options: WireOptions, counts: Counter[str]) -> None:
+        """Begin empty; ``counts`` gets ``dropped_full`` and ``dropped_large``."""
+        super().__init__(maxsize=options.inbox)
+        self._options, self._counts, self.missed = options, counts, False
+        self._bytes, self._complaints = 0, Complaints(log)
 
     def put_nowait(self, item: Any) -> None:  # noqa: ANN401 (aiomqtt's message type in one wire, ours in the other)
         """Take in ``item``, at the cost of the oldest if there is no room."""
-        if self.full():
+        size, most = _size(item), self._options.max_payload
+        if size > most:
+            self._counts["dropped_large"] += 1
+            self._complaints.tell(
+                "message dropped",
+                where=f"topic {item.topic}",
+                why=f"has {size} bytes, more than {most}",
+                what_to_do="Find who publishes there; bound it at the broker too (message_size_limit)",
+            )
+            return
+        while self.full() or (self._bytes + size > self._options.inbox_bytes and not self.empty()):
             self._counts["dropped_full"] += 1
             self.missed = bool(self.get_nowait().qos) or self.missed
         super().put_nowait(item)
+
+    # The two doors that asyncio.Queue leaves to its subclasses.
+
+    def _put(self, item: Any) -> None:  # noqa: ANN401 (as above)
+        self._bytes += _size(item)
+        super()._put(item)
+
+    def _get(self) -> Any:  # noqa: ANN401 (as above)
+        item = super()._get()
+        self._bytes -= _size(item)
+        return item
+
+
+def _size(item: Any) -> int:  # noqa: ANN401 (as above)
+    return len(item.payload) if isinstance(item.payload, bytes | bytearray) else 0
 
 
 class Wire:
@@ -228,7 +259,7 @@ class Wire:
         on_message: Callable[[Message], Awaitable[None] | None],
         on_connect: Callable[[], Awaitable[None]] | None,
     ) -> None:
-        inbox = Inbox(self._options.inbox, self.counts)
+        inbox = Inbox(self._options, self.counts)
         async with self._new_client(inbox, context) as client, asyncio.TaskGroup() as tasks:
             await self._subscribe(client)
             self._client, self.error = client, ""
@@ -294,8 +325,8 @@ class Wire:
         if not any(matches(pattern, topic) for pattern in self._filters):
             self.counts["dropped_unasked"] += 1
             return
-        if not isinstance(payload, bytes) or len(payload) > self._options.max_payload:
-            self.counts["dropped_large"] += 1
+        if not isinstance(payload, bytes):
+            self.counts["dropped_odd"] += 1
             return
         self.counts["received"] += 1
         try:

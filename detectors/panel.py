@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sliceward.detectors.frame import MAX_NOTES
 from sliceward.detectors.metrics import CATALOGUE, EntityKind, Metric, Shape
 from sliceward.detectors.ring import Ring
 from sliceward.topology.ids import ChipId, HostId
@@ -236,6 +237,10 @@ class Panel:
         known.chips, known.ports, known.index = frame.chips, frame.ports, frame.index
         if frame.notes or frame.full_notes:
             told = dict(frame.notes) if frame.full_notes else known.notes | dict(frame.notes)
+            if len(told) > MAX_NOTES:
+                # New keys in each frame would add up without end; the next full set tells what there really is.
+                self.counts["notes_refused"] += 1
+                told = dict(frame.notes)
             known.notes = {key: text for key, text in told.items() if text}  # "" says that the note is gone
         if not known.heard >= when:
             known.heard, known.silent_since = when, self.attended

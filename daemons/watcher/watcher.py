@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sliceward.daemons import topics
+from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.version import version
 from sliceward.daemons.watcher.shelf import Shelf
 from sliceward.daemons.watcher.surroundings import write_readings
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TELL_AT_ONCE = 64
-MOST_COMPLAINTS = 10_000
 WARM_UP_PERIODS = 6
 OWN_STEP = 3
 """Periods by which our own clock may be set, back or forward, before everything begins anew."""
@@ -88,7 +88,7 @@ class Watcher:
     counts: Counter[str] = field(default_factory=Counter)
     paces: dict[GangId, progress.Pace] = field(default_factory=dict)
     ready_at: datetime | None = None
-    _complained: set[str] = field(default_factory=set)
+    _complaints: Complaints = field(default_factory=lambda: Complaints(log))
     _told_progress: dict[GangId, float] = field(default_factory=dict)
     _told_alive: datetime | None = None
     _ended: set[GangId] = field(default_factory=set)
@@ -209,18 +209,21 @@ class Watcher:
         try:
             frame = decode(payload)
         except BadFrame as error:
-            self._complain(host, "bad_frame", str(error))
+            self._complain(
+                host, "bad_frame", str(error), "Look at the agent of this host, and whether its version fits the watcher's"
+            )
             return
         if frame.cluster != self.panel.cluster or frame.host != host:
-            self._complain(host, "wrong_speaker", f"a frame of {frame.cluster}/{frame.host} came on the topic of {host}")
+            why = f"a frame of {frame.cluster}/{frame.host} came on the topic of {host}"
+            self._complain(
+                host, "wrong_speaker", why, "Give each agent its own node's name and broker user, and the broker its ACL"
+            )
             return
         self.panel.put(frame, self.parts.clock().timestamp())
 
-    def _complain(self, host: str, count: str, why: str) -> None:
+    def _complain(self, host: str, count: str, why: str, what_to_do: str) -> None:
         self.counts[count] += 1
-        if host not in self._complained and len(self._complained) < MOST_COMPLAINTS:
-            self._complained.add(host)
-            log.warning("frame refused", host=host, why=why, more="counted, not logged again for this host")
+        self._complaints.tell("frame refused", where=f"host {host}", why=why, what_to_do=what_to_do)
 
     def _recall_progress(self, payload: bytes) -> None:
         try:

@@ -68,7 +68,7 @@ async def test_while_no_broker_answers_the_wire_goes_on_trying_and_says_why() ->
 
 async def test_a_full_inbox_lets_the_oldest_go_and_remembers_what_mattered() -> None:
     counts: Counter[str] = Counter()
-    inbox = Inbox(2, counts)
+    inbox = Inbox(WireOptions(inbox=2), counts)
     for number in range(3):
         inbox.put_nowait(Message("t", str(number).encode(), qos=0))
     assert (counts["dropped_full"], inbox.missed) == (1, False)
@@ -78,6 +78,19 @@ async def test_a_full_inbox_lets_the_oldest_go_and_remembers_what_mattered() -> 
     inbox.put_nowait(Message("t", b"5", qos=0))
     assert inbox.missed
     assert [inbox.get_nowait().payload for _ in range(2)] == [b"4", b"5"]
+
+
+def test_an_inbox_is_bounded_in_bytes_too_and_keeps_nothing_that_is_larger_than_any_message() -> None:
+    counts: Counter[str] = Counter()
+    inbox = Inbox(WireOptions(max_payload=8, inbox_bytes=20), counts)
+    for size in (9, 8, 8, 8):
+        inbox.put_nowait(Message("t", b"x" * size, qos=1))
+    assert (counts["dropped_large"], counts["dropped_full"], inbox.qsize(), inbox.missed) == (1, 1, 2, True)
+    while not inbox.empty():
+        inbox.get_nowait()
+    for _ in range(2):
+        inbox.put_nowait(Message("t", b"x" * 8))
+    assert (counts["dropped_full"], inbox.qsize()) == (1, 2), "what was taken out has left its room"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sliceward.detectors.frame import MAX_NOTES
 from sliceward.detectors.metrics import EntityKind
 from sliceward.detectors.panel import Panel, PanelSize, Taken, notes_of
 from sliceward.topology.ids import ChipId, HostId
@@ -219,6 +220,15 @@ def test_an_agent_that_restarts_again_and_again_has_no_twin() -> None:
     assert known is not None
     assert not known.twins(now)
     assert len(known.formers) < 40, "what is remembered is bounded"
+
+
+def test_notes_never_add_up_beyond_what_one_frame_may_hold() -> None:
+    panel, one = Panel("c1"), Speaker("n1")
+    for number in range(3):
+        notes = {f"{number}-{key}": "x" for key in range(MAX_NOTES // 2)}
+        panel.put(renamed(one.say(START + 10 * number), notes=notes, full_notes=False), START + 10 * number)
+    assert len(notes_of(panel)["n1"]) <= MAX_NOTES
+    assert panel.counts["notes_refused"] == 1
 
 
 def test_notes_are_merged_and_a_full_set_replaces_them() -> None:

@@ -85,7 +85,7 @@ class MemoryWire:
         self.counts: Counter[str] = Counter()
         self._broker, self._filters = broker, subscribe
         self._options = options or WireOptions()
-        self._inbox = Inbox(self._options.inbox, self.counts)
+        self._inbox = Inbox(self._options, self.counts)
         self._lost = asyncio.Event()
         self._ever = False
 
@@ -124,7 +124,7 @@ class MemoryWire:
         try:
             while True:
                 await self._broker.up.wait()
-                self._lost, self._inbox = asyncio.Event(), Inbox(self._options.inbox, self.counts)
+                self._lost, self._inbox = asyncio.Event(), Inbox(self._options, self.counts)
                 self._broker.attach(self)
                 self._ever = True
                 self.counts["connected"] += 1

@@ -1,0 +1,51 @@
+"""Processes that run on loopback for one module, with a real Mosquitto and a Kubernetes API beside them, for others to be rude to.
+
+==============  ====================================================================================
+``ground``      `Ground`: broker, API server, and what is sent to them
+``watcher``     `Daemon` of a watcher at a fast pace
+``coordinator`` `Daemon` of a coordinator over a fleet of four cubes
+==============  ====================================================================================
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fuzz.ground import Ground, a_ground
+from tests.fuzz.processes import a_coordinator, a_watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fuzz.processes import Daemon
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole processes: no line of theirs is counted here, and counting ours would only slow them down."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with a_ground(tmp_path_factory.mktemp("fuzz")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def watcher(ground: Ground) -> Iterator[Daemon]:
+    with ExitStack() as stack:
+        yield stack.enter_context(a_watcher(ground))
+
+
+@pytest.fixture(scope="module")
+def coordinator(ground: Ground) -> Iterator[Daemon]:
+    with ExitStack() as stack:
+        yield stack.enter_context(a_coordinator(ground))

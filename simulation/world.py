@@ -28,7 +28,7 @@ from sliceward.topology.plan import fleet_of, gang_of, nodes_of
 from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from sliceward.remediations.kubernetes import Mirror
     from sliceward.simulation.controllers.client import Json
@@ -100,14 +100,21 @@ class World:
 
 
 @asynccontextmanager
-async def running_world(plan: ClusterPlan, folder: Path, *, pacing: Pacing | None = None) -> AsyncIterator[World]:
-    """Bring up the planned cluster, its hosts and gangs, in ``folder``; all of it ends with the block."""
+async def running_world(
+    plan: ClusterPlan, folder: Path, *, pacing: Pacing | None = None, kubeconfig: Path | None = None
+) -> AsyncIterator[World]:
+    """Bring up the planned cluster, its hosts and gangs, in ``folder``; all of it ends with the block.
+
+    ``kubeconfig``: of a real control plane with fake kubelets, to be used instead of the emulated one; it lacks JobSet alone.
+    """
     pacing = pacing or Pacing()
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(running_api())
-        kubeconfig = api.write_kubeconfig(folder / "kubeconfig")
-        await stack.enter_async_context(controllers.run(api.url, times=pacing.times))
-        client = await stack.enter_async_context(connect(api.url))
+        which: Collection[str] = ("jobsets",)
+        if kubeconfig is None:
+            which, api = controllers.ALL, await stack.enter_async_context(running_api())
+            kubeconfig = api.write_kubeconfig(folder / "kubeconfig")
+        await stack.enter_async_context(controllers.run(kubeconfig, which=which, times=pacing.times))
+        client = await stack.enter_async_context(connect(kubeconfig))
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sw-")))
         planned = hosts_of(plan, folder, sockets, pacing.reporter)
         hosts = {name: await stack.enter_async_context(host) for name, host in planned.items()}
@@ -169,8 +176,8 @@ def hosts_of(plan: ClusterPlan, folder: Path, sockets: Path, pace: Pace) -> dict
 
 async def furnish(client: Client, plan: ClusterPlan) -> None:
     """Create namespaces, nodes and gangs."""
-    # Every server has the namespace default already.
-    for namespace in sorted({gang.namespace for gang in plan.gangs} - {"default"} | {"sliceward"}):
+    there = {one["metadata"]["name"] for one in (await client.call("GET", NAMESPACES.path()))["items"]}
+    for namespace in sorted(({gang.namespace for gang in plan.gangs} | {"sliceward"}) - there):
         await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     async with asyncio.TaskGroup() as tasks:
         for node in nodes_of(plan):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sliceward.simulation.kube.server import running_api
@@ -14,6 +10,8 @@ from tests.contracts.kubernetes_api import Api, connected, until
 from tests.services import servers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from tests.contracts.kubernetes_api import Json
@@ -56,7 +54,8 @@ async def test_a_real_server_forgets_when_it_restarts(tmp_path_factory: pytest.T
     with servers.control_plane(folder, kubelets=False) as kubeconfig:
         async with connected(kubeconfig, real=True) as api:
             version = await two_leases(api)
-            await asyncio.to_thread(_restart_api_server, folder)
+            await asyncio.to_thread(servers.end_api_server, folder)
+            await asyncio.to_thread(servers.start_api_server, folder)
             await until(lambda: _answers(api), patience=60)
             await api.made("leases", {"metadata": {"name": "c"}}, LEASES)
             assert is_forgotten(await watched_from(api, version))
@@ -67,17 +66,3 @@ async def _answers(api: Api) -> bool:
         return (await api.get(api.at("leases", api=LEASES))).code == 200
     except OSError:
         return False
-
-
-def _restart_api_server(folder: Path) -> None:
-    """End the server of this folder, and no other, and start it with the same words."""
-    process = folder / "kube-apiserver.pid"
-    pid = int(process.read_text(encoding="utf-8"))
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-    os.kill(pid, signal.SIGKILL)  # a polite end waits for every open watch, up to a minute
-    deadline = 300
-    while Path(f"/proc/{pid}/stat").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8") and deadline:
-        subprocess.run(["sleep", "0.1"], check=True)  # noqa: S607 - coreutils
-        deadline -= 1
-    detach = 'nohup "$@" >>kube-apiserver.log 2>&1 & echo $! >kube-apiserver.pid'
-    subprocess.run(["sh", "-c", detach, "sh", *words], cwd=folder, check=True)  # noqa: S603, S607 - as controlplane/up starts it

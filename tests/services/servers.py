@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services.processes import accepts, answers, find_program, free_port, need_program, server
+from tests.services.processes import PATIENCE, accepts, answers, find_program, free_port, need_program, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,8 +90,11 @@ def alertmanager(folder: Path, *, config: str) -> Iterator[Service]:
 
 
 @contextmanager
-def postgres(folder: Path, *, settings: Sequence[str] = ("fsync=off",)) -> Iterator[Service]:
-    """Run a PostgreSQL with role ``sliceward`` (superuser, trust). It refuses root, so root runs it as ``postgres``."""
+def postgres(folder: Path, *, settings: Sequence[str] = ("fsync=off",), port: int = 0) -> Iterator[Service]:
+    """Run a PostgreSQL with role ``sliceward`` (superuser, trust). It refuses root, so root runs it as ``postgres``.
+
+    The same folder and port again is the same server come back, with all that it held.
+    """
     bins = (os.environ["PGBIN"],) if os.environ.get("PGBIN") else POSTGRES_FOLDERS
     initdb, program = need_program("initdb", folders=bins), need_program("postgres", folders=bins)
     switch: list[str] = []
@@ -97,13 +102,10 @@ def postgres(folder: Path, *, settings: Sequence[str] = ("fsync=off",)) -> Itera
         switch = [need_program("setpriv"), "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
         _make_reachable(folder)
         shutil.chown(folder, "postgres", "postgres")
-    port, data = free_port(), folder / "data"
-    subprocess.run(  # noqa: S603 (found above)
-        [*switch, initdb, "-A", "trust", "-U", "sliceward", "--no-sync", "-D", str(data)],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
+    port, data = port or free_port(), folder / "data"
+    if not data.exists():
+        command = [*switch, initdb, "-A", "trust", "-U", "sliceward", "--no-sync", "-D", str(data)]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)  # noqa: S603 (found above)
     options = [
         word for line in ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", *settings) for word in ("-c", line)
     ]
@@ -139,11 +141,15 @@ def control_plane_programs() -> Path:
 
 
 @contextmanager
-def control_plane(folder: Path, *, kubelets: bool = True) -> Iterator[Path]:
-    """Run etcd, API server, controller manager and scheduler, with fake kubelets if wanted; gives the kubeconfig."""
+def control_plane(folder: Path, *, kubelets: bool = True, node_grace: int | None = None) -> Iterator[Path]:
+    """Run etcd, API server, controller manager and scheduler, with fake kubelets if wanted; gives the kubeconfig.
+
+    ``node_grace``: seconds for which a silent node still counts as Ready; None is Kubernetes' own default.
+    """
     programs = control_plane_programs()
     need_program("openssl"), need_program("curl")
     environ = {**os.environ, "CONTROLPLANE_BIN": str(programs), "KWOK": "1" if kubelets else "0"}
+    environ |= {"NODE_GRACE": str(node_grace)} if node_grace is not None else {}
     started = subprocess.run([CONTROL_PLANE / "up", folder], check=False, capture_output=True, text=True, env=environ)  # noqa: S603 (as above)
     try:
         if started.returncode:
@@ -151,6 +157,26 @@ def control_plane(folder: Path, *, kubelets: bool = True) -> Iterator[Path]:
         yield folder / "kubeconfig"
     finally:
         subprocess.run([CONTROL_PLANE / "down", folder], check=False, capture_output=True)  # noqa: S603 (as above)
+
+
+def end_api_server(folder: Path) -> None:
+    """End the API server of the control plane in this folder as a crash does; etcd and all else go on without it.
+
+    A polite end waits for every open watch, up to a minute.
+    """
+    pid = int((folder / "kube-apiserver.pid").read_text(encoding="utf-8"))
+    (folder / "kube-apiserver.words").write_bytes(Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(pid, signal.SIGKILL)
+    stat, end = Path(f"/proc/{pid}/stat"), time.monotonic() + PATIENCE
+    while stat.exists() and ") Z " not in stat.read_text(encoding="utf-8") and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def start_api_server(folder: Path) -> None:
+    """Start it again with the same words, as ``up`` did. It has forgotten what it told its watchers."""
+    words = (folder / "kube-apiserver.words").read_text(encoding="utf-8").split("\0")[:-1]
+    detach = 'nohup "$@" >>kube-apiserver.log 2>&1 & echo $! >kube-apiserver.pid'
+    subprocess.run(["sh", "-c", detach, "sh", *words], cwd=folder, check=True)  # noqa: S603, S607 (words of our own script)
 
 
 def kubectl() -> str:

@@ -9,6 +9,7 @@ For every test whose daemons should run with exactly those rights::
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
-from sliceward.daemons.manifests import rbac, secrets
+from sliceward.daemons.manifests import agent, rbac, secrets
 from sliceward.daemons.manifests.broker import Folders, acl, config
 from sliceward.daemons.manifests.install import Install, Overlay
 from sliceward.playbooks.shipped import shipped
@@ -100,3 +102,17 @@ def kubeconfig_of(admin: Path, kubectl: str, *, account: tuple[str, str], file: 
         user["user"] = {"token": token_of(admin, kubectl, account)}
     file.write_text(yaml.safe_dump(found), encoding="utf-8")
     return file
+
+
+def kubectl_apply(kubectl: str, server: Path, objects: Sequence[object]) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    command = [kubectl, "--kubeconfig", str(server), "apply", "--filename", "-"]
+    subprocess.run(command, input=text, check=True, capture_output=True, text=True)  # noqa: S603 (found by the fixture)
+
+
+def with_the_agents_capabilities() -> list[str]:
+    """Give what makes a process root with the capabilities of the manifest alone."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give up capabilities")
+    only = ",".join(["-all", *(f"+{name.lower()}" for name in agent.CAPABILITIES)])
+    return [need_program("setpriv"), f"--bounding-set={only}", f"--inh-caps={only}"]

@@ -19,10 +19,19 @@ import yaml
 from sliceward.daemons.manifests import agent, coordinator, rbac, secrets, tree, watcher
 from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER
 from sliceward.topology.names import NAMES
-from tests.daemons.manifests.deployed import KEY, Broker, an_install, broker_as_deployed, kubeconfig_of, token_of
+from tests.daemons.manifests.deployed import (
+    KEY,
+    Broker,
+    an_install,
+    broker_as_deployed,
+    kubeconfig_of,
+    kubectl_apply,
+    token_of,
+    with_the_agents_capabilities,
+)
 from tests.daemons.manifests.images import layout
 from tests.services import servers
-from tests.services.processes import free_port, need_program
+from tests.services.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,12 +130,6 @@ class Deployed:
         self.until(lambda: bool(self.ask(name, "/readyz")["ok"]), name=name)
 
 
-def kubectl_apply(kubectl: str, server: Path, objects: Sequence[object]) -> None:
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    command = [kubectl, "--kubeconfig", str(server), "apply", "--filename", "-"]
-    subprocess.run(command, input=text, check=True, capture_output=True, text=True)  # noqa: S603 (found by the fixture)
-
-
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Give the program of each process, from the layout of its image."""
@@ -142,14 +145,6 @@ def deployed(programs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFact
         kubectl_apply(kubectl, server, [*tree.objects(INSTALL), A_NODE])
         broker = stack.enter_context(broker_as_deployed(folder, cluster=INSTALL.cluster, nodes=[NODE]))
         yield Deployed(folder, server, kubectl, broker, programs)
-
-
-def with_the_agents_capabilities() -> list[str]:
-    """Give what makes a process root with the capabilities of the manifest alone."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give up capabilities")
-    only = ",".join(["-all", *(f"+{name.lower()}" for name in agent.CAPABILITIES)])
-    return [need_program("setpriv"), f"--bounding-set={only}", f"--inh-caps={only}"]
 
 
 def of_the_agent(deployed: Deployed) -> dict[str, str]:

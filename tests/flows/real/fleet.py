@@ -1,0 +1,306 @@
+"""A fleet on real parts: API server and its controllers, PostgreSQL, Mosquitto with TLS and ACL, and our daemons as processes.
+
+Simulated are the hosts and what trains on them, kubelets, the JobSet controller, the provider and the receiver of pages. The agents of the
+hosts that matter are processes of their own; the others, each with its own user and connection, live in this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from sliceward.daemons.agent.run import agent_of
+from sliceward.daemons.demo.plans import SECRET
+from sliceward.daemons.manifests import secrets, tree
+from sliceward.daemons.manifests.install import Overlay
+from sliceward.simulation.controllers.client import NODES
+from sliceward.simulation.faults import links_to_break, place_on_link
+from sliceward.simulation.receiver import running_receiver
+from sliceward.simulation.training import Program
+from sliceward.simulation.world import Pacing, running_world
+from sliceward.topology.ids import CubeId
+from sliceward.topology.plan import fleet_of, nodes_of
+from sliceward.topology.planned import plans_from_yaml
+from tests.daemons.manifests.deployed import KEY, an_install, kubectl_apply
+from tests.flows.real.daemons import Daemon, Doors
+from tests.flows.real.services import ApiServer, Restartable, a_broker, a_database
+from tests.flows.real.witness import witnessing
+from tests.services import servers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from sliceward.daemons.agent.agent import Agent
+    from sliceward.simulation.faults import Place
+    from sliceward.simulation.receiver import Receiver
+    from sliceward.simulation.world import World
+    from tests.daemons.manifests.deployed import Broker
+    from tests.flows.real.witness import Witness
+    from tests.services.servers import Service
+
+Json = dict[str, Any]
+
+INSTALL = an_install(Overlay.HA)
+CLUSTER = INSTALL.cluster
+PLAN = plans_from_yaml(f"""
+clusters:
+  - name: {CLUSTER}
+    generation: tpu7x
+    cubes: 4
+    spares: [cube-3]
+    gangs:
+      - {{name: llm, namespace: ml, slices: 2, cubes: [cube-0, cube-1]}}
+      - {{name: vision, namespace: ml, cubes: [cube-2]}}
+""")[0]
+HURT, OTHER = (gang.name for gang in PLAN.gangs)
+MOST_HOSTS = 16
+"""What the shipped playbooks' budget lets out of service in a fleet of 64 hosts."""
+PATIENCE = 240.0
+"""Seconds for one thing to come true on a busy machine."""
+LOOK = 0.1
+
+
+@dataclass(eq=False)
+class RealFleet:
+    """Everything that runs. ``agents``: processes by node; all other hosts' agents are in this process, in ``crowd``.
+
+    ``cube``: where the first slice of the first gang runs. The scheduler chose it.
+    """
+
+    folder: Path
+    doors: Doors
+    world: World
+    witness: Witness
+    receiver: Receiver
+    session: aiohttp.ClientSession
+    cube: str
+    api_server: ApiServer
+    database: Restartable[Service]
+    broker: Restartable[Broker]
+    watcher: Daemon
+    coordinators: list[Daemon]
+    agents: dict[str, Daemon]
+    crowd: list[Agent] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def host(self, number: int) -> str:
+        """Give a host of the cube."""
+        return PLAN.host(self.cube, number)
+
+    @property
+    def hosts(self) -> set[str]:
+        """Give all hosts of the cube."""
+        return {self.host(number) for number in range(16)}
+
+    def link(self) -> Place:
+        """Give the place of a link inside the cube, between two hosts, each of which sees only its own end."""
+        return _link(self.cube, self.host(STRUCK))
+
+    # ── what is seen from outside ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def ask(self, path: str, *, of: Daemon | None = None) -> Any:  # noqa: ANN401 (any JSON)
+        """Give what the API answers at a path, of whichever replica answers; None where none does."""
+        token = secrets.token_of(KEY, CLUSTER, "view")
+        for replica in [of] if of is not None else self.coordinators:
+            try:
+                async with self.session.get(
+                    f"http://127.0.0.1:{replica.port}{path}",
+                    headers={"Authorization": f"Bearer {token}"},
+                    timeout=aiohttp.ClientTimeout(total=5),
+                ) as answer:
+                    if answer.status == 200:
+                        return await answer.json()
+            except (aiohttp.ClientError, TimeoutError):
+                continue
+        return None
+
+    async def until(self, good: Callable[[], object], what: str, *, within: float = PATIENCE) -> None:
+        """Wait until something is so in this process's eyes."""
+        await self.until_told(None, lambda _nothing: good(), what, within=within)
+
+    async def until_told(self, path: str | None, good: Callable[[Any], object], what: str, *, within: float = PATIENCE) -> Any:  # noqa: ANN401 (any JSON)
+        """Wait until the API tells what is wanted at a path; else fail with how it stands."""
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    self._look_after_tasks()
+                    told = await self.ask(path) if path else {}
+                    if told is not None and good(told):
+                        return told
+                    await asyncio.sleep(LOOK)
+        except TimeoutError:
+            pass
+        pytest.fail(f"not within {within:.0f} s: {what}\n{await self.as_it_stands()}", pytrace=False)
+
+    def _look_after_tasks(self) -> None:
+        """Raise what ended a task of the test's own."""
+        for task in self.tasks:
+            if task.done():
+                task.result()
+
+    async def as_it_stands(self) -> str:
+        """Tell the incidents, the broken rules and the ends of the logs, for a reader who wants to know why nothing goes on."""
+        shown = await self.ask("/api/v1/incidents?limit=500") or {"items": []}
+        lines = [f"incident {row['id']} {row['kind']} {row['part']} {row['state']} {row.get('phase')}" for row in shown["items"]]
+        for row in shown["items"]:
+            story = await self.ask(f"/api/v1/incidents/{row['id']}") or {"timeline": []}
+            lines += [f"  {entry['at']} {entry['kind']} {entry['text']}" for entry in story["timeline"]]
+        lines += [f"marked: {self.witness.marks()}", f"broken: {self.witness.broken}"]
+        lines += [f"{gang}: {self.witness.cubes(gang)}" for gang in ("llm", "vision")]
+        for daemon in (self.watcher, *self.coordinators, *self.agents.values()):
+            text = daemon.log.read_text(encoding="utf-8", errors="replace") if daemon.log.exists() else ""
+            lines.append(f"── {daemon.name} (alive: {daemon.alive})\n{text[-3000:]}")
+        return "\n".join(lines)
+
+    async def leader(self) -> tuple[Daemon, Daemon]:
+        """Give the replica that leads and the one that stands by, once they agree."""
+        told = await self.until_told("/api/v1/status", lambda status: self._replica(status["leader"]), "a leader")
+        leads = self._replica(told["leader"])
+        assert leads is not None
+        return leads, next(one for one in self.coordinators if one is not leads)
+
+    def _replica(self, holder: str) -> Daemon | None:
+        ours = {one.process.pid: one for one in self.coordinators if one.alive and one.process is not None}
+        return next((one for pid, one in ours.items() if holder.endswith(f"-{pid}")), None)
+
+    # ── hosts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def agent_dies(self, node: str) -> None:
+        """End the agent of a host without a word (`simulation.faults.Effects`)."""
+        await self.agents[node].kill()
+
+    async def kubelet_dies(self, node: str) -> None:
+        """Let the kubelet fall silent."""
+        await self.world.label(node, {"kubelet": "dead"})
+
+    async def host_returns(self, node: str) -> None:
+        """Start both again."""
+        await self.world.label(node, {"kubelet": None})
+        await self.agents[node].start()
+
+    def came_back(self, node: str) -> None:
+        """Let the agent of a host that was repaired start, where it had died with it."""
+        if node in self.agents and not self.agents[node].alive:
+            self.tasks.append(asyncio.create_task(self.agents[node].start()))
+
+    async def raise_agents(self) -> None:
+        """Start an agent on every host; all of them speak when this ends."""
+        for daemon in self.agents.values():
+            await daemon.start()
+        for node, host in self.world.hosts.items():
+            if node not in self.agents:
+                self.crowd.append(agent_of(self.doors.agent_settings(host)))
+                self.tasks.append(asyncio.create_task(self.crowd[-1].run(), name=f"agent {node}"))
+        await self.until(lambda: all(agent.bus is not None and agent.bus.connected for agent in self.crowd), "the crowd speaks")
+        await self.until(lambda: all(one.said("broker connected") for one in self.agents.values()), "all agents speak")
+
+    async def end(self) -> None:
+        """End everything of ours."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*(one.end() for one in (self.watcher, *self.coordinators, *self.agents.values())))
+
+    # ── what people do ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def cordon(self, node: str) -> None:
+        """Cordon a node as ``kubectl cordon`` does."""
+        await self.world.client.patch(NODES, {"metadata": {"name": node}}, {"spec": {"unschedulable": True}})
+        self.witness.people[node] = None
+
+    async def taint(self, node: str, taint: Json) -> None:
+        """Put a taint of one's own on a node, beside what it has."""
+        found = await self.world.client.call("GET", NODES.path(name=node))
+        await self.world.client.patch(NODES, found, {"spec": {"taints": [*found["spec"].get("taints", ()), taint]}})
+        self.witness.people[node] = taint
+
+
+STRUCK = 5
+"""Number of the host, in its cube, that is struck."""
+
+
+def _link(cube: str, host: str) -> Place:
+    fleet = fleet_of(PLAN, datetime.now(UTC))
+    links = links_to_break(fleet, CubeId(CLUSTER, cube), between_cubes=False)
+    apart = [link for link in links if link.host_a != link.host_b and host in {link.host_a, link.host_b}]
+    return place_on_link(fleet, apart[0])
+
+
+@asynccontextmanager
+async def a_real_fleet(
+    folder: Path, kubectl: str, *, node_grace: int | None = None, more: Mapping[str, Any] | None = None
+) -> AsyncIterator[RealFleet]:
+    """Bring everything up; all gangs train when the block begins. ``more``: of the coordinator's settings."""
+    async with AsyncExitStack() as stack:
+        (plane := folder / "plane").mkdir()
+        (data := folder / "db").mkdir()
+        server = stack.enter_context(servers.control_plane(plane, node_grace=node_grace))
+        kubectl_apply(kubectl, server, tree.objects(INSTALL))
+        nodes = [node["metadata"]["name"] for node in nodes_of(PLAN)]
+        broker, database = a_broker(folder / "broker", cluster=CLUSTER, nodes=nodes), a_database(data)
+        told, store = broker.start(), database.start()
+        stack.callback(broker.running.close)
+        stack.callback(database.running.close)
+        pacing = Pacing()
+        world = await stack.enter_async_context(running_world(PLAN, folder, pacing=pacing, kubeconfig=server))
+        receiver = await stack.enter_async_context(running_receiver(SECRET))
+        witness = await stack.enter_async_context(witnessing(world.client, most=MOST_HOSTS))
+        doors = Doors(
+            folder=folder,
+            install=INSTALL,
+            server=server,
+            kubectl=kubectl,
+            broker=told,
+            store=store.url.replace("postgresql+asyncpg", "postgresql"),
+            receiver=receiver.url,
+            provider=world.provider.url,
+            secret=SECRET,
+            more=more or {},
+        )
+        async with asyncio.timeout(PATIENCE):
+            while not _all_run(witness):  # noqa: ASYNC110 (what is waited for is on a server)
+                await asyncio.sleep(LOOK)
+        cube = min(witness.cubes(HURT)["0"])
+        apart = _link(cube, PLAN.host(cube, STRUCK)).nodes
+        fleet = RealFleet(
+            folder=folder,
+            doors=doors,
+            world=world,
+            witness=witness,
+            receiver=receiver,
+            session=await stack.enter_async_context(aiohttp.ClientSession()),
+            cube=cube,
+            api_server=ApiServer(plane),
+            database=database,
+            broker=broker,
+            watcher=doors.watcher(),
+            coordinators=[doors.coordinator(f"coordinator-{number}") for number in range(2)],
+            agents={node: doors.agent(world.hosts[node]) for node in apart},
+        )
+        world.repaired = fleet.came_back
+        stack.push_async_callback(fleet.end)
+        # A watcher that comes up before them would take them for lost.
+        await fleet.raise_agents()
+        for daemon in (fleet.watcher, *fleet.coordinators):
+            await daemon.start()
+        await fleet.until_told("/api/v1/fleet", _all_train, "all gangs train")
+        yield fleet
+
+
+def _all_run(witness: Witness) -> bool:
+    return {gang.name: len(witness.of(gang.name)) for gang in PLAN.gangs} == {HURT: 32, OTHER: 16} and all(
+        pod["status"].get("phase") == "Running" for gang in PLAN.gangs for pod in witness.of(gang.name)
+    )
+
+
+def _all_train(shown: Json) -> bool:
+    gangs = [gang for cluster in shown["clusters"] for gang in cluster["gangs"]]
+    full = 0.5 * Program().rate
+    return len(gangs) == len(PLAN.gangs) and all(gang["progress"] and (gang["progress"]["rate"] or 0) >= full for gang in gangs)

@@ -1,21 +1,21 @@
 """What a daemon says about itself: ``/healthz`` (loop progress), ``/readyz`` (dependencies with their age), ``/metrics``.
 
-Liveness is loop progress and nothing else: a broker that is away must not restart a daemon that waits for it.
+Liveness is loop progress and nothing else: a broker that is away must not restart a daemon that waits for it. What is said
+stands here, without a server: `sliceward.daemons.serving` says it for most, and the agent's own small one for the agent.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -40,6 +40,15 @@ class Health:
     dependencies: Callable[[], Sequence[Dependency]]
     registry: CollectorRegistry
     version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to one who asks: the status of HTTP, the type of the body, the body."""
+
+    status: int
+    content_type: str
+    body: bytes
 
 
 def new_registry(loops: Loops, *, version: str = "") -> CollectorRegistry:
@@ -70,68 +79,44 @@ class _LoopProgress(Collector):
         return (build, age, limit, beats, aside)
 
 
-def routes(health: Health) -> list[web.RouteDef]:
-    """Give the three routes, to be added to a daemon's own application."""
-
-    async def healthz(_request: web.Request) -> web.Response:
-        late = health.loops.late
-        body = {
-            "ok": not late,
-            "version": health.version,
-            "loops": [
-                {
-                    "name": loop.name,
-                    "age_seconds": round(loop.age, 3),
-                    "deadline_seconds": loop.deadline,
-                    "late": loop.late,
-                    "error": loop.error,
-                    "set_aside": dict(loop.set_aside),
-                }
-                for loop in health.loops
-            ],
+def _healthz(health: Health) -> Answer:
+    late = health.loops.late
+    loops = [
+        {
+            "name": loop.name,
+            "age_seconds": round(loop.age, 3),
+            "deadline_seconds": loop.deadline,
+            "late": loop.late,
+            "error": loop.error,
+            "set_aside": dict(loop.set_aside),
         }
-        return web.json_response(body, status=503 if late else 200)
+        for loop in health.loops
+    ]
+    return _told({"ok": not late, "version": health.version, "loops": loops}, ok=not late)
 
-    async def readyz(_request: web.Request) -> web.Response:
-        needs = health.dependencies()
-        ok = all(need.ok for need in needs)
-        body = {
-            "ok": ok,
-            "dependencies": [
-                {
-                    "name": need.name,
-                    "ok": need.ok,
-                    "age_seconds": None if need.age is None else round(need.age, 3),
-                    "why": need.why,
-                }
-                for need in needs
-            ],
+
+def _readyz(health: Health) -> Answer:
+    needs = health.dependencies()
+    ok = all(need.ok for need in needs)
+    told = [
+        {
+            "name": need.name,
+            "ok": need.ok,
+            "age_seconds": None if need.age is None else round(need.age, 3),
+            "why": need.why,
         }
-        return web.json_response(body, status=200 if ok else 503)
-
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(health.registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
-
-    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+        for need in needs
+    ]
+    return _told({"ok": ok, "dependencies": told}, ok=ok)
 
 
-def application(health: Health) -> web.Application:
-    """Give an application with only the three paths, for a daemon that serves nothing else."""
-    app = web.Application()
-    app.add_routes(routes(health))
-    return app
+def _told(body: Mapping[str, object], *, ok: bool) -> Answer:
+    return Answer(200 if ok else 503, "application/json; charset=utf-8", json.dumps(body).encode())
 
 
-@asynccontextmanager
-async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
-    """Serve ``app`` while inside; gives the port that was bound (a free one for 0)."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handle_signals=False)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+def _metrics(health: Health) -> Answer:
+    return Answer(200, "text/plain; version=0.0.4; charset=utf-8", generate_latest(health.registry))
+
+
+PATHS: Mapping[str, Callable[[Health], Answer]] = {"/healthz": _healthz, "/readyz": _readyz, "/metrics": _metrics}
+"""All that is said, by path."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.services.servers import Service
 
-HEAVY = ("numpy", "sklearn", "scipy", "pandas", "sqlalchemy", "alembic", "cel_expr_python", "kubernetes_asyncio")
+HEAVY = ("aiohttp", "numpy", "sklearn", "scipy", "pandas", "sqlalchemy", "alembic", "cel_expr_python", "kubernetes_asyncio")
 
 
 @pytest.fixture(scope="session")

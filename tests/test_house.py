@@ -156,7 +156,17 @@ def test_a_lock_holds_what_its_extra_asks_for_and_agrees_with_the_others(extra: 
 def test_the_agent_is_locked_without_what_it_must_not_load() -> None:
     assert (
         set(locked("agent"))
-        & {"numpy", "pandas", "scikit-learn", "scipy", "sqlalchemy", "alembic", "cel-expr-python", "kubernetes-asyncio"}
+        & {
+            "aiohttp",
+            "numpy",
+            "pandas",
+            "scikit-learn",
+            "scipy",
+            "sqlalchemy",
+            "alembic",
+            "cel-expr-python",
+            "kubernetes-asyncio",
+        }
         == set()
     )
 

@@ -275,15 +275,14 @@ class Agent:
         told = (settings.generation, settings.chips, settings.instance_id, settings.index)
         if self._pods is None or all(value not in (None, "") for value in told):
             return
-        async with self._pods.session() as session:
-            for wait in range(_ASKS_AT_START):
-                try:
-                    self._node.facts = await self._pods.node_facts(session)
-                except Retry as error:
-                    log.warning("node unknown", node=settings.node, why=str(error))
-                    await asyncio.sleep(2.0**wait * random.uniform(0.25, 0.5))  # noqa: S311 (spreads calls over time, keeps no secret)
-                else:
-                    return
+        for wait in range(_ASKS_AT_START):
+            try:
+                self._node.facts = await self._pods.node_facts()
+            except Retry as error:
+                log.warning("node unknown", node=settings.node, why=str(error))
+                await asyncio.sleep(2.0**wait * random.uniform(0.25, 0.5))  # noqa: S311 (spreads calls over time, keeps no secret)
+            else:
+                return
 
     def _pod_list(self) -> PodList | None:
         kubernetes = self.settings.kubernetes

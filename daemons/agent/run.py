@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sliceward.daemons.agent.agent import Agent, Connection
-from sliceward.daemons.health import Dependency, Health, application, new_registry, serving
+from sliceward.daemons.agent.doors import open_doors
+from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.daemons.version import version
 from sliceward.daemons.wire import Wire, WireOptions
 
@@ -38,6 +39,7 @@ def agent_of(settings: AgentSettings) -> Agent:
             ca_file=broker.ca_file,
             keepalive=max(5, min(60, round(2 * settings.period.total_seconds()))),
             inbox=256,
+            inbox_bytes=8 << 20,
             max_payload=1 << 20,
         )
         return Wire(broker.url, client_id=wanted.client_id, subscribe=wanted.subscribe, will=wanted.will, options=options)
@@ -53,8 +55,8 @@ async def serve(settings: AgentSettings) -> None:
             registry = new_registry(agent.loops, version=version())
             registry.register(AgentMetrics(agent))
             health = Health(agent.loops, lambda: dependencies(agent), registry, version())
-            app = application(health)
-            port = await stack.enter_async_context(serving(app, host=settings.listen.host, port=settings.listen.port))
+            listen = settings.listen
+            port = await stack.enter_async_context(open_doors(health, host=listen.host, port=listen.port))
             log.info("listening", host=settings.listen.host, port=port)
         task = asyncio.create_task(agent.run())
         loop = asyncio.get_running_loop()

@@ -10,8 +10,9 @@ import difflib
 import importlib
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,22 +20,32 @@ from sliceward.daemons.version import version
 from sliceward.topology.errors import Misconfigured, SlicewardError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command: where it is (``module:attribute``), what it does in one line, and the extra that brings what it needs."""
+    """One command: where it is (``module:attribute``), what it does in one line, and the extra that brings what it needs.
+
+    ``spared``: packages that what it needs would load wherever they are installed, and nobody uses here.
+    """
 
     target: str
     about: str
     extra: str
+    spared: tuple[str, ...] = ()
 
 
 _DAEMONS, _CLI = "sliceward.daemons", "sliceward.daemons.cli"
 
 COMMANDS: Mapping[str, Entry] = {
-    "agent": Entry(f"{_DAEMONS}.agent.command:command", "Read this TPU host's chips and send frames (one per host).", "agent"),
+    "agent": Entry(
+        f"{_DAEMONS}.agent.command:command",
+        "Read this TPU host's chips and send frames (one per host).",
+        "agent",
+        # tpu-info brings it for its own screen, and structlog then paints tracebacks with it: 3 MB on every host.
+        spared=("rich",),
+    ),
     "watcher": Entry(f"{_DAEMONS}.watcher.command:command", "Turn frames into findings (one per cluster).", "watcher"),
     "coordinator": Entry(f"{_DAEMONS}.coordinator.command:command", "Turn findings into healing (one per fleet).", "coordinator"),
     "all-in-one": Entry(f"{_DAEMONS}.all_in_one:command", "Watcher, coordinator and broker in one process.", "demo"),
@@ -60,7 +71,8 @@ COMMANDS: Mapping[str, Entry] = {
 def _load(name: str, entry: Entry) -> click.Command:
     module, _, attribute = entry.target.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        with _sparing(entry.spared):
+            found = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as missing:
         if (missing.name or "sliceward").partition(".")[0] == "sliceward":
             raise
@@ -71,6 +83,18 @@ def _load(name: str, entry: Entry) -> click.Command:
     if not isinstance(found, click.Command):
         raise TypeError(f"{entry.target} is no click command")
     return found
+
+
+@contextmanager
+def _sparing(packages: Sequence[str]) -> Iterator[None]:
+    """Let packages that are not loaded yet look as if they were not installed, while inside."""
+    spared: dict[str, Any] = {name: None for name in packages if name not in sys.modules}
+    sys.modules.update(spared)  # None there: the import raises ModuleNotFoundError (Python reference, section 5.3.1)
+    try:
+        yield
+    finally:
+        for name in spared:
+            del sys.modules[name]
 
 
 class Table(click.Group):

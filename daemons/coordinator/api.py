@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from sliceward.daemons import health
+from sliceward.daemons import serving
 from sliceward.daemons.coordinator import planning, stories, views
 from sliceward.daemons.coordinator.alerts import Unmapped
 from sliceward.daemons.coordinator.events import Events
@@ -65,7 +65,7 @@ class Api:
         hook = Webhook(of.desk, of.clock, of.webhooks)
         for slash in ("", "/"):
             app.router.add_post("/v1/webhooks/alertmanager/{name}" + slash, hook.post)
-        app.add_routes(health.routes(of.health))
+        app.add_routes(serving.routes(of.health))
         api = "/api/v1"
         app.add_routes([web.get(f"{api}/{kind}", self._list_of(rows)) for kind, rows in _LISTS.items()])
         app.add_routes(

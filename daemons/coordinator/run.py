@@ -31,8 +31,8 @@ from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.standby import standing_by
 from sliceward.daemons.coordinator.tokens import Tokens
 from sliceward.daemons.coordinator.windows import windows_of
-from sliceward.daemons.health import serving
 from sliceward.daemons.loops import Loops
+from sliceward.daemons.serving import serving
 from sliceward.daemons.store import open_store
 from sliceward.daemons.version import version
 from sliceward.daemons.wire import Wire, WireOptions

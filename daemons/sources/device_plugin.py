@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from sliceward.daemons.sources.fetch import Fetcher
 from sliceward.daemons.sources.folding import folded
 from sliceward.daemons.sources.source import Layout, Reading
 from sliceward.detectors.metrics import CATALOGUE
@@ -37,42 +37,25 @@ class DevicePlugin:
     timeout: float = 2.0
     name: str = "device_plugin"
     age_metric: str = "host_source_age_device_plugin_seconds"
-    _session: aiohttp.ClientSession | None = field(default=None)
+    _fetcher: Fetcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask nothing yet."""
+        self._fetcher = Fetcher(self.timeout, _MOST_BYTES)
 
     async def __aenter__(self) -> Self:
-        """Open a session that keeps one connection."""
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self.timeout), connector=aiohttp.TCPConnector(limit=1)
-        )
+        """Open nothing: each scrape has a connection of its own."""
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close it."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close nothing."""
 
     async def read(self, now: float) -> Reading:  # noqa: ARG002 (the text has no times)
         """Scrape once."""
-        if self._session is None:
-            raise Retry("the source is not open")
-        try:
-            async with self._session.get(self.url) as answer:
-                if answer.status != _OK:
-                    raise Retry(f"{self.url} answers {answer.status}")
-                body = await _bounded(answer)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Retry(f"{self.url} does not answer: {error or type(error).__name__}") from error
-        return Reading(columns_in(body.decode("utf-8", "replace"), self.layout))
-
-
-async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for part in answer.content.iter_any():
-        body += part
-        if len(body) > _MOST_BYTES:
-            raise Retry(f"more than {_MOST_BYTES} bytes of metrics")
-    return bytes(body)
+        answer = await self._fetcher.get(self.url)
+        if answer.status != _OK:
+            raise Retry(f"{self.url} answers {answer.status}")
+        return Reading(columns_in(answer.body.decode("utf-8", "replace"), self.layout))
 
 
 def columns_in(text: str, layout: Layout) -> dict[str, list[float]]:

@@ -11,13 +11,14 @@ import os
 import random
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-import aiohttp
 import structlog
 
+from sliceward.daemons.sources.fetch import Fetcher
 from sliceward.daemons.sources.pods import Node, NodeFacts, PodsOnNode, read_pods
 from sliceward.topology.errors import Misconfigured, Retry
 
@@ -61,38 +62,28 @@ class ApiServer:
         except OSError as error:
             raise Retry(f"token {self.token_file} cannot be read: {error.strerror}") from error
 
-    def tls(self) -> ssl.SSLContext | bool:
-        """Give what the server's certificate is checked with."""
-        if not self.url.startswith("https:") or self.ca_file is None:
-            return True
+    def tls(self) -> ssl.SSLContext:
+        """Give what the server's certificate is checked with: the CA file of the moment, else what the system trusts."""
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise Misconfigured(f"CA file {self.ca_file}", f"cannot be used: {error}", "Mount the service account") from error
 
 
-async def get(session: aiohttp.ClientSession, server: ApiServer, path: str, **parameters: str) -> dict[str, Any]:
+async def get(fetcher: Fetcher, server: ApiServer, path: str, **parameters: str) -> dict[str, Any]:
     """Ask once for one JSON object.
 
     Raises:
         Retry: no answer, no JSON, or a refusal (its text says which permission is missing).
     """
-    url = f"{server.url.rstrip('/')}{path}"
+    url = f"{server.url.rstrip('/')}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
+    answer = await fetcher.get(url, headers={"Accept": "application/json", **server.headers()}, tls=server.tls)
+    if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
+        raise Retry(f"the API server answers {answer.status} to {path}: the agent's service account may not read it")
+    if answer.status != _OK:
+        raise Retry(f"the API server answers {answer.status} to {path}")
     try:
-        async with session.get(url, params=parameters, headers=server.headers(), ssl=server.tls()) as answer:
-            if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
-                raise Retry(f"the API server answers {answer.status} to {path}: the agent's service account may not read it")
-            if answer.status != _OK:
-                raise Retry(f"the API server answers {answer.status} to {path}")
-            body = bytearray()
-            async for part in answer.content.iter_any():
-                body += part
-                if len(body) > _MOST_BYTES:
-                    raise Retry(f"{path} is larger than {_MOST_BYTES} bytes")
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Retry(f"the API server does not answer: {error or type(error).__name__}") from error
-    try:
-        found = json.loads(body)
+        found = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         raise Retry(f"{path} is no JSON: {error}") from error
     if not isinstance(found, dict):
@@ -104,7 +95,7 @@ EARLIEST, LOOK = 5.0, 1.0
 """Seconds between two lists at least, and between two looks whether one is wanted early."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PodList:
     """Keeps `Node.pods` fresh."""
 
@@ -114,21 +105,25 @@ class PodList:
     names: Names
     every: float = 60.0
     timeout: float = 10.0
+    _fetcher: Fetcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask nothing yet."""
+        self._fetcher = Fetcher(self.timeout, _MOST_BYTES)
 
     async def run(self, known: Node, loop: Loop) -> None:
         """Ask for ever; a failed list keeps the old one, whose age `PodsOnNode.as_of` tells."""
-        async with self.session() as session:
-            while True:
-                try:
-                    if not known.facts.labels:
-                        known.facts = await self.node_facts(session)
-                    known.pods = await self.pods(session)
-                    loop.beat()
-                except Retry as error:
-                    loop.failed(str(error))
-                    log.warning("pods unknown", node=self.node, why=str(error))
-                # Ten thousand agents that were started together must not ask together for ever after.
-                await self._rest(known, self.every * random.uniform(0.8, 1.2))  # noqa: S311 (spreads calls over time, keeps no secret)
+        while True:
+            try:
+                if not known.facts.labels:
+                    known.facts = await self.node_facts()
+                known.pods = await self.pods()
+                loop.beat()
+            except Retry as error:
+                loop.failed(str(error))
+                log.warning("pods unknown", node=self.node, why=str(error))
+            # Ten thousand agents that were started together must not ask together for ever after.
+            await self._rest(known, self.every * random.uniform(0.8, 1.2))  # noqa: S311 (spreads calls over time, keeps no secret)
 
     async def _rest(self, known: Node, seconds: float) -> None:
         """Wait for the next list; shorter where a pod began since the last."""
@@ -140,19 +135,15 @@ class PodList:
             await asyncio.sleep(part)
             rested += part
 
-    def session(self) -> aiohttp.ClientSession:
-        """Give a session with this list's patience."""
-        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout))
-
-    async def pods(self, session: aiohttp.ClientSession) -> PodsOnNode:
+    async def pods(self) -> PodsOnNode:
         """Give the TPU pods of this node now. Raises `Retry`."""
         selector = {"fieldSelector": f"spec.nodeName={self.node}", "resourceVersion": "0"}
-        items = (await get(session, self.server, "/api/v1/pods", **selector)).get("items")
+        items = (await get(self._fetcher, self.server, "/api/v1/pods", **selector)).get("items")
         if not isinstance(items, list):
             raise Retry("the list of pods has no items")
         return read_pods(items, cluster=self.cluster, names=self.names, as_of=time.time())
 
-    async def node_facts(self, session: aiohttp.ClientSession) -> NodeFacts:
+    async def node_facts(self) -> NodeFacts:
         """Give labels and annotations of this node. Raises `Retry`."""
-        meta = (await get(session, self.server, f"/api/v1/nodes/{self.node}")).get("metadata") or {}
+        meta = (await get(self._fetcher, self.server, f"/api/v1/nodes/{self.node}")).get("metadata") or {}
         return NodeFacts(dict(meta.get("labels") or {}), dict(meta.get("annotations") or {}))

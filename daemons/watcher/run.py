@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sliceward.daemons import topics
-from sliceward.daemons.health import Dependency, Health, application, new_registry, serving
+from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.daemons.loops import Loops
+from sliceward.daemons.serving import application, serving
 from sliceward.daemons.version import version
 from sliceward.daemons.watcher.metrics import Figures
 from sliceward.daemons.watcher.prometheus import PrometheusSource

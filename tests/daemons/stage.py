@@ -18,7 +18,7 @@ from sliceward.daemons import topics
 from sliceward.daemons.coordinator.api import Api
 from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.tokens import Tokens
-from sliceward.daemons.health import serving
+from sliceward.daemons.serving import serving
 from sliceward.daemons.wire import Message
 from sliceward.detectors.finding import Evidence, Finding, Kind
 from sliceward.playbooks.load import load_book

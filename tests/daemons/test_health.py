@@ -5,8 +5,9 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from sliceward.daemons.health import Dependency, Health, application, new_registry, serving
+from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.daemons.loops import Loops
+from sliceward.daemons.serving import application, serving
 
 
 class _Clock:

@@ -45,6 +45,19 @@ def test_help_names_each_command_and_loads_none() -> None:
     assert told.endswith("[]\n")
 
 
+@pytest.mark.parametrize(("name", "spared"), [(name, what) for name, entry in COMMANDS.items() for what in entry.spared])
+def test_a_command_loads_nothing_that_it_is_to_be_spared_and_others_still_find_it(name: str, spared: str) -> None:
+    code = (
+        f"import sys\nfrom sliceward.daemons.cli.main import cli\n"
+        f"try:\n    cli([{name!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+        f"before = {spared!r} in sys.modules\nimport {spared}\nprint(before)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / ".types")}
+    told = subprocess.run([sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True).stdout  # noqa: S603 (our own interpreter)
+    assert "Usage:" in told
+    assert told.endswith("False\n")
+
+
 def test_the_version_is_that_of_the_project() -> None:
     told = CliRunner().invoke(cli, ["--version"])
     assert told.output == f"sliceward {version()}\n"

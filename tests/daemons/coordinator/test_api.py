@@ -19,7 +19,7 @@ from sliceward.daemons.coordinator.api import Api
 from sliceward.daemons.coordinator.settings import TokenSettings
 from sliceward.daemons.coordinator.tokens import Tokens
 from sliceward.daemons.coordinator.webhook import MOST_BYTES
-from sliceward.daemons.health import serving
+from sliceward.daemons.serving import serving
 from sliceward.daemons.settings import Secret
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book

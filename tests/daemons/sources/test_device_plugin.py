@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from sliceward.daemons.health import serving
+from sliceward.daemons.serving import serving
 from sliceward.daemons.sources.device_plugin import DevicePlugin, columns_in
 from sliceward.topology.errors import Retry
 from tests.daemons.sources.builders import TPU7X, a_host

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from sliceward.daemons.health import serving
 from sliceward.daemons.loops import Loops
+from sliceward.daemons.serving import serving
 from sliceward.daemons.sources.pod_list import ApiServer, PodList
 from sliceward.daemons.sources.pods import Node
 from sliceward.topology.errors import Misconfigured, Retry
@@ -46,11 +46,11 @@ async def a_list(server: Server, **options: Any) -> AsyncIterator[PodList]:  # n
 
 async def test_it_asks_for_this_nodes_pods_with_the_token_of_the_moment(tmp_path: Path) -> None:
     server, token = Server(), tmp_path / "token"
-    async with a_list(server, token_file=token) as pods, pods.session() as session:
+    async with a_list(server, token_file=token) as pods:
         token.write_text("first\n")
-        assert len((await pods.pods(session)).pods) == 1
+        assert len((await pods.pods()).pods) == 1
         token.write_text("second\n")
-        await pods.pods(session)
+        await pods.pods()
     assert "fieldSelector=spec.nodeName%3Dnode-1" in server.asked[0][0] or "spec.nodeName=node-1" in server.asked[0][0]
     assert [authorization for _, authorization in server.asked] == ["Bearer first", "Bearer second"]
 
@@ -80,17 +80,16 @@ async def test_labels_of_the_node_come_first_and_the_loop_beats() -> None:
 async def test_an_answer_that_is_none_is_unknown(status: int, body: str, why: str) -> None:
     server = Server()
     server.status, server.body = status, body
-    async with a_list(server) as pods, pods.session() as session:
+    async with a_list(server) as pods:
         with pytest.raises(Retry, match=why):
-            await pods.pods(session)
+            await pods.pods()
 
 
 async def test_a_server_that_is_away_and_a_token_that_is_gone_are_unknown(tmp_path: Path) -> None:
     for server in (ApiServer("http://127.0.0.1:1"), ApiServer("http://127.0.0.1:1", tmp_path / "none")):
         pods = PodList(server, "prod", "node-1", NAMES, timeout=10.0)
-        async with pods.session() as session:
-            with pytest.raises(Retry):
-                await pods.pods(session)
+        with pytest.raises(Retry):
+            await pods.pods()
 
 
 def test_inside_a_cluster_the_server_is_the_one_that_every_pod_is_told_of(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from sliceward.daemons import topics
-from sliceward.daemons.health import serving
+from sliceward.daemons.serving import serving
 from sliceward.daemons.watcher.prometheus import PrometheusSource, take
 from sliceward.daemons.watcher.settings import PrometheusSettings
 from sliceward.detectors.frame import encode

@@ -39,7 +39,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
-    handler.addFilter(_without_request)
+    handler.addFilter(_Malformed())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _named],
@@ -52,16 +52,33 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
 
 def _named(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ANN401 (structlog's)
     record = event.get("_record")
-    return {**event, "logger": record.name} if record is not None else event
+    if record is None:
+        return event
+    hint = {"what_to_do": record.what_to_do} if hasattr(record, "what_to_do") else {}
+    return {**event, "logger": record.name, **hint}
 
 
-def _without_request(record: logging.LogRecord) -> bool:
-    """Let pass every record, but of a request that cannot be read not the request: its header may hold a token."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None and type(error).__module__ == "aiohttp.http_exceptions":
-        record.msg, record.args, record.exc_info = f"malformed request refused: {type(error).__name__}", (), None
+class _Malformed:
+    """Lets pass every record, but of a request that cannot be read not the request, whose header may hold a token, and each kind once.
+
+    The server counts them all; who sends one sends thousands.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or type(error).__module__ != "aiohttp.http_exceptions":
+            return True
+        name = type(error).__name__
+        if name in self._told:
+            return False
+        self._told.add(name)
+        record.msg, record.args, record.exc_info = f"malformed request refused: {name}", (), None
+        record.__dict__["what_to_do"] = "Find the client that sends it; more of this kind are counted, not logged"
         record.levelno, record.levelname = logging.WARNING, "WARNING"
-    return True
+        return True
 
 
 def _swept(_logger: Any, _method: str, line: Any) -> str:  # noqa: ANN401 (structlog's)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 VERSION = "4"
 MOST_ALERTS = 200_000
+MOST_CUT_OFF = 1_000_000_000
 MOST_LABELS = 128
 MOST_TEXT = 4096
+MOST_SHOWN = 80
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
@@ -79,11 +81,13 @@ def read_payload(body: bytes, *, receiver: str, now: datetime) -> Payload:
         raise Refused('the body is no Alertmanager payload: "version" must be "4" and "alerts" a list')
     if len(data["alerts"]) > MOST_ALERTS:
         raise Refused(f"{len(data['alerts'])} alerts in one post; at most {MOST_ALERTS} are taken")
-    truncated = data.get("truncatedAlerts")
-    return Payload(
-        tuple(_alert(row, place, receiver=receiver, now=now) for place, row in enumerate(data["alerts"])),
-        truncated if isinstance(truncated, int) else 0,
-    )
+    alerts = tuple(_alert(row, place, receiver=receiver, now=now) for place, row in enumerate(data["alerts"]))
+    return Payload(alerts, _truncated(data.get("truncatedAlerts")))
+
+
+def _truncated(value: object) -> int:
+    """Give how many alerts the sender cut off; it is added to a counter, so it must be a number that can be counted."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CUT_OFF else 0
 
 
 def _alert(row: Any, place: int, *, receiver: str, now: datetime) -> Alert:  # noqa: ANN401 (JSON of others)
@@ -114,9 +118,9 @@ def _texts(value: Any, where: str) -> dict[str, str]:  # noqa: ANN401 (JSON of o
         raise Refused(f"{where} is no object of at most {MOST_LABELS} texts")
     for name, text in value.items():
         if not isinstance(text, str):
-            raise Refused(f"{where}.{name} is no text")
+            raise Refused(f"{where}.{name[:MOST_SHOWN]} is no text")
     # Replaced, not refused: one odd text must not cost the other alerts of its group, which a 400 would drop for good.
-    return {storable(name): storable(text[:MOST_TEXT]) for name, text in value.items()}
+    return {storable(name[:MOST_TEXT]): storable(text[:MOST_TEXT]) for name, text in value.items()}
 
 
 def _time(value: Any, where: str) -> datetime:  # noqa: ANN401 (JSON of others)

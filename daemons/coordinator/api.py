@@ -10,6 +10,8 @@ from aiohttp import web
 from sliceward.daemons import serving
 from sliceward.daemons.coordinator import planning, stories, views
 from sliceward.daemons.coordinator.alerts import Unmapped
+from sliceward.daemons.coordinator.bodies import reason_of
+from sliceward.daemons.coordinator.door import door
 from sliceward.daemons.coordinator.events import Events
 from sliceward.daemons.coordinator.silence_api import SilenceApi
 from sliceward.daemons.coordinator.web import (
@@ -21,7 +23,6 @@ from sliceward.daemons.coordinator.web import (
     listed,
     number_of,
     page_of,
-    reason_of,
     told_as_json,
 )
 from sliceward.daemons.coordinator.webhook import MOST_BYTES, Webhook
@@ -61,7 +62,8 @@ class Api:
     def application(self, *outer: Middleware) -> web.Application:
         """Give the application with all routes; ``outer`` middlewares see a request before it is known who calls."""
         of = self._of
-        app = web.Application(middlewares=[told_as_json, *outer, guard(self._tokens)], client_max_size=MOST_BYTES)
+        inner, connections = [told_as_json, *outer, guard(self._tokens)], door(of.answers)
+        app = web.Application(middlewares=inner, client_max_size=MOST_BYTES, handler_args=connections)
         hook = Webhook(of.desk, of.clock, of.webhooks)
         for slash in ("", "/"):
             app.router.add_post("/v1/webhooks/alertmanager/{name}" + slash, hook.post)

@@ -100,6 +100,7 @@ class Coordinator:
     beatings: tuple[Beating, ...] = field(init=False)
     health: Health = field(init=False)
     webhooks: Counter = field(init=False)
+    answers: Counter = field(init=False)
     _shown: tuple[float, int, Row] = field(init=False, default_factory=lambda: (0.0, 0, {}))
     _alerts_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _pages_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -141,6 +142,7 @@ class Coordinator:
         self.webhooks = Counter(
             "sliceward_webhook_requests", "Posts of alerts, by code.", ["receiver", "code"], registry=registry
         )
+        self.answers = Counter("sliceward_http_requests", "Requests that were answered, by code.", ["code"], registry=registry)
         registry.register(HeartbeatFigures(self.beatings))
         self.health = Health(of.loops, self.dependencies, registry, of.version)
         for side in of.sides:

@@ -10,9 +10,12 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from sliceward.daemons import topics
+from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.coordinator.alerts import aged
 from sliceward.detectors.finding import BadFinding, Finding, from_json
 from sliceward.remediations.ports import Progress
@@ -26,8 +29,13 @@ if TYPE_CHECKING:
     from sliceward.daemons.wire import Bus, Message
     from sliceward.topology.ids import PartId
 
+log = structlog.get_logger(__name__)
+
+WHAT_TO_DO = "Bring watcher and coordinator to one version; if they are, find who else may write there (docs/runbooks/messages-malformed.md)"
 MOST_FINDINGS = 100_000
+MOST_GANGS = 100_000
 MOST_SECONDS = 1e9
+MOST_STEPS = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Presence:
         self._connection, self._connected_at = 0, clock()
         self._watcher_heard: datetime | None = None
         self.watcher_why = ""
-        self.last_bad = ""
+        self._complaints = Complaints(log)
 
     def notice(self) -> None:
         """Notice a new connection: what the broker kept comes again now, and what does not come is unknown.
@@ -113,11 +121,12 @@ class Presence:
         try:
             finding = from_json(message.payload)
         except BadFinding as error:
-            return self._bad("finding", str(error))
+            return self._bad("finding", message.topic, str(error))
         if finding.id != key or cluster_of(finding.part) != self.cluster:
-            return self._bad("finding", f"topic names {key} of {self.cluster}, the message {finding.id} of {finding.part}")
+            why = f"the topic names {key} of {self.cluster}, the message {finding.id} of {finding.part}"
+            return self._bad("finding", message.topic, why)
         if key not in self._told and len(self._told) >= MOST_FINDINGS:
-            return self._bad("finding", f"more than {MOST_FINDINGS} findings")
+            return self._bad("finding", message.topic, f"more than {MOST_FINDINGS} findings")
         before = self._told.get(key)
         self._told[key] = _Told(finding, self._connection, self._heard(message, finding.seen))
         return before is None or before.finding != finding
@@ -131,9 +140,15 @@ class Presence:
         try:
             progress = read_progress(message.payload)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, Misconfigured) as error:
-            return self._bad("progress", f"{type(error).__name__}: {error}")
+            return self._bad("progress", message.topic, f"{type(error).__name__}: {error}")
         if progress.gang.cluster != self.cluster:
-            return self._bad("progress", f"is of cluster {progress.gang.cluster}")
+            return self._bad("progress", message.topic, f"is of cluster {progress.gang.cluster}")
+        if progress.gang.key != key:
+            return self._bad(
+                "progress", message.topic, f"the topic names {key}, the message {progress.gang}, which is {progress.gang.key}"
+            )
+        if progress.gang not in self._progress and len(self._progress) >= MOST_GANGS:
+            return self._bad("progress", message.topic, f"more than {MOST_GANGS} gangs")
         self._heard(message, progress.at)
         self._progress[progress.gang] = progress
         return True
@@ -146,7 +161,7 @@ class Presence:
             late = ", ".join(map(str, row.get("loops_late") or ()))
             why = str(row.get("why") or "without a word")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self._bad("watcher", "is no status of a watcher")
+            self._bad("watcher", message.topic, "is no status of a watcher")
             return
         if at is not None:
             self._heard(message, at)
@@ -158,9 +173,9 @@ class Presence:
         self._watcher_heard = when if self._watcher_heard is None else max(when, self._watcher_heard)
         return when
 
-    def _bad(self, what: str, why: str) -> bool:
+    def _bad(self, what: str, topic: str, why: str) -> bool:
         self.counts[f"bad_{what}"] += 1
-        self.last_bad = f"{what}: {why}"[:500]
+        self._complaints.tell("message refused", where=f"topic {topic}", why=f"{what}: {why}", what_to_do=WHAT_TO_DO)
         return False
 
 
@@ -178,13 +193,19 @@ def read_progress(payload: bytes) -> Progress:
     return Progress(
         gang=gang,
         at=datetime.fromisoformat(row["at"]).astimezone(UTC),
-        step=None if row.get("step") is None else int(row["step"]),
+        step=_whole(row.get("step")),
         rate=_number(row.get("rate")),
         rate_before=_number(row.get("rate_before")),
-        checkpoint_step=None if row.get("checkpoint_step") is None else int(row["checkpoint_step"]),
+        checkpoint_step=_whole(row.get("checkpoint_step")),
         checkpoint_age=_number(row.get("checkpoint_age")),
-        members=int(row.get("members") or 0),
+        members=_whole(row.get("members")) or 0,
     )
+
+
+def _whole(told: Any) -> int | None:  # noqa: ANN401 (JSON of others)
+    """Give a step or a count; None where it is not told or cannot be true. Raises ValueError or TypeError where it is no number."""
+    number = None if told is None else int(told)
+    return number if number is not None and 0 <= number <= MOST_STEPS else None
 
 
 def _number(told: object) -> float | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from aiohttp import web
 from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
 
+from sliceward.daemons.coordinator.bodies import json_of, reason_in, reason_of
 from sliceward.daemons.coordinator.views import silence_row
-from sliceward.daemons.coordinator.web import CALLER, Problem, asked, listed, number_of, page_of, reason_of
+from sliceward.daemons.coordinator.web import CALLER, Problem, asked, listed, number_of, page_of
 from sliceward.daemons.coordinator.windows import MatchSettings  # noqa: TC001 (pydantic resolves it at run time)
 from sliceward.daemons.setting_types import parse_duration
 from sliceward.daemons.settings import Section
@@ -82,7 +83,8 @@ class SilenceApi:
 
     async def add(self, request: web.Request) -> web.Response:
         """Begin a silence; tells how much of what is known it matches, so that a mistyped name is seen."""
-        reason, wanted, now = await reason_of(request), _read(await request.read()), self._of.clock()
+        body, now = await json_of(request), self._of.clock()
+        reason, wanted = reason_in(body), _read(body)
         matches, begins = wanted.matches.value, wanted.from_ or now
         await self._audit(request, "silence", str(matches), reason)
         try:

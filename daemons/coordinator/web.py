@@ -13,7 +13,6 @@ from aiohttp import web
 
 from sliceward.daemons.coordinator.settings import LOOPBACK
 from sliceward.daemons.coordinator.tokens import Caller, Tokens
-from sliceward.detectors.finding import storable
 from sliceward.topology.errors import Conflict, Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ log = structlog.get_logger(__name__)
 INTERNAL = 500
 MOST_ROWS = 500
 MOST_DIGITS = 18
-MOST_BODY = 64 * 1024
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 """Who calls, as found by `guard`."""
 
@@ -146,22 +144,6 @@ def _refuse_strange_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.host:
         raise Problem(403, "Forbidden", f"the request comes from a page of {origin}", "Use the page of this coordinator")
-
-
-async def reason_of(request: web.Request) -> str:
-    """Give the ``reason`` that a change must carry."""
-    if request.content_type != "application/json":
-        raise Problem(415, "WrongType", f"the body is {request.content_type}", "Send application/json")
-    if (request.content_length or 0) > MOST_BODY:
-        raise Problem(413, "TooLarge", "the body is too large", "Send only {reason}")
-    try:
-        body = await request.json()
-    except ValueError:
-        raise Problem(400, "BadRequest", "the body is no JSON", 'Send {"reason": "why"}') from None
-    reason = body.get("reason") if isinstance(body, dict) else None
-    if not isinstance(reason, str) or not reason.strip():
-        raise Problem(400, "BadRequest", "a reason is needed", 'Send {"reason": "why"}; it stands in the record')
-    return storable(reason.strip()[:1000])
 
 
 # ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -52,6 +52,11 @@ def test_an_alert_is_read_with_nanoseconds_and_without_an_end_while_it_fires() -
     assert alert.starts == datetime(2026, 11, 22, 11, 59, 0, 123456, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("told", [10**400, -5, True, "3", None, [], float("inf")])
+def test_a_count_of_alerts_cut_off_that_cannot_be_counted_is_none(told: object) -> None:
+    assert read_payload(a_payload(truncatedAlerts=told), receiver="main", now=NOW).truncated == 0
+
+
 def test_a_resolved_alert_has_an_end() -> None:
     (alert,) = read_payload(
         a_payload(an_alert(status="resolved", endsAt="2026-11-22T12:30:00+01:00")), receiver="m", now=NOW

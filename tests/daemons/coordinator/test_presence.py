@@ -14,7 +14,7 @@ from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import subscriptions
 from sliceward.daemons.wire import Message
 from sliceward.detectors.finding import State
-from sliceward.topology.ids import HostId
+from sliceward.topology.ids import GangId, HostId, parse
 from tests.daemons.coordinator.bench import Clock, World, a_bench, the_fleet
 
 if TYPE_CHECKING:
@@ -108,7 +108,12 @@ async def test_progress_is_read_and_proves_the_watcher_alive(world: World) -> No
     row = {"gang": "c1/gang/default/JobSet/train", "at": world.clock().isoformat(), "step": 7, "rate": 1.5, "members": 32}
     async with a_bench(world) as bench:
         assert bench.side.presence.watcher_age is None
-        world.broker.publish(Message(topics.progress("c1", "train"), json.dumps(row).encode()))
+        gang = parse(str(row["gang"]))
+        assert isinstance(gang, GangId)
+        world.broker.publish(Message(topics.progress("c1", "of-another"), json.dumps(row).encode()))
+        await bench.settle()
+        assert not bench.side.presence.progress, "a topic speaks for its own gang alone"
+        world.broker.publish(Message(topics.progress("c1", gang.key), json.dumps(row).encode()))
         await bench.settle()
         (progress,) = bench.side.presence.progress.values()
         assert (progress.step, progress.rate, progress.members, progress.checkpoint_age) == (7, 1.5, 32, None)
@@ -118,6 +123,13 @@ async def test_progress_is_read_and_proves_the_watcher_alive(world: World) -> No
             world.broker.publish(Message(topics.progress("c1", key), b"", retain=True))
         await bench.settle()
         assert not bench.side.presence.progress
+
+
+@pytest.mark.parametrize("told", ["9" * 4000, "-1"])
+def test_a_step_that_cannot_be_true_is_not_known(told: str) -> None:
+    text = '{"gang": "c1/gang/default/JobSet/train", "at": "2026-01-01T00:00:00+00:00", "step": %s, "members": %s}'
+    progress = read_progress((text % (told, told)).encode())
+    assert (progress.step, progress.members) == (None, 0)
 
 
 @pytest.mark.parametrize("told", ["NaN", "Infinity", "1e30", "-1"])

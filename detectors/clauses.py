@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NO, UNKNOWN, YES = np.int8(0), np.int8(1), np.int8(2)
 
 _DEPTH = {EntityKind.HOST: 0, EntityKind.CHIP: 1, EntityKind.LINK: 2}
-_OTHERS = frozenset({"kubernetes", "watcher"})
+_OTHERS = frozenset({"kubernetes", "prometheus", "watcher"})
 _EPSILON = 1e-6
 
 
@@ -38,7 +38,7 @@ class Look:
     """A panel at one instant.
 
     ``periods`` [hosts]: seconds between frames; ``silent`` [hosts]: nothing its agent said is news; ``heard`` [hosts]: its agent
-    spoke at all since the panel began.
+    spoke at all since the panel began, or it was scraped.
     """
 
     panel: Panel
@@ -58,7 +58,7 @@ class Look:
             if known is not None:
                 periods[slot] = max(known.period, panel.size.period)
                 silence[slot] = panel.silence(slot)
-                heard[slot] = known.speaker is not None
+                heard[slot] = known.speaker is not None or known.scraped
         return cls(panel, grace, periods, silence, silence >= np.maximum(grace, 3 * periods) - _EPSILON, heard)
 
     def exists(self, kind: EntityKind) -> NDArray[np.bool_]:

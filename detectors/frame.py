@@ -101,7 +101,7 @@ _FIELDS = _Wire.__struct_fields__
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Wire)
 # What others say about a host; a frame that carries it would speak for the API server or the watcher.
-_NOT_THE_AGENTS = frozenset({"kubernetes", "watcher"})
+_NOT_THE_AGENTS = frozenset({"kubernetes", "prometheus", "watcher"})
 
 
 def encode(frame: Frame) -> bytes:

@@ -47,7 +47,7 @@ class Metric:
     """One reading. ``low`` and ``high`` bound what can be true; outside is refused at the panel's door and counted.
 
     ``source`` is the agent's source that reads it (``libtpu``, ``device_plugin``, ``host``, ``reporter``, ``agent``) or
-    ``kubernetes``. ``door`` is the name at that source. ``prometheus`` is the name of the device plugin's series for it.
+    ``kubernetes``, ``prometheus`` or ``watcher``. ``door`` is the name at that source. ``prometheus`` is the name of the device plugin's series for it.
     ``statistic``: set where the door serves a distribution.
     """
 
@@ -112,6 +112,7 @@ _ALL = (
     Metric("chip_idle_seconds", _CHIP, "seconds", _G, "libtpu", _HIGH, 0, _INF, "Time since the TensorCore was last busy.", "tpu.runtime.tensorcore.idle_duration.seconds"),
     Metric("chip_tensorcore_percent", _CHIP, "percent", _G, "device_plugin", _NO, 0, 100, "TensorCore utilisation, also without a workload.", "tensorcore_utilization_node", "tensorcore_utilization_node"),
     Metric("chip_throttle_score", _CHIP, "1", _G, "reporter", _HIGH, 0, 10, "0 none, 1..10 throttled by 10..100 %.", "tpu_throttle_score"),
+    Metric("chip_scraped", _CHIP, "1", _G, "prometheus", _LOW, 0, 1, "The newest scrape of the host's device plugin tells of the chip (1), or only of others of the host (0); asked where no agent ever spoke.", "accelerator_id of the node series"),
     Metric("chip_hbm_uncorrectable_total", _CHIP, "errors", _C, "host", _HIGH, 0, _INF, "Uncorrectable HBM errors in the kernel log.", "kernel log: hbm_uncorrectable"),
     Metric("chip_hbm_correctable_total", _CHIP, "errors", _C, "host", _HIGH, 0, _INF, "Corrected HBM errors in the kernel log.", "kernel log: hbm_correctable"),
     Metric("chip_pcie_aer_correctable_total", _CHIP, "errors", _C, "host", _HIGH, 0, _INF, "PCIe AER correctable errors of the chip's functions.", "aer_dev_correctable"),

@@ -68,7 +68,8 @@ class Taken(StrEnum):
 class Known:
     """What the panel knows of one host beside its readings.
 
-    ``heard``: newest frame's time, NaN before the first. ``silent_since``: attended seconds at the last frame.
+    ``heard``: newest frame's time, NaN before the first. ``silent_since``: attended seconds at the last frame, or at the last
+    scrape where no agent ever spoke; ``scraped``: whether there was one.
     ``offset``: watcher's clock minus the host's, from the fastest frame. ``index``: its place as its agent says.
     ``formers``: who spoke before, the last one last. ``turns``: when a former speaker came back, and which.
     """
@@ -76,6 +77,7 @@ class Known:
     name: str
     silent_since: float
     heard: float = np.nan
+    scraped: bool = False
     seq: int = -1
     at: float = np.nan
     period: float = 0.0
@@ -162,6 +164,18 @@ class Panel:
         """Seconds of attention since the host was last heard, or since it was first expected."""
         known = self.hosts[slot]
         return 0.0 if known is None else self.attended - known.silent_since
+
+    def scraped(self, host: str, when: float, period: float) -> bool:
+        """Note that another source, asked every ``period`` seconds, told of a host: its sign of life where no agent ever spoke.
+
+        Give whether it is one.
+        """
+        known = self.known(host)
+        if known is None or known.speaker is not None:
+            return False
+        known.scraped, known.period = True, period
+        known.silent_since = max(known.silent_since, self.attended - max(0.0, self.now - when))
+        return True
 
     # ── hosts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

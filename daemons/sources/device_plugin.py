@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from sliceward.daemons.sources.fetch import Fetcher
-from sliceward.daemons.sources.folding import folded
+from sliceward.daemons.sources.folding import PER_DEVICE, folded
 from sliceward.daemons.sources.source import Layout, Reading
 from sliceward.detectors.metrics import CATALOGUE
 from sliceward.topology.errors import Retry
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _MOST_BYTES = 4 << 20
 _OK = 200
 _SERIES = {metric.prometheus: metric.name for metric in CATALOGUE.values() if metric.prometheus}
-_ADDS = frozenset({"chip_hbm_used_bytes", "chip_hbm_total_bytes"})
 
 
 @dataclass(slots=True)
@@ -78,6 +77,6 @@ def columns_in(text: str, layout: Layout) -> dict[str, list[float]]:
     columns = {}
     for metric, values in found.items():
         finite = {device: value for device, value in values.items() if math.isfinite(value)}
-        adds = metric in _ADDS
+        adds = metric in PER_DEVICE
         columns[metric] = folded(finite, chips=layout.chips, devices=layout.devices, per_device=adds, add=adds)
     return columns

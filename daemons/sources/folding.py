@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+PER_DEVICE = frozenset({"chip_hbm_used_bytes", "chip_hbm_total_bytes"})
+"""What the device plugin tells of each device of a chip; a chip's is the sum."""
+
 
 def folded(values: Mapping[int, float], *, chips: int, devices: int, per_device: bool, add: bool) -> list[float]:
     """Give one value a chip, NaN where none came.

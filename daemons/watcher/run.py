@@ -132,4 +132,7 @@ def _dependencies(watcher: Watcher) -> Sequence[Dependency]:
     if around.mirrors:
         fresh = around.age is not None and around.age <= STALE_AFTER
         needs.append(Dependency("kubernetes", fresh, around.age, around.problem))
+    source = watcher.parts.prometheus
+    if source is not None:
+        needs.append(Dependency("prometheus", source.fresh, source.age, source.problem))
     return needs

@@ -52,16 +52,19 @@ class RuleSettings(Section):
 
 
 class PrometheusSettings(Section):
-    """A Prometheus that scrapes the device plugin, as one more source."""
+    """A Prometheus that scrapes the device plugin, as one more source, or as the only one."""
 
     url: str = Field(default="", description="`http://host:9090`; empty: none is asked.")
     token: Secret | None = Field(default=None, description="Bearer token: `{file: PATH}` or `{env: NAME}`.")
-    every: Duration = Field(default=timedelta(seconds=30), description="Pause between two questions.")
+    every: Duration = Field(
+        default=timedelta(seconds=30), description="Pause between two questions; without an agent a host is silent after three."
+    )
     timeout: Duration = Field(default=timedelta(seconds=10), description="Patience with one question.")
     back_fill: Duration = Field(default=timedelta(minutes=10), description="How far back is read at the start.")
     host_label: str = Field(default="node", description="Label of a series that holds the node's name.")
     chip_label: str = Field(
-        default="accelerator_id", description="Label that tells the chips of a host apart; their order is that of its text."
+        default="accelerator_id",
+        description="Label that tells the chips of a host apart: `INSTANCE-DEVICE`, as the device plugin writes it, or the device alone.",
     )
 
 

@@ -22,12 +22,14 @@ from sliceward.daemons.version import version
 from sliceward.daemons.watcher.shelf import Shelf
 from sliceward.daemons.watcher.surroundings import write_readings
 from sliceward.detectors import progress
+from sliceward.detectors.finding import Kind, State
 from sliceward.detectors.frame import BadFrame, decode
 from sliceward.detectors.panel import Panel, PanelSize, notes_of
 from sliceward.detectors.rules import Stalled
 from sliceward.detectors.run import evaluate
 from sliceward.detectors.witness import write_own
 from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.ids import ChipId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -188,8 +190,14 @@ class Watcher:
         """
         if not self._listed:
             return False
-        await source.read(self.panel, self.parts.surroundings.fleet)
+        await source.read(self.panel, self.parts.surroundings.fleet, lost=tuple(self._lost_chips()))
         return True
+
+    def _lost_chips(self) -> Iterator[ChipId]:
+        """Go through the chips that are called lost, so that a start of ours does not forget that there should be more."""
+        for finding in self.findings:
+            if finding.kind is Kind.CHIP_LOST and finding.state is not State.RESOLVED:
+                yield from (part for part in (finding.part, *finding.also) if isinstance(part, ChipId))
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -23,7 +23,7 @@ from sliceward.detectors.frame import (
 )
 from sliceward.detectors.metrics import CATALOGUE, Shape
 
-OURS = [metric for metric in CATALOGUE.values() if metric.source not in ("kubernetes", "watcher")]
+OURS = [metric for metric in CATALOGUE.values() if metric.source not in ("kubernetes", "prometheus", "watcher")]
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,40}[A-Za-z0-9])?", fullmatch=True)
 TEXT = st.text(st.characters(exclude_categories=("C", "Z")), max_size=40)
 SECONDS = st.floats(0, 2e9)

@@ -55,6 +55,7 @@ class Fault:
 
 FAULTS: Mapping[str, Fault] = {
     "chip-missing": Fault(sick={"chip_present": 0}),
+    "chip-unscraped": Fault(sick={"chip_scraped": 0}),
     "hbm-uncorrectable": Fault({"chip_hbm_uncorrectable_total": 3}, {"chip_hbm_uncorrectable_total": 4}),
     "memory-errors-chip": Fault({"chip_hbm_correctable_total": 5}, {"chip_hbm_correctable_total": 15}),
     "chip-throttled": Fault(sick={"chip_throttle_score": 2}),

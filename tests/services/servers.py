@@ -56,10 +56,10 @@ def mosquitto(folder: Path, *, port: int = 0, lines: Sequence[str] = ()) -> Iter
 
 
 @contextmanager
-def prometheus(folder: Path, *, config: str) -> Iterator[Service]:
-    """Run a Prometheus with this configuration (YAML text; intervals down to 1s)."""
+def prometheus(folder: Path, *, config: str, port: int = 0) -> Iterator[Service]:
+    """Run a Prometheus with this configuration (YAML text; intervals down to 1s); the same folder and port again is it come back."""
     program = need_program("prometheus", variable="SLICEWARD_PROMETHEUS")
-    port = free_port()
+    port = port or free_port()
     (folder / "prometheus.yaml").write_text(config, encoding="utf-8")
     command = [
         program,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,16 +39,19 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
 
-def exchange(port: int, pieces: Iterable[bytes], *, end: bool = False) -> Answer:
-    """Send all, read one answer. ``end``: say that no more comes."""
+def exchange(port: int, pieces: Iterable[bytes]) -> Answer:
+    """Send all, read one answer."""
     with connect(port) as door:
-        _send(door, pieces)
-        if end:
-            door.shutdown(socket.SHUT_WR)
+        send(door, pieces)
         return read(door)
 
 
-def _send(door: socket.socket, pieces: Iterable[bytes]) -> None:
+def speaks(door: socket.socket, *, within: float) -> bool:
+    """Whether the other end says something, or hangs up, within seconds."""
+    return bool(select.select([door], [], [], within)[0])
+
+
+def send(door: socket.socket, pieces: Iterable[bytes]) -> None:
     try:
         for piece in pieces:
             door.sendall(piece)
@@ -55,23 +59,25 @@ def _send(door: socket.socket, pieces: Iterable[bytes]) -> None:
         pass  # it said no before it had all
 
 
-def read(door: socket.socket) -> Answer:
-    """Read one answer, up to its end or to the end of the connection."""
-    raw = b""
+def read(door: socket.socket, *, bodyless: bool = False) -> Answer:
+    """Read one answer, up to its end or to the end of the connection. ``bodyless``: its length is of what would have come."""
+    raw, wanted = b"", None
     try:
         while b"\r\n\r\n" not in raw and (more := door.recv(PIECE)):
             raw += more
         head, _, body = raw.partition(b"\r\n\r\n")
-        wanted = _length(head)
+        wanted = 0 if bodyless else _length(head)
         while (wanted is None or len(body) < wanted) and len(body) < MOST and (more := door.recv(PIECE)):
             body += more
     except ConnectionResetError:
         head, _, body = raw.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
-    return Answer(int(words[1]) if len(words) > 1 else 0, head.decode("latin-1"), body)
+    return Answer(int(words[1]) if len(words) > 1 else 0, head.decode("latin-1"), body if wanted is None else body[:wanted])
 
 
 def _length(head: bytes) -> int | None:
+    if b"content-type: text/event-stream" in head.lower():
+        return 0  # it never ends
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])

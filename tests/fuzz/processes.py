@@ -100,6 +100,11 @@ class Daemon:
         """Bytes that are resident."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
 
+    def open_sockets(self) -> int:
+        """How many sockets it holds, of all kinds."""
+        links = list(Path(f"/proc/{self.process.pid}/fd").iterdir())
+        return sum(link.is_symlink() and _target(link).startswith("socket:") for link in links)
+
     def unharmed(self) -> None:
         """Say that it is the same process as before, goes round, met nothing unforeseen, and has not swollen."""
         assert self.process.poll() is None, self.log.read_text()[-3000:]
@@ -112,6 +117,13 @@ class Daemon:
 
     def begin(self) -> None:
         self._at_first = self.memory
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""  # closed since
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Who calls: bearer tokens from files, compared in constant time, with a role each."""
+"""Who calls: bearer tokens from files, compared in constant time, with a role each.
+
+The files are read again while callers come, whatever they show: a token that was taken out, changed or emptied lets nobody in any more.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -14,7 +19,10 @@ if TYPE_CHECKING:
 
     from sliceward.daemons.coordinator.settings import TokenSettings
 
+log = structlog.get_logger(__name__)
+
 REREAD_AFTER = 1.0
+"""Seconds: how long a token that was taken away still lets in, and how long a new one waits."""
 SHORTEST = 16
 
 
@@ -43,8 +51,9 @@ class Tokens:
             Misconfigured: a token cannot be read, or is too short to be one.
         """
         self._settings, self._clock = tuple(settings), clock
-        self._known = self._read()
+        self._known = tuple((_digest_of(each), Caller(each.name, each.role)) for each in self._settings)
         self._read_at = clock()
+        self._unread: frozenset[str] = frozenset()
 
     @property
     def needed(self) -> bool:
@@ -58,16 +67,9 @@ class Tokens:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             return None
-        found = self._match(token.strip())
-        # Files are read again when a token is not known: secrets are rotated under us. Not more often than once a second.
-        if found is None and self._clock() - self._read_at >= REREAD_AFTER:
-            self._read_at = self._clock()
-            try:
-                self._known = self._read()
-            except Misconfigured:
-                return None
-            found = self._match(token.strip())
-        return found
+        if self._clock() - self._read_at >= REREAD_AFTER:
+            self._read_again()
+        return self._match(token.strip())
 
     def _match(self, token: str) -> Caller | None:
         digest, found = hashlib.sha256(token.encode()).digest(), None
@@ -76,13 +78,24 @@ class Tokens:
                 found = caller
         return found
 
-    def _read(self) -> tuple[tuple[bytes, Caller], ...]:
-        known = []
+    def _read_again(self) -> None:
+        """Take what the files say now. A token that cannot be read lets nobody in, and the others go on."""
+        self._read_at = self._clock()
+        known, unread = [], set()
         for each in self._settings:
-            text = each.token.reveal().strip()
-            if len(text) < SHORTEST:
-                raise Misconfigured(
-                    f"token {each.name}", f"has less than {SHORTEST} characters", "Make it with: openssl rand -hex 32"
-                )
-            known.append((hashlib.sha256(text.encode()).digest(), Caller(each.name, each.role)))
-        return tuple(known)
+            try:
+                known.append((_digest_of(each), Caller(each.name, each.role)))
+            except Misconfigured as error:
+                unread.add(each.name)
+                if each.name not in self._unread:
+                    log.warning("token refused", name=each.name, why=str(error), until="it can be read again")
+        self._known, self._unread = tuple(known), frozenset(unread)
+
+
+def _digest_of(settings: TokenSettings) -> bytes:
+    text = settings.token.reveal().strip()
+    if len(text) < SHORTEST:
+        raise Misconfigured(
+            f"token {settings.name}", f"has less than {SHORTEST} characters", "Make it with: openssl rand -hex 32"
+        )
+    return hashlib.sha256(text.encode()).digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from sliceward.daemons.coordinator.settings import TokenSettings
 from sliceward.daemons.coordinator.tokens import LOCAL, Caller, Tokens
@@ -35,16 +36,50 @@ def test_nobody_is_known_by_another_header(tmp_path: Path, header: str) -> None:
     assert tokens.caller("bearer " + "x" * 32) == Caller("ann", "operate")
 
 
-def test_a_rotated_token_is_known_within_a_second(tmp_path: Path) -> None:
+def named(path: Path, text: str, name: str) -> TokenSettings:
+    path.write_text(text)
+    return TokenSettings(name=name, role="operate", token=Secret(file=path))
+
+
+def test_a_rotated_token_is_known_within_a_second_and_the_old_one_no_more(tmp_path: Path) -> None:
     clock = Clock()
     tokens = Tokens([the_token(tmp_path / "t", "x" * 32)], clock.seconds)
     (tmp_path / "t").write_text("z" * 32 + "\n")
-    assert tokens.caller("Bearer " + "z" * 32) is None
-    clock.pass_(2)
+    clock.pass_(1)
+    assert tokens.caller("Bearer " + "x" * 32) is None
     assert tokens.caller("Bearer " + "z" * 32) == Caller("ann", "operate")
-    (tmp_path / "t").unlink()
+
+
+@pytest.mark.parametrize("taken", ["emptied", "removed", "cut"])
+def test_a_token_that_cannot_be_read_lets_nobody_in_and_the_others_go_on(tmp_path: Path, taken: str) -> None:
+    clock = Clock()
+    tokens = Tokens([named(tmp_path / "a", "a" * 32, "ann"), named(tmp_path / "b", "b" * 32, "bob")], clock.seconds)
+    match taken:
+        case "emptied":
+            (tmp_path / "a").write_text("")
+        case "removed":
+            (tmp_path / "a").unlink()
+        case _:
+            (tmp_path / "a").write_text("a" * 8)
+    (tmp_path / "b").write_text("n" * 32)
+    with capture_logs() as told:
+        for _ in range(3):
+            clock.pass_(2)
+            assert tokens.caller("Bearer " + "a" * 32) is None
+            assert tokens.caller("Bearer " + "b" * 32) is None
+            assert tokens.caller("Bearer " + "n" * 32) == Caller("bob", "operate")
+    assert [(line["event"], line["name"]) for line in told] == [("token refused", "ann")]
+    (tmp_path / "a").write_text("c" * 32)
     clock.pass_(2)
-    assert tokens.caller("Bearer " + "n" * 32) is None
+    assert tokens.caller("Bearer " + "c" * 32) == Caller("ann", "operate")
+
+
+def test_tokens_are_not_read_at_each_request(tmp_path: Path) -> None:
+    clock = Clock()
+    tokens = Tokens([the_token(tmp_path / "t", "x" * 32)], clock.seconds)
+    (tmp_path / "t").unlink()
+    clock.pass_(0.5)
+    assert tokens.caller("Bearer " + "x" * 32) == Caller("ann", "operate")
 
 
 def test_a_short_or_absent_token_is_refused_at_start(tmp_path: Path) -> None:

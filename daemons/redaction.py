@@ -19,31 +19,52 @@ HIDDEN = "***"
 SHORTEST = 4
 """Characters: a shorter secret would tear holes into every text, and protects nothing."""
 
-_NAMES = r"pass(?:word|wd)?|pwd|secret|token|credentials?|authorization|api[_-]?key|routing[_-]?key|private[_-]?key|signature"
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
-    (re.compile(r"(?i)\b(bearer|basic)\s+(?!\*{3})[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {HIDDEN}"),
-    (re.compile(r"(://[^\s:/@\"']*):(?!\*{3}@)[^\s@\"']+@"), rf"\1:{HIDDEN}@"),
-    (re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,}"), HIDDEN),
-    (re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"), HIDDEN),
-    (re.compile(r"\b(?:gh[oprsu]_|xox[abeprs]-|glpat-|sk-)[A-Za-z0-9_-]{10,}"), HIDDEN),
-    (
-        re.compile(
-            rf"(?i)((?:\b|_)(?:{_NAMES})\\?[\"']?\s*[:=]\s*\\?[\"']?)(?!\\?[\"']|bearer\b|basic\b|not set|set \(|null\b|none\b|true\b|false\b|\*{{3}}|[\[{{])"
-            r"[^\s\"',;&}\\]+"
-        ),
-        rf"\1{HIDDEN}",
-    ),
+_NAMES = (
+    r"(?=[aceimprst])(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|signature"
+    r"|(?:access|account|api|client|encryption|integration|master|private|routing|service|shared|signing|ssh)[_-]?key)"
+    r"(?:[_-]?(?:access[_-]?)?key)?(?:[_-]?(?:data|text|value))?\d{0,2}"
 )
+"""What a secret is called, or how its name ends. The letters first: most places of a text are none of its beginnings, and so cost little."""
+_IS = r"\\?[\"']?\s*(?:[:=]{1,2}>?|(?<=[\"'])\s*,(?=\s*b?\\?[\"']))\s*b?"
+"""What stands between a name and its value: in YAML, JSON, JSON within JSON, a variable, a query, a pair."""
+_QUOTED = r"\"(?:\\.|[^\"\\\r\n])*|'(?:\\.|[^'\\\r\n])*|\\[\"'](?:\\\\(?:\\.|[^\\])|[^\\\r\n])*"
+"""A value in quotes, without the closing one."""
+_WORD = (
+    r"(?![\[{](?:[\s\"'{}\]]|file:|env:|\Z)|not set\b|set \(|(?:bearer|basic|geniekey)\s+\*{3})"
+    r"[^\s\"',;&}\\]+(?:[,;&}\\]+[^\s\"',;&}\\]+)*"
+)
+"""A value without quotes: up to the next space. Signs that end it in a list or a query may as well stand in a password."""
+_LINE = r"(?![\[{])[^\s\"'\\][^\"'\\\r\n]*"
+_NOTHING = re.compile(r"(?i)not set|set \(.*|null|none|true|false|(?:bearer|basic|geniekey)\s+\*{3}|\*{3}|")
+"""What may stand in the place of a secret and is none: whether there is one, or that it was cut out before."""
+_CHATS = r"hooks\.slack(?:-gov)?\.com|hc-ping\.com|discord(?:app)?\.com/api/webhooks|chat\.googleapis\.com|[\w.-]+\.webhook\.office\.com|api\.telegram\.org"
+
+_LOOKS: tuple[re.Pattern[str], ...] = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(rf"(?i)authorization{_IS}(?P<value>{_QUOTED}|{_LINE})"),
+    re.compile(r"(?i)\b(?:bearer|basic|geniekey)\s+(?P<value>(?!\*{3})[A-Za-z0-9._~+/=-]{6,})"),
+    # Up to the last @: a password may hold one.
+    re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>(?:(?!://)[^\s\"']){1,4096})@"),
+    re.compile(r"://(?P<value>[^\s:/@\"']{16,4096})@"),
+    re.compile(rf"(?i)://(?:{_CHATS})/(?P<value>[^\s\"'<>\\]+)"),
+    re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,}"),
+    re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"),
+    re.compile(r"\b(?:gh[oprsu]_|xox[abeprs]-|glpat-|sk-)[A-Za-z0-9_-]{10,}"),
+    re.compile(rf"(?i){_NAMES}{_IS}(?P<value>{_QUOTED}|{_WORD})"),
+    re.compile(rf"(?i)(?<![\w-])--[\w-]{{0,40}}{_NAMES}\\?[\"']?,?\s+(?P<value>{_QUOTED}|(?!-){_WORD})"),
+)
+PATHS = re.compile(r"(?i)https?://[^\s/?#\"'<>\\]+[/?#](?P<value>[^\s\"'<>\\]+)")
+"""Where a receiver is: the path of many a hook lets in whoever knows it. For what is given to others."""
 
 
 class Sweep:
-    """Cuts secrets out of texts. ``found``: how many so far."""
+    """Cuts secrets out of texts. ``found``: how many so far. ``further``: patterns besides ours, whose ``value`` is cut out."""
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
+    def __init__(self, known: Iterable[str] = (), *, further: Iterable[re.Pattern[str]] = ()) -> None:
         """Know these secrets, in every form in which a program may have written them."""
         forms = {form for secret in known for form in _forms(secret)}
         self._known = sorted(forms, key=len, reverse=True)
+        self._looks = (*_LOOKS, *further)
         self.found = 0
 
     def __call__(self, text: str) -> str:
@@ -53,10 +74,17 @@ class Sweep:
             if times:
                 self.found += times
                 text = text.replace(secret, HIDDEN)
-        for pattern, instead in _PATTERNS:
-            text, times = pattern.subn(instead, text)
-            self.found += times
+        for pattern in self._looks:
+            text = pattern.sub(self._hidden, text)
         return text
+
+    def _hidden(self, match: re.Match[str]) -> str:
+        start, end = match.span("value") if "value" in match.re.groupindex else match.span()
+        inner = match.string[start:end].lstrip("\\\"'")
+        if _NOTHING.fullmatch(inner.strip(" ,;&}]")):
+            return match[0]
+        self.found += 1
+        return f"{match.string[match.start() : end - len(inner)]}{HIDDEN}{match.string[end : match.end()]}"
 
 
 def _forms(secret: str) -> Iterable[str]:

@@ -25,7 +25,7 @@ from sliceward.daemons.cli.check import Files, everything, quietly
 from sliceward.daemons.cli.client import CannotAsk, Client, with_client
 from sliceward.daemons.cli.output import output_option, print_data
 from sliceward.daemons.coordinator.configuration import versions
-from sliceward.daemons.redaction import HIDDEN, Sweep
+from sliceward.daemons.redaction import HIDDEN, PATHS, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,7 +123,7 @@ def support_bundle(client: Client, out: Path | None, output: str, **chosen: Any)
     quietly()
     wanted, now = Wanted(**chosen), datetime.now(UTC)
     path = out or Path(f"sliceward-support-{now:%Y%m%dT%H%M%SZ}.tar.gz")
-    sweep = Sweep([*_of_environment(os.environ), *_of_files((client.token_file, *wanted.secrets))])
+    sweep = Sweep([*_of_environment(os.environ), *_of_files((client.token_file, *wanted.secrets))], further=[PATHS])
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w:gz") as archive:
         bundle = Bundle(archive, sweep, now, lambda line: click.echo(line, err=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sliceward.daemons.redaction import Sweep
+from sliceward.daemons.redaction import PATHS, Sweep
 
 WORD = 'c4n"ary/päss wörd'
 
@@ -40,6 +41,27 @@ LOOKS = {
     "variable": "SLICEWARD_STORE__PASSWORD=abcdef0123456789",
     "yaml": "password: abcdef0123456789",
     "key": "-----BEGIN RSA PRIVATE KEY-----\nabcdef0123456789\n-----END RSA PRIVATE KEY-----",
+    "another scheme": "Authorization: GenieKey 12ab-cd-0123456789",
+    "another scheme in JSON": '{"Authorization": "GenieKey 12ab-cd-0123456789", "x": 1}',
+    "another scheme in JSON in JSON": '{"h": "{\\"authorization\\": \\"Token 12ab-cd-0123456789\\"}"}',
+    "pair": "headers [('Authorization', 'GenieKey 12ab-cd-0123456789')]",
+    "scheme alone": "sent GenieKey 12ab-cd-0123456789",
+    "variable of a database": "PGPASSWORD=ab0123456789",
+    "key of a cloud": "aws_secret_access_key=ab0123456789",
+    "kubeconfig": "    client-key-data: ab0123456789==",
+    "option": "pg_dump --password ab0123456789 --host db",
+    "option with equals": "sliceward --store-password=ab0123456789",
+    "option in JSON": '["run", "--token", "ab0123456789"]',
+    "several words": '{"password": "ab cd 0123456789"}',
+    "quote within": '{"password": "ab\\"cd0123456789"}',
+    "quote within JSON in JSON": '{"body": "{\\"token\\": \\"ab\\\\\\"cd0123456789\\"}"}',
+    "comma within": "PASSWORD=ab,cd;ef&0123456789",
+    "begins like nothing": "password: none-0123456789",
+    "url with at": "could not connect to postgresql://sliceward:ab@cd@0123456789@db/name",
+    "url with a cut password": "mqtt://me:***@0123456789@broker",
+    "user alone": "https://abcdef0123456789abcdef@sentry.example/1",
+    "slack": "POST https://hooks.slack.com/services/T0AB/B0CD/ab0123456789 failed",
+    "healthchecks": "https://hc-ping.com/12ab-0123456789",
     "cut key": "-----BEGIN PRIVATE KEY-----\nabcdef0123456789",
 }
 
@@ -57,6 +79,9 @@ def test_what_looks_like_a_secret_is_cut_out(name: str) -> None:
         '{"password": "set (file /etc/x)", "token": null, "secret": "not set", "tokens": [{"name": "grafana"}]}',
         "taint sliceward.dev/out-of-service on cube-0-host-05 at 2026-11-22T12:00:00Z, epoch 12",
         "https://example.com:8443/path?limit=5",
+        "authorization: {credentials_file: /etc/x}, password: {env: NAME}, token: [",
+        'password: not set\nsecret: set (file /etc/x)\n"authorization": null, "credentials": [{"name": "a"}]',
+        "--password --host db, --token-file /etc/x, mqtt://broker:1883 me@example.com",
         '{"digest": "0a1b2c3d4e5f6071", "incident": "inc-0a1b2c3d4e"}',
     ],
 )
@@ -65,13 +90,55 @@ def test_what_is_harmless_stays(text: str) -> None:
     assert (sweep(text), sweep.found) == (text, 0)
 
 
+def test_what_is_given_away_names_no_path_of_a_receiver() -> None:
+    sweep = Sweep(further=[PATHS])
+    text = '{"url": "https://chat.example:8443/hooks/ab0123456789?x=1", "at": "http://b?k=0123456789"} <http://c.example/d>, https://e.example/'
+    assert (
+        sweep(text) == '{"url": "https://chat.example:8443/***", "at": "http://b?***"} <http://c.example/***>, https://e.example/'
+    )
+    assert sweep(sweep(text)) == sweep(text)
+
+
+def test_json_stays_json() -> None:
+    for name, text in LOOKS.items():
+        if text[0] in "[{":
+            assert json.loads(Sweep()(text)), name
+
+
 @given(st.text(st.characters(exclude_characters="*"), min_size=4), st.text(), st.text())
 def test_no_known_secret_survives(word: str, before: str, after: str) -> None:
     if len(word.strip()) >= 4:
         assert word.strip() not in Sweep([word])(before + word + after)
 
 
-@given(st.text())
+PIECES = st.sampled_from(
+    [
+        "password",
+        "authorization",
+        "token",
+        "--secret",
+        "Bearer ",
+        "://",
+        "a:b@",
+        "@",
+        ":",
+        "=",
+        " ",
+        '"',
+        "'",
+        "\\",
+        "***",
+        "{",
+        "]",
+        ",",
+        "\n",
+        "abcdefgh",
+        "null",
+    ]
+)
+
+
+@given(st.text() | st.lists(PIECES, max_size=12).map("".join))
 def test_sweeping_twice_is_sweeping_once(text: str) -> None:
     once = Sweep()(text)
     assert Sweep()(once) == once

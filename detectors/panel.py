@@ -129,9 +129,10 @@ class Panel:
         self.counts: Counter[str] = Counter()
         self.attended = 0.0
         self.now = 0.0
-        self.changed: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in track}
-        self.began: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in self.changed}
-        self._last: dict[str, NDArray[np.float64]] = {name: np.full(0, np.nan) for name in self.changed}
+        tracked = tuple(track)
+        self.changed: dict[str, NDArray[np.float64]] = {name: np.full(self._ring.hosts, np.nan) for name in tracked}
+        self.began: dict[str, NDArray[np.float64]] = {name: np.full(self._ring.hosts, np.nan) for name in tracked}
+        self._last: dict[str, NDArray[np.float64]] = {name: np.full(self._ring.hosts, np.nan) for name in tracked}
         self._baseline: dict[str, NDArray[np.float64]] = {}
         self._free: list[int] = []
         self._waiting: dict[int, tuple[int, float, Frame]] = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fields import Fields
@@ -47,7 +48,11 @@ def read_members(
     strangers: dict[HostId, list[str]] = {}
     unknown: dict[str, int] = {}
     for number, value in enumerate(pods):
-        found = _pod(desk, value, number, gangs)
+        gang = desk.once(("gang of", id(value)), (value,), partial(_named, desk, value))
+        if gang is False:
+            continue
+        present = gang in gangs
+        found = desk.once(("pod", id(value)), (value, present), partial(_pod, desk, value, number, present=present))
         if found is None:
             continue
         if found.member.host is not None and found.member.host.name not in nodes and not found.member.ended:
@@ -63,7 +68,7 @@ def read_members(
         why = f"{count} of its pods ask for chips, but it is no JobSet or Indexed Job that can be read"
         desk.report("UnknownGang", f"{desk.cluster}/{owner}", why, "Its hosts count as taken; it is never moved")
     crewed = {gang.id: _crewed(gang, crews[gang.id], hosts) for gang in gangs.values()}
-    return crewed, {host: tuple(sorted(names)) for host, names in sorted(strangers.items())}
+    return crewed, {host: tuple(sorted(strangers[host])) for host in sorted(strangers, key=lambda host: host.name)}
 
 
 def _crewed(gang: Gang, found: list[_Found], hosts: Mapping[HostId, Host]) -> Gang:
@@ -81,7 +86,20 @@ def _crewed(gang: Gang, found: list[_Found], hosts: Mapping[HostId, Host]) -> Ga
     return replace(gang, members=members, generation=generation, roles=roles, priority=priority)
 
 
-def _pod(desk: Desk, value: object, number: int, gangs: Mapping[GangId, Gang]) -> _Found | None:
+def _named(desk: Desk, value: object) -> GangId | Literal[False] | None:
+    """Give the gang that a pod names, None where it names none, False where it asks for no chips."""
+    try:
+        fields = Fields.of(value, "")
+        meta = fields.at("metadata")
+        if not chips_asked(fields.at("spec"), desk.names):
+            return False
+        return _gang_of(desk, meta.text("namespace", "default"), meta.texts("labels"))
+    except Misconfigured:
+        return None  # read whole it is, and set aside by name
+
+
+def _pod(desk: Desk, value: object, number: int, *, present: bool) -> _Found | None:
+    """Read a pod that asks for chips. ``present``: the gang that it names exists."""
     about = f"pod[{number}]"
     try:
         fields = Fields.of(value, "")
@@ -89,7 +107,7 @@ def _pod(desk: Desk, value: object, number: int, gangs: Mapping[GangId, Gang]) -
         if not chips_asked(spec, desk.names):
             return None
         about = f"{meta.text('namespace', 'default')}/{meta.text('name')}"
-        return _sorted_in(desk, about, fields, gangs)
+        return _sorted_in(desk, about, fields, present=present)
     except Misconfigured as error:
         desk.set_aside(f"{desk.cluster}/pod/{about}", error)
         return _unreadable(desk, about, value)
@@ -108,11 +126,12 @@ def _unreadable(desk: Desk, about: str, value: object) -> _Found | None:
     return _Found(None, about, Member(about, "", "", 0, None, host, ready=False, terminating=False), f"pod/{about}", 0)
 
 
-def _sorted_in(desk: Desk, about: str, fields: Fields, gangs: Mapping[GangId, Gang]) -> _Found:
+def _sorted_in(desk: Desk, about: str, fields: Fields, *, present: bool) -> _Found:
     names, meta, spec, status = desk.names, fields.at("metadata"), fields.at("spec"), fields.at("status")
     labels, annotations = meta.texts("labels"), meta.texts("annotations")
     node, phase = spec.text("nodeName"), status.text("phase")
-    gang = _gang_of(desk, meta.text("namespace", "default"), labels, gangs)
+    named = _gang_of(desk, meta.text("namespace", "default"), labels)
+    gang = named if present else None
     of_jobset = gang is not None and gang.owner_kind == "JobSet"
     rank = _number(labels.get(names.completion_index)) if names.completion_index in labels else None
     rank = rank if rank is not None else _number(annotations.get(names.completion_index))
@@ -141,11 +160,10 @@ def _sorted_in(desk: Desk, about: str, fields: Fields, gangs: Mapping[GangId, Ga
     return _Found(gang, about, member, owner, priority if isinstance(priority, int) else 0)
 
 
-def _gang_of(desk: Desk, namespace: str, labels: Mapping[str, str], gangs: Mapping[GangId, Gang]) -> GangId | None:
+def _gang_of(desk: Desk, namespace: str, labels: Mapping[str, str]) -> GangId | None:
     for kind, label in (("JobSet", desk.names.jobset_name), ("Job", desk.names.job_name)):
         if labels.get(label):
-            gang = GangId(desk.cluster, namespace, kind, labels[label])
-            return gang if gang in gangs else None
+            return GangId(desk.cluster, namespace, kind, labels[label])
     return None
 
 

@@ -32,10 +32,14 @@ def read_slices(
             name = SliceId(desk.cluster, cube.id.name)
             found[name] = Slice(name, cube.shape, (cube.id,), cube.hosts, None)
     seated: dict[GangId, Gang] = {}
+    there: dict[CubeId, list[SliceId]] = {}
+    for formed in found.values():
+        for cube_id in formed.cubes:
+            there.setdefault(cube_id, []).append(formed.id)
     for gang in gangs.values():
         sits_in = []
         for role, index, crew in _crews(gang):
-            one = _slice_of(gang, role, index, crew, (nodes, found))
+            one = _slice_of(gang, role, index, crew, (nodes, found, there))
             if one is not None:
                 found[one.id] = one
                 sits_in.append(one.id)
@@ -97,10 +101,14 @@ def _crews(gang: Gang) -> list[tuple[Role, int, list[Member]]]:
 
 
 def _slice_of(
-    gang: Gang, role: Role, index: int, crew: list[Member], known: tuple[NodesRead, Mapping[SliceId, Slice]]
+    gang: Gang,
+    role: Role,
+    index: int,
+    crew: list[Member],
+    known: tuple[NodesRead, Mapping[SliceId, Slice], Mapping[CubeId, list[SliceId]]],
 ) -> Slice | None:
     """Give the slice that one child job sits in, by the name that its kind of slice has; None where it sits nowhere known."""
-    nodes, slices = known
+    nodes, slices, there = known
     hosts = {m.host for m in crew if m.host in nodes.hosts}
     lowest: dict[CubeId, int] = {}
     for member in crew:
@@ -111,7 +119,8 @@ def _slice_of(
     if not lowest:
         return None
     first = min(lowest)
-    around = [one for one in slices.values() if first in one.cubes and one.gang is None and hosts <= set(one.hosts)]
+    formed = (slices[name] for name in there.get(first, ()))
+    around = [one for one in formed if one.gang is None and hosts <= set(one.hosts)]
     if around:
         smallest = min(around, key=lambda one: (len(one.hosts), one.id))
         return replace(smallest, gang=gang.id, role=role.name, index=index)

@@ -18,7 +18,7 @@ from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE
 from sliceward.topology.fleet import Fleet
 from sliceward.topology.ids import HostId
 from sliceward.topology.names import NAMES
-from sliceward.topology.reading import read_fleet
+from sliceward.topology.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +41,7 @@ class Surroundings:
         self.mirrors = Mirrors(cluster, KINDS)
         self.fleet = Fleet(datetime.fromtimestamp(0, UTC), {}, {}, {}, {})
         self._dirty = True
+        self._reader = Reader(name, names)
         self._positions: dict[HostId, Sequence[Sequence[int]]] = {}
         self._coordinates: dict[str, str] = {}
 
@@ -74,14 +75,12 @@ class Surroundings:
         self._learn(notes)
         if self.mirrors and self.synced and self._dirty:
             self._dirty = False
-            self.fleet = read_fleet(
-                self.name,
+            self.fleet = self._reader.read(
                 nodes=self.mirrors["nodes"].objects,
                 pods=self.mirrors["pods"].objects,
                 jobsets=self.mirrors["jobsets"].objects,
                 jobs=self.mirrors["jobs"].objects,
                 slices=self.mirrors["slices"].objects,
-                names=self.names,
                 as_of=now,
                 positions=self._positions,
             )

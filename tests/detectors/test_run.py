@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from sliceward.detectors.finding import Kind, State
+from sliceward.detectors.panel import Panel
+from sliceward.detectors.run import evaluate
 from sliceward.topology.ids import ChipId, HostId, SliceId
 from sliceward.topology.links import links_of_chip
+from sliceward.topology.reading import read_fleet
 from tests.builders import a_fleet, cube_id, gang_id
 from tests.detectors.frames import START, Speaker
-from tests.detectors.scene import FLEET, H0, H1, Scene
+from tests.detectors.scene import FLEET, H0, H1, Scene, shipped
 
 
 def test_a_healthy_fleet_has_no_finding() -> None:
@@ -203,3 +208,10 @@ def test_an_unhealthy_partition_is_one_finding_about_the_cube() -> None:
     scene = Scene(a_fleet().with_cubes(2).partition_state("cube-1", "UNHEALTHY").build())
     (found,) = scene.go().of().values()
     assert (found.kind, found.part) == (Kind.PARTITION_UNHEALTHY, cube_id("cube-1"))
+
+
+def test_a_cluster_without_any_host_has_no_finding_and_no_error() -> None:
+    panel = Panel("c1", track={"host_step"})
+    panel.advance(START)
+    nothing = read_fleet("c1", nodes=[], pods=[], as_of=datetime.fromtimestamp(START, UTC))
+    assert evaluate(panel, shipped(), nothing, grace=timedelta(minutes=1), previous=()) == ()

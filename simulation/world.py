@@ -62,17 +62,24 @@ class World:
     mirrors: dict[str, Mirror]
     repaired: Callable[[str], None] = lambda _node: None
     boots: int = 0
+    _read: Fleet | None = None
 
     def fleet(self) -> Fleet:
-        """Give the cluster as it is now."""
-        return read_fleet(
-            self.plan.name,
-            nodes=self.mirrors["nodes"].objects,
-            pods=self.mirrors["pods"].objects,
-            jobsets=self.mirrors["jobsets"].objects,
-            slices=self.mirrors["slices"].objects,
-            as_of=datetime.now(UTC),
-        )
+        """Give the cluster as the mirrors hold it, read again only after a change."""
+        if self._read is None:
+            self._read = read_fleet(
+                self.plan.name,
+                nodes=self.mirrors["nodes"].objects,
+                pods=self.mirrors["pods"].objects,
+                jobsets=self.mirrors["jobsets"].objects,
+                slices=self.mirrors["slices"].objects,
+                as_of=datetime.now(UTC),
+            )
+        return self._read
+
+    def changed(self) -> None:
+        """Take note that a mirror holds something else."""
+        self._read = None
 
     async def repair(self, node: str) -> None:
         """Mend a host in place: it boots anew, and its kubelet lives."""
@@ -121,11 +128,11 @@ async def running_world(
         cluster = await stack.enter_async_context(kubernetes.connect(plan.name, kubeconfig=kubeconfig))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         mirrors = {kind.plural: cluster.mirror(kind) for kind in (NODE, POD, JOBSET, SLICE)}
-        running = [tasks.create_task(mirror.run()) for mirror in mirrors.values()]
         places = {host.id.name: host.coordinates for host in fleet_of(plan, datetime.now(UTC)).hosts.values()}
         trainings = {gang: Training(gang, pacing.program, _now, places) for gang in gangs_of(plan)}
         world = World(plan, kubeconfig, client, SimulatedProvider("", pacing.repair, _nobody), hosts, trainings, mirrors)
         world.provider = await stack.enter_async_context(running_provider(pacing.repair, world.repair))
+        running = [tasks.create_task(mirror.run(world.changed)) for mirror in mirrors.values()]
         await furnish(client, plan)
         running.append(tasks.create_task(world.train()))
         try:

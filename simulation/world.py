@@ -25,7 +25,7 @@ from sliceward.simulation.provider import SimulatedProvider, running_provider
 from sliceward.simulation.training import Program, Training
 from sliceward.topology.ids import GangId
 from sliceward.topology.plan import fleet_of, gang_of, nodes_of
-from sliceward.topology.reading import read_fleet
+from sliceward.topology.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -62,13 +62,17 @@ class World:
     mirrors: dict[str, Mirror]
     repaired: Callable[[str], None] = lambda _node: None
     boots: int = 0
+    _reader: Reader = field(init=False)
     _read: Fleet | None = None
+
+    def __post_init__(self) -> None:
+        """Begin to read."""
+        self._reader = Reader(self.plan.name)
 
     def fleet(self) -> Fleet:
         """Give the cluster as the mirrors hold it, read again only after a change."""
         if self._read is None:
-            self._read = read_fleet(
-                self.plan.name,
+            self._read = self._reader.read(
                 nodes=self.mirrors["nodes"].objects,
                 pods=self.mirrors["pods"].objects,
                 jobsets=self.mirrors["jobsets"].objects,

@@ -20,7 +20,7 @@ from sliceward.daemons.settings import Section
 from sliceward.detectors.finding import Finding, Kind, State, storable
 from sliceward.topology.errors import Misconfigured, Refused
 from sliceward.topology.health import Severity
-from sliceward.topology.ids import GangId, parse
+from sliceward.topology.ids import ChipId, GangId, HostId, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,10 @@ _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as it was sent. ``receiver``: name in the path of our webhook; ``ends``: None while it fires."""
+    """One alert as it was sent. ``receiver``: name in the path of our webhook; ``ends``: None while it fires.
+
+    ``machine``: instance id of the host that its part was on when it came in, "" where the fleet did not tell.
+    """
 
     receiver: str
     fingerprint: str
@@ -51,6 +54,7 @@ class Alert:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     received: datetime
+    machine: str = ""
 
     @property
     def key(self) -> str:
@@ -148,6 +152,10 @@ class AlertRule(Section):
     kind: Kind = Field(description="Kind of the finding.")
     part: str = Field(description="Id of the part, e.g. `{cluster}/host/{node}`.")
     gang: str = Field(default="", description="Id of the gang that suffers, if labels tell it.")
+    machine: str = Field(
+        default="",
+        description="Instance id of the machine, if labels tell it; default is that of the host when the alert came in.",
+    )
     severity: Severity = Field(default=Severity.ERROR, description="Severity of the finding.")
     text: str = Field(default="", description="What it says; default is the annotation `summary`, else the alert's name.")
 
@@ -190,12 +198,14 @@ def mapped(alert: Alert, rules: AlertMap) -> Finding | Unmapped:
     try:
         part = parse(_filled(rule.part, labels))
         gang = _gang(_filled(rule.gang, labels)) if rule.gang else None
+        machine = _filled(rule.machine, labels) if rule.machine else alert.machine
         text = _filled(rule.text, {**alert.annotations, **labels}) if rule.text else ""
     except KeyError as error:
         return Unmapped(f"the rule needs label {error.args[0]!r}, which the alert has not")
     except Misconfigured as error:
         return Unmapped(f"the rule gives no part: {error}")
-    return _finding(alert, rule, part, gang=gang, text=text or alert.annotations.get("summary") or rule.alert)
+    found = _finding(alert, rule, part, gang=gang, text=text or alert.annotations.get("summary") or rule.alert)
+    return replace(found, instance_id=machine) if isinstance(part, HostId | ChipId) else found
 
 
 def _fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:

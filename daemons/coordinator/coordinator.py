@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sliceward.remediations.paging.heartbeat import Heartbeat
     from sliceward.remediations.ports import Pager
     from sliceward.topology.fleet import Fleet
+    from sliceward.topology.ids import HostId
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +114,7 @@ class Coordinator:
         sides = {side.name: side for side in of.sides}
         slowest = of.pace.decide_every.total_seconds() * 3 + 30
         self.desk = Desk(of.store, of.alerts, of.clock, self._loop("alerts", 60), of.alerts_stale_after)
-        self.desk.woken = self._alerts_waiting.set
+        self.desk.woken, self.desk.machine = self._alerts_waiting.set, self._machine
         rules = Rules(
             book=of.book,
             actions=of.actions,
@@ -395,6 +396,11 @@ class Coordinator:
         loop = self.parts.loops.add(name, deadline=deadline)
         loop.resting = self.parts.leadership is not None
         return loop
+
+    def _machine(self, host: HostId) -> str:
+        fleet = next((side.fleet for side in self.parts.sides if side.name == host.cluster), None)
+        shown = None if fleet is None else fleet.hosts.get(host)
+        return "" if shown is None else shown.instance_id
 
     def _changed(self) -> None:
         self.deciding.wake()

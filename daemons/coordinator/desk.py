@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +11,25 @@ from sliceward.daemons import store as stores
 from sliceward.daemons.coordinator.alerts import Alert, AlertMap, Unmapped, aged, mapped
 from sliceward.daemons.coordinator.presence import cluster_of
 from sliceward.detectors.finding import Finding, State
+from sliceward.topology.ids import ChipId, HostId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sliceward.daemons.coordinator.alerts import Payload
     from sliceward.daemons.loops import Loop
 
 SHOW_RESOLVED = timedelta(days=1)
+MOST_NAME = 255
+"""Characters of a cluster's name that the inbox has room for; a label may hold anything."""
 
 
 @dataclass(eq=False)
 class Desk:
-    """Alerts of all receivers. ``woken`` is called when findings may have changed. ``counts``: alerts by what became of them."""
+    """Alerts of all receivers. ``woken`` is called when findings may have changed. ``counts``: alerts by what became of them.
+
+    ``machine`` tells the instance id of a host as the fleet has it now, "" where it has none.
+    """
 
     store: stores.Store
     rules: AlertMap
@@ -31,15 +37,37 @@ class Desk:
     loop: Loop
     stale_after: timedelta
     woken: Callable[[], None] = lambda: None
+    machine: Callable[[HostId], str] = lambda _host: ""
     counts: Counter[str] = field(default_factory=Counter)
     _present: dict[str, list[tuple[Alert, Finding]]] = field(default_factory=dict)
 
     async def take(self, payload: Payload) -> stores.Put:
-        """Store the alerts of one post; on disk when this returns. Raises `Retry` where the store is away."""
-        put = await self.store.inbox.put([self._stored(alert) for alert in payload.alerts], now=self.clock())
+        """Store the alerts of one post; on disk when this returns.
+
+        Raises:
+            Retry: the store is away.
+            Unstorable: it can keep nothing of one of them; the others may be kept already.
+        """
+        put = await self._put([self._stored(alert) for alert in payload.alerts])
         self.counts.update(accepted=put.accepted, duplicate=put.duplicate, truncated=payload.truncated)
         self.woken()
         return put
+
+    async def _put(self, alerts: Sequence[stores.Alert]) -> stores.Put:
+        """Store alerts; of one that can never be kept as it is, keep that it came and why it says nothing.
+
+        A refusal would cost its whole group: the sender drops it after a 4xx, and sends it for ever after a 5xx.
+        """
+        try:
+            return await self.store.inbox.put(alerts, now=self.clock())
+        except stores.Unstorable as error:
+            if len(alerts) == 1:
+                self.counts["unstorable"] += 1
+                said = {"labels": {}, "annotations": {"summary": f"not kept: {error}"}}
+                return await self.store.inbox.put([replace(alerts[0], body=said, cluster="")], now=self.clock())
+        half = len(alerts) // 2
+        first, second = await self._put(alerts[:half]), await self._put(alerts[half:])
+        return stores.Put(first.accepted + second.accepted, first.duplicate + second.duplicate)
 
     async def round(self) -> None:
         """Read the inbox: note what becomes of each new alert, and which findings are present. Raises `Retry`."""
@@ -85,18 +113,22 @@ class Desk:
         starts = datetime.fromisoformat(row["starts_at"])
         ends = None if row["ends_at"] is None else datetime.fromisoformat(row["ends_at"])
         labels, notes = body.get("labels", {}), body.get("annotations", {})
-        return mapped(Alert(row["receiver"], row["fingerprint"], status, starts, ends, labels, notes, received), self.rules)
+        known = row["receiver"], row["fingerprint"], status, starts, ends, labels, notes, received, body.get("machine", "")
+        return mapped(Alert(*known), self.rules)
 
     def _stored(self, alert: Alert) -> stores.Alert:
-        finding = mapped(alert, self.rules)
+        finding, machine = mapped(alert, self.rules), ""
+        if isinstance(finding, Finding) and isinstance(finding.part, HostId | ChipId):
+            # The machine of now: whoever stands under this name when the alert is acted upon may be another.
+            machine = self.machine(finding.part if isinstance(finding.part, HostId) else finding.part.host_id)
         return stores.Alert(
             receiver=alert.receiver,
             fingerprint=alert.fingerprint,
             status=alert.status.value,
             starts_at=alert.starts,
             ends_at=alert.ends,
-            body={"labels": dict(alert.labels), "annotations": dict(alert.annotations)},
-            cluster=cluster_of(finding.part) if isinstance(finding, Finding) else alert.labels.get("cluster", ""),
+            body={"labels": dict(alert.labels), "annotations": dict(alert.annotations), "machine": machine},
+            cluster=cluster_of(finding.part) if isinstance(finding, Finding) else alert.labels.get("cluster", "")[:MOST_NAME],
         )
 
     def _why(self, alert: Alert) -> str:
@@ -119,4 +151,5 @@ def read(received: stores.Received) -> Alert:
         labels=dict(alert.body.get("labels", {})),
         annotations=dict(alert.body.get("annotations", {})),
         received=received.at,
+        machine=alert.body.get("machine", ""),
     )

@@ -14,6 +14,7 @@ from aiohttp import web
 from sliceward.daemons.coordinator.alerts import read_payload
 from sliceward.daemons.coordinator.bodies import body_of, refuse_other_types
 from sliceward.daemons.coordinator.web import Problem, answer_of
+from sliceward.daemons.store import Unstorable
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class Webhook:
             put = await self._desk.take(read_payload(await _body(request), receiver=name, now=self._clock()))
         except Refused as error:
             raise Problem(400, "BadRequest", str(error), "Send Alertmanager's own payload, version 4") from None
+        except Unstorable as error:
+            # Sent again it would be the same: a 5xx would make the sender try for ever.
+            raise Problem(400, "BadRequest", str(error), "Look at the labels of the group's alerts") from None
         except Retry as error:
             raise Problem(503, "NotNow", str(error), "Send again", retry_after=error.after or 5) from None
         finally:

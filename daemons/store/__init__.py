@@ -5,7 +5,21 @@ leader carries its epoch: after another coordinator took over, a late write is r
 transaction: all of a turn or nothing. The only home of SQLAlchemy.
 """
 
+from sliceward.daemons.store.connect import Unstorable
 from sliceward.daemons.store.store import Store, open_store
 from sliceward.daemons.store.values import Alert, Case, Delivery, Intent, Loaded, Put, Received, Rows, Waiting
 
-__all__ = ["Alert", "Case", "Delivery", "Intent", "Loaded", "Put", "Received", "Rows", "Store", "Waiting", "open_store"]
+__all__ = [
+    "Alert",
+    "Case",
+    "Delivery",
+    "Intent",
+    "Loaded",
+    "Put",
+    "Received",
+    "Rows",
+    "Store",
+    "Unstorable",
+    "Waiting",
+    "open_store",
+]

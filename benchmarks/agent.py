@@ -111,10 +111,11 @@ async def api_server(node: str, cert: Path, key: Path) -> AsyncIterator[str]:
 
 
 def deployed() -> dict[str, str]:
-    """Give the variables that the manifest sets, but for those that say which node it is."""
+    """Give the variables that the manifest sets, but for the settings: those are in the file here."""
     container = manifest.daemon_set(Install(actions=()))["spec"]["template"]["spec"]["containers"][0]
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("SLICEWARD_", "PYTHON"))}
-    return plain | {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+    ours = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+    return plain | {name: value for name, value in ours.items() if not name.startswith("SLICEWARD_")}
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.incident import Entry, EntryKind, How, Incident, Phase
-from sliceward.playbooks.sufferers import gang_of, overlap, sufferers
-from sliceward.topology.ids import ClusterId, GangId, SliceId
+from sliceward.playbooks.sufferers import gang_of, hosts_of, overlap, sufferers
+from sliceward.topology.ids import ChipId, ClusterId, GangId, HostId, LinkId, SliceId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.load import Book
     from sliceward.topology.fleet import Fleet
+    from sliceward.topology.ids import PartId
 
 SYMPTOMS = frozenset({Kind.COLLECTIVE_STUCK, Kind.SLICE_ERROR, Kind.SLICE_MIXED})
 BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
@@ -55,15 +56,17 @@ def fold(incidents: Sequence[Incident], findings: Iterable[Finding], fleet: Flee
     found = [_refreshed(incident, present) for incident in incidents if incident.open]
     told = {finding.id for incident in found for finding in incident.findings}
     entries: list[Entry] = []
+    near = Near(fleet, found)
     new = sorted((f for f in present.values() if f.state is State.FIRING and f.id not in told), key=_order)
     for finding in new:
-        home = _home(found, finding, fleet, book)
+        home = _home(found, near.places(finding), finding, fleet, book)
         if home is None:
             home = len(found)
             found.append(_opened(finding, found, fleet, book, now))
         else:
             found[home] = replace(found[home], findings=(*found[home].findings, finding))
         found[home] = _rooted(found[home], fleet, book)
+        near.note(home, found[home])
         entries.append(_seen(found[home], finding, now))
     merged = _merged(found, fleet, book, now)
     rooted = [_rooted(incident, fleet, book) if incident.open else incident for incident in merged]
@@ -97,13 +100,50 @@ def frozen(incident: Incident) -> bool:
     return bool(incident.run) and incident.phase is not Phase.HANDED_OVER
 
 
-def _home(found: Sequence[Incident], finding: Finding, fleet: Fleet, book: Book) -> int | None:
+class Near:
+    """Finds the few incidents that may share a finding's cause: all that `same_cause` compares them by, as keys.
+
+    Without it each of a thousand findings is compared with each of a thousand incidents, for seconds.
+    """
+
+    def __init__(self, fleet: Fleet, incidents: Sequence[Incident]) -> None:
+        """Take in the incidents; their places are as in the sequence."""
+        self._fleet = fleet
+        self._places: dict[PartId, set[int]] = {}
+        self._keys: dict[int, frozenset[PartId]] = {}
+        for place, incident in enumerate(incidents):
+            self.note(place, incident)
+
+    def note(self, place: int, incident: Incident) -> None:
+        """Take in an incident, or that its root or gang is another now."""
+        for key in self._keys.pop(place, ()):
+            self._places[key].discard(place)
+        gang = () if incident.gang is None else (incident.gang,)
+        self._keys[place] = keys = frozenset((*self._parts(incident.root), *gang))
+        for key in keys:
+            self._places.setdefault(key, set()).add(place)
+
+    def places(self, finding: Finding) -> list[int]:
+        """Give the places of the incidents that may share its cause, in order."""
+        gang = gang_of(self._fleet, finding)
+        keys = (*self._parts(finding), *(() if gang is None else (gang,)))
+        return sorted(set[int]().union(*(self._places.get(key, ()) for key in keys)))
+
+    def _parts(self, finding: Finding) -> set[PartId]:
+        """Give the part, what it says it explains, and the hosts and cubes that it lies on: whatever overlaps shares one."""
+        part = finding.part
+        cubes = self._fleet.cubes_of(part) if isinstance(part, HostId | ChipId | LinkId) else ()
+        return {part, *finding.also, *hosts_of(part), *cubes}
+
+
+def _home(found: Sequence[Incident], near: Sequence[int], finding: Finding, fleet: Fleet, book: Book) -> int | None:
     """Give the place of the incident that shares the finding's cause: the best root first, then the oldest."""
-    places = [place for place, incident in enumerate(found) if incident.open and _same_cause(incident, finding, fleet, book)]
+    places = [place for place in near if found[place].open and same_cause(found[place], finding, fleet, book)]
     return min(places, key=lambda place: (*_order(found[place].root), found[place].opened), default=None)
 
 
-def _same_cause(incident: Incident, finding: Finding, fleet: Fleet, book: Book) -> bool:
+def same_cause(incident: Incident, finding: Finding, fleet: Fleet, book: Book) -> bool:
+    """Whether a finding belongs to an incident."""
     root = incident.root
     if overlap(fleet, root.part, finding.part) or finding.part in root.also or root.part in finding.also:
         return True
@@ -146,12 +186,13 @@ def _rooted(incident: Incident, fleet: Fleet, book: Book) -> Incident:
 def _merged(found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) -> list[Incident]:
     """Fold younger incidents into older ones whose root now tells of theirs."""
     result = sorted(found, key=lambda i: (i.opened, i.id))
+    near = Near(fleet, result)
     for place, young in enumerate(result):
         if frozen(young) or not young.open or _holds(fleet, young):
             continue
-        for older in range(place):
+        for older in near.places(young.root):
             old = result[older]
-            if old.open and _same_cause(old, young.root, fleet, book):
+            if older < place and old.open and same_cause(old, young.root, fleet, book):
                 new = tuple(f for f in young.findings if f.id not in {known.id for known in old.findings})
                 result[older] = replace(old, findings=(*old.findings, *new))
                 result[place] = replace(young, phase=Phase.CLOSED, how=How.FOLDED, closed=now, folded_into=old.id)

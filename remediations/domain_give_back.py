@@ -37,9 +37,14 @@ class GiveBackDomain:
     @answering
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
         """Unmark every host that this incident marked, wherever the mark is seen."""
-        nodes, missing = await read_all(ports.cluster, _where(target))
-        written = await write_all(ports.cluster, nodes.values(), lambda node: marks.given_back(node, incident=target.incident))
-        nodes, _ = await read_all(ports.cluster, nodes)
+        nodes, missing = await read_all(ports.cluster, _where(target), together=ports.together)
+        written = await write_all(
+            ports.cluster,
+            nodes.values(),
+            lambda node: marks.given_back(node, incident=target.incident),
+            together=ports.together,
+        )
+        nodes, _ = await read_all(ports.cluster, nodes, together=ports.together)
         unlabelled = await _take_labels(ports.cluster, nodes.values())
         if contested := sorted({*written.contested, *unlabelled}):
             return Wait(SOON, f"{len(written.good)} hosts given back; changed by others meanwhile: {some(contested)}")

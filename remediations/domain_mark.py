@@ -36,7 +36,7 @@ class MarkDomain:
         """Mark what is not marked yet; nothing at all where another incident holds a host."""
         if not target.domain:
             return Failed(f"{target.part} lies in no failure domain that is known: nothing is marked")
-        nodes, missing = await read_all(ports.cluster, (host.name for host in target.domain))
+        nodes, missing = await read_all(ports.cluster, (host.name for host in target.domain), together=ports.together)
         others = {name: holder for name, node in nodes.items() for holder in marks.holders(node) - {target.incident}}
         if others:
             return Failed(f"held by another incident: {some(f'{name} by {holder}' for name, holder in others.items())}")
@@ -51,6 +51,7 @@ class MarkDomain:
             ports.cluster,
             nodes.values(),
             lambda node: marks.taken_out(node, incident=target.incident, why=why, since=target.started),
+            together=ports.together,
         )
         facts = {"hosts_marked": written.good, "hosts_missing": missing}
         if written.contested:

@@ -33,7 +33,7 @@ class CordonNode:
         """Cordon what this incident has not cordoned yet; nothing at all where another incident has."""
         if not target.domain:
             return Failed(f"{target.part} lies in no failure domain that is known: nothing is cordoned")
-        nodes, missing = await read_all(ports.cluster, (host.name for host in target.domain))
+        nodes, missing = await read_all(ports.cluster, (host.name for host in target.domain), together=ports.together)
         holders = {name: marks.annotation(node, marks.CORDON).get("incident") for name, node in nodes.items()}
         others = {name: holder for name, holder in holders.items() if holder not in (None, target.incident)}
         if others:
@@ -42,6 +42,7 @@ class CordonNode:
             ports.cluster,
             nodes.values(),
             lambda node: marks.cordoned(node, incident=target.incident, since=target.started),
+            together=ports.together,
         )
         if written.contested:
             text = f"{len(written.good)} hosts cordoned; changed by others meanwhile: {some(written.contested)}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from sliceward.remediations.ports import NODE
+from sliceward.remediations.ports import NODE, one_after_another
 from sliceward.topology.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sliceward.remediations.ports import Cluster, Object
+    from sliceward.remediations.ports import Cluster, Object, Together
 
 
 @dataclass(slots=True)
@@ -28,35 +29,33 @@ class Written:
         return sorted(self.changed + self.already)
 
 
-async def read_all(cluster: Cluster, names: Iterable[str]) -> tuple[dict[str, Object], list[str]]:
+async def read_all(
+    cluster: Cluster, names: Iterable[str], *, together: Together = one_after_another
+) -> tuple[dict[str, Object], list[str]]:
     """Give the nodes of these names, fresh, and the names that no longer exist."""
-    found: dict[str, Object] = {}
-    missing: list[str] = []
-    for name in sorted(set(names)):
-        node = await cluster.get(NODE, name)
-        if node is None:
-            missing.append(name)
-        else:
-            found[name] = node
-    return found, missing
+    wanted = sorted(set(names))
+    nodes = await together([partial(cluster.get, NODE, name) for name in wanted])
+    found = {name: node for name, node in zip(wanted, nodes, strict=True) if isinstance(node, dict)}
+    return found, [name for name in wanted if name not in found]
 
 
-async def write_all(cluster: Cluster, nodes: Iterable[Object], make: Callable[[Object], Object | None]) -> Written:
+async def write_all(
+    cluster: Cluster,
+    nodes: Iterable[Object],
+    make: Callable[[Object], Object | None],
+    *,
+    together: Together = one_after_another,
+) -> Written:
     """Patch each node as ``make`` says (None: it is as wanted). A conflict leaves that one for the next call."""
-    written = Written()
-    for node in nodes:
-        name = node["metadata"]["name"]
-        patch = make(node)
-        if patch is None:
-            written.already.append(name)
-            continue
-        try:
-            await cluster.patch(NODE, name, patch)
-        except Conflict:
-            written.contested.append(name)
-        else:
-            written.changed.append(name)
-    return written
+    patches = {str(node["metadata"]["name"]): make(node) for node in nodes}
+    due = {name: patch for name, patch in patches.items() if patch is not None}
+    answers = await together([partial(cluster.patch, NODE, name, patch) for name, patch in due.items()])
+    contested = [name for name, answer in zip(due, answers, strict=True) if isinstance(answer, Conflict)]
+    return Written(
+        changed=[name for name in due if name not in contested],
+        already=[name for name in patches if name not in due],
+        contested=contested,
+    )
 
 
 def some(names: Iterable[str], most: int = 5) -> str:

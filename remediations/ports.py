@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sliceward.topology.errors import Conflict
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sliceward.remediations.page import Page
@@ -139,6 +141,27 @@ class Progress:
     members: int
 
 
+class Together(Protocol):
+    """Does several calls that do not depend on each other, all at once where the process can."""
+
+    async def __call__(self, calls: Sequence[Callable[[], Awaitable[Object | None]]]) -> list[Object | Conflict | None]:
+        """Give what each call gave, in order, a conflict as a value. Raises the first other error, once none is under way."""
+        ...
+
+
+async def answer_of(call: Callable[[], Awaitable[Object | None]]) -> Object | Conflict | None:
+    """Give what a call gives, a conflict as a value."""
+    try:
+        return await call()
+    except Conflict as conflict:
+        return conflict
+
+
+async def one_after_another(calls: Sequence[Callable[[], Awaitable[Object | None]]]) -> list[Object | Conflict | None]:
+    """Do them in order: a `Together` without a loop of its own."""
+    return [await answer_of(call) for call in calls]
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything an action may touch, for one cluster."""
@@ -146,3 +169,4 @@ class Ports:
     cluster: Cluster
     hosts: Hosts
     provider: Provider
+    together: Together = one_after_another

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from sliceward.daemons import topics
 from sliceward.daemons.coordinator.hosts import WireHosts
 from sliceward.daemons.coordinator.presence import Presence
+from sliceward.daemons.coordinator.together import all_at_once
 from sliceward.daemons.mirrors import Mirroring, Mirrors
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE, WORKLOAD, Cluster, Ports
 from sliceward.topology.names import NAMES
@@ -70,7 +71,7 @@ class Side:
     @property
     def ports(self) -> Ports:
         """What actions may touch here."""
-        return Ports(cluster=self.cluster, hosts=self.hosts or self.agents, provider=self.provider)
+        return Ports(self.cluster, self.hosts or self.agents, self.provider, together=all_at_once)
 
     @property
     def synced(self) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sliceward.detectors.finding import Finding, Kind, State
 from sliceward.playbooks.incident import EntryKind, How, Incident, Phase
-from sliceward.playbooks.incidents import fold
+from sliceward.playbooks.incidents import Near, fold, same_cause
 from sliceward.playbooks.inputs import inputs
 from sliceward.playbooks.load import Book, load_book
 from sliceward.playbooks.shipped import shipped
@@ -32,6 +32,50 @@ LINK = inner_link()
 
 def folded(*findings: Finding, before: Sequence[Incident] = (), later: float = 0) -> tuple[Incident, ...]:
     return fold(before, findings, FLEET, ENFORCED, NOW + seconds(later)).incidents
+
+
+ANYWHERE: list[PartId] = [
+    HOST,
+    HostId("c1", "cube-0-host-01"),
+    HostId("c1", "cube-1-host-00"),
+    HostId("c1", "of-no-fleet"),
+    chip("cube-0-host-00"),
+    chip("cube-0-host-00", 1),
+    LINK,
+    outer_link(),
+    CubeId("c1", "cube-0"),
+    CubeId("c1", "of-no-fleet"),
+    gang_id("vision"),
+    gang_id("llm"),
+    SliceId("c1", "of-no-fleet"),
+    ClusterId("c1"),
+    PodId("c1", "pod-0"),
+]
+
+
+@given(
+    parts=st.lists(st.sampled_from(ANYWHERE), min_size=2, max_size=6),
+    kinds=st.lists(st.sampled_from(list(Kind)), min_size=6, max_size=6),
+    also=st.lists(st.sampled_from(ANYWHERE), max_size=2),
+)
+def test_whoever_shares_a_cause_is_near(parts: list[PartId], kinds: list[Kind], also: list[PartId]) -> None:
+    findings = [a_finding(kind, part) for kind, part in zip(kinds, parts, strict=False)]
+    findings[0] = replace(findings[0], also=tuple(also))
+    for one, other in itertools.permutations(findings, 2):
+        for incident in folded(one):
+            shares = same_cause(incident, other, FLEET, ENFORCED)
+            assert not shares or Near(FLEET, [incident]).places(other) == [0]
+
+
+def test_a_crowd_of_strangers_is_compared_with_nobody() -> None:
+    crowd = tuple(
+        incident for number in range(16) for incident in folded(a_finding(Kind.HOST_LOST, HostId("c1", f"strange-{number}")))
+    )
+    near = Near(FLEET, crowd)
+    assert [near.places(incident.root) for incident in crowd] == [[place] for place in range(16)]
+    near.note(3, crowd[5])
+    assert near.places(crowd[3].root) == []
+    assert near.places(crowd[5].root) == [3, 5]
 
 
 def test_an_incident_that_keeps_hosts_out_of_service_is_not_told_elsewhere() -> None:

@@ -37,8 +37,7 @@ REASONS: Mapping[str, str] = {
     "tolerations": "a host that nobody may use is the one that most needs watching",
 }
 PRIVILEGED = (
-    "container runtimes open no device file for a container that is not: for /dev/kmsg, and for the test of a burn-in that each"
-    " chip's device opens"
+    "container runtimes open no device file for a container that is not: for the test of a burn-in that each chip's device opens"
 )
 
 

@@ -1,7 +1,8 @@
 """The kernel log, by patterns: errors of HBM by chip, and faults of the host. Patterns are data (``kernel_log.yaml``).
 
 Reads ``/dev/kmsg`` from the oldest record that the kernel still has, so the counts are those since boot as far as the ring
-reaches; in a test or a fake root the same file is an ordinary one that grows.
+reaches; in a test or a fake root the same file is an ordinary one that grows. Where the device does not open, as in a
+container that is not privileged, the same ring is read by syslog(2).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 import yaml
 
+from sliceward.daemons.sources.kernel_ring import Ring
 from sliceward.daemons.sources.source import Layout, Reading
 from sliceward.daemons.sources.threads import OneAtATime
 from sliceward.detectors.metrics import CATALOGUE, EntityKind, Shape
@@ -84,7 +87,7 @@ def _pattern(where: str, name: str, metric: str, pattern: str, example: str) -> 
 
 @dataclass(slots=True)
 class KernelLog:
-    """The source. ``file`` is ``/dev/kmsg`` under the root folder, or what settings name."""
+    """The source. ``file`` is ``/dev/kmsg`` under the root folder, or what settings name; ``ring`` is read where that does not open."""
 
     layout: Layout
     devices: Devices
@@ -94,6 +97,7 @@ class KernelLog:
     timeout: float = 5.0
     name: str = "kernel_log"
     age_metric: str = "host_source_age_kernel_log_seconds"
+    ring: Ring = field(default_factory=Ring)
     _thread: OneAtATime = field(default_factory=OneAtATime)
     _descriptor: int = -1
     _inode: tuple[int, int] = (0, 0)
@@ -116,11 +120,9 @@ class KernelLog:
 
     def _read(self) -> Reading:
         try:
-            self._open()
-            for number, record in enumerate(self._records()):
+            # In a storm of lines the rest is read next time; a ring is bounded itself.
+            for record in islice(self._records(), _MOST_RECORDS) if self._open() else self.ring.records():
                 self._count(record)
-                if number > _MOST_RECORDS:
-                    break  # a storm of lines: the rest is read next time
         except OSError as error:
             self._close()
             raise Retry(f"{self.file} cannot be read: {error.strerror}") from error
@@ -128,15 +130,22 @@ class KernelLog:
         columns["host_kernel_faults_total"] = [float(self._host["host_kernel_faults_total"])]
         return Reading(columns, {f"kernel/{name}": text for name, text in self._latest.items()})
 
-    def _open(self) -> None:
-        """Open the log, or open it anew where another file took its place or it was cut."""
+    def _open(self) -> bool:
+        """Open the log, or open it anew where another file took its place or it was cut; False where the ring is left."""
         now = os.stat(self.file)  # noqa: PTH116 (the descriptor and the path are compared)
         inode = (now.st_dev, now.st_ino)
         is_cut = stat.S_ISREG(now.st_mode) and self._descriptor >= 0 and now.st_size < os.lseek(self._descriptor, 0, os.SEEK_CUR)
         if self._descriptor >= 0 and inode == self._inode and not is_cut:
-            return
+            return True
         self._close()
-        self._descriptor, self._inode = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), inode
+        try:
+            self._descriptor, self._inode = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), inode
+        except PermissionError:
+            # The device of this machine's kernel, whose ring is the same; a file is somebody else's log, and no ring has it.
+            if not stat.S_ISCHR(now.st_mode):
+                raise
+            return False
+        return True
 
     def _close(self) -> None:
         if self._descriptor >= 0:

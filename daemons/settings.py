@@ -213,6 +213,8 @@ def _put(data: dict[str, Any], path: Path_, value: Any, name: str) -> None:  # n
 def _value(model: type[BaseModel], path: Path_, name: str, text: str) -> Any:  # noqa: ANN401 (YAML values)
     """Give the text of a variable as the kind of value its key holds: text stays text, the rest is read as YAML."""
     kinds = _annotations_at(model, path)
+    if path[-1:] == ("file",) and Secret in _annotations_at(model, path[:-1]):
+        return text
     if not kinds:
         known = _keys_at(model, path[:-1]) or list(model.model_fields)
         raise Misconfigured(name, "names no key of this configuration", _suggest(str(path[-1]), known))

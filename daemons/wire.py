@@ -78,12 +78,13 @@ class Bus(Protocol):
 class WireOptions:
     """How a wire behaves. Times in seconds, sizes in bytes; ``inbox`` in messages, ``inbox_bytes`` in bytes of them all.
 
-    ``username`` and ``password`` win over those in the URL; the password never appears in a repr or a log line.
+    ``username`` and ``password`` win over those in the URL; the password never appears in a repr or a log line. One that is called
+    is asked at each connection: so it may come later than the wire, and change under it.
     ``keepalive``: the broker tells a client's last will after 1.5 times this silence (MQTT 3.1.1 section 3.1.2.10).
     """
 
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Callable[[], str] | str | None = field(default=None, repr=False)
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -278,7 +279,7 @@ class Wire:
             self.address.port,
             identifier=self._client_id,
             username=self._options.username or self.address.username,
-            password=self._options.password or self.address.password,
+            password=self._password(),
             keepalive=self._options.keepalive,
             timeout=self._options.connect_timeout,
             tls_context=context,
@@ -286,6 +287,16 @@ class Wire:
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: inbox),  # noqa: ARG005 (ours is bounded)
             logger=logger,
         )
+
+    def _password(self) -> str | None:
+        given = self._options.password
+        if not callable(given):
+            return given or self.address.password
+        try:
+            return given()
+        except Misconfigured as error:
+            # A Secret that is not mounted yet, or just being changed: as good as a broker that is away.
+            raise aiomqtt.MqttError(str(error)) from error
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         if not self._filters:

@@ -138,7 +138,7 @@ def configuration() -> Iterator[tuple[str, str]]:
         (
             "One YAML file a daemon (`--config FILE`), and the environment over it. Each key is also a variable: `SLICEWARD_<SECTION>__<KEY>`, members of\n"
             "lists by number (`SLICEWARD_CLUSTERS__0__BROKER__URL`). Unknown keys and wrong types are refused with the key's path and a suggestion.\n"
-            "Secrets come by file or environment only and are never printed. `sliceward config check DAEMON FILE` reads a file as the daemon would.\n"
+            "Secrets come by file or environment only and are never printed; `…__PASSWORD__FILE` names the file of one. `sliceward config check DAEMON FILE` reads a file as the daemon would.\n"
             "Editors complete keys from the schema: `# yaml-language-server: $schema=schemas/DAEMON.json` as the first line.\n"
         )
     ]

@@ -35,7 +35,8 @@ def agent_of(settings: AgentSettings) -> Agent:
         # The broker tells our last will after 1.5 keep-alives; it must not come much later than three missed frames.
         options = WireOptions(
             username=broker.username or None,
-            password=broker.password.reveal() if broker.password else None,
+            # Not read before: a host may be there sooner than its password.
+            password=broker.password.reveal if broker.password else None,
             ca_file=broker.ca_file,
             keepalive=max(5, min(60, round(2 * settings.period.total_seconds()))),
             inbox=256,

@@ -238,6 +238,8 @@ async def _side(
         pace=settings.pace,
         clock=now,
         names=override(settings.names),
+    if broker.password:
+        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
     )
 
 
@@ -248,7 +250,7 @@ def _wire(cluster: str, broker: BrokerSettings, holder: str) -> Wire:
         )
     options = WireOptions(
         username=broker.username or None,
-        password=broker.password.reveal() if broker.password else None,
+        password=broker.password.reveal if broker.password else None,
         ca_file=broker.ca_file,
     )
     client = f"sliceward-coordinator-{holder}-{cluster}"

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 NAME = "sliceward-agent"
 PASSWORDS = "sliceward-agents"
-"""The Secret that holds a password for each host, by the node's name."""
+"""The Secret that holds a password for each host, by the node's name.
+
+It is mounted as a folder: what is mounted by ``subPath`` follows no change, and a host that came before its password would have an empty
+folder in its place for ever. So each agent could read all of them, as root on its host can anyhow: the kubelet keeps the whole Secret there.
+"""
 ROOT = "/host"
 
 CAPABILITIES: Mapping[str, str] = {
@@ -42,10 +46,10 @@ PRIVILEGED = (
 
 
 def config(install: Install) -> Object:
-    """Give the agent's configuration; its node and its user at the broker come from the pod."""
+    """Give the agent's configuration; its node, its user and password at the broker come from the pod."""
     settings = {
         "cluster": install.cluster,
-        "broker": {"url": install.url, "password": {"file": f"{BROKER}/password"}, "ca_file": f"{CA}/ca.crt"},
+        "broker": {"url": install.url, "ca_file": f"{CA}/ca.crt"},
         "sources": {"root": ROOT},
         "listen": {"host": "127.0.0.1", "port": AGENT_PORT},
     }
@@ -119,6 +123,7 @@ def _container(install: Install) -> Object:
         "env": [
             {"name": "SLICEWARD_NODE_NAME", **node},
             {"name": "SLICEWARD_BROKER__USERNAME", **node},
+            {"name": "SLICEWARD_BROKER__PASSWORD__FILE", "value": f"{BROKER}/$(SLICEWARD_NODE_NAME)"},
             # Nine threads that mostly wait: a heap for each is 2 MB of nothing.
             {"name": "MALLOC_ARENA_MAX", "value": "2"},
         ],
@@ -134,8 +139,7 @@ def _container(install: Install) -> Object:
             mount("tmp", "/tmp", read_only=False),  # noqa: S108 (a folder in the container)
             mount("config", CONFIG),
             mount("ca", CA),
-            # Its own password and no other's.
-            mount("broker", f"{BROKER}/password", subPathExpr="$(SLICEWARD_NODE_NAME)"),
+            mount("broker", BROKER),
         ],
     }
 

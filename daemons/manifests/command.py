@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sliceward.daemons.manifests import rbac, secrets, tree
-from sliceward.daemons.manifests.install import Install, Overlay
+from sliceward.daemons.manifests import coordinator, rbac, secrets, tree
+from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER, Install, Overlay
 from sliceward.daemons.manifests.yaml_out import documents
 from sliceward.playbooks.shipped import shipped
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sliceward.remediations.ports import Object
 
@@ -51,11 +52,24 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     "--secrets-for", type=_FILE, metavar="NODES", help="Print instead the Secrets for these TPU nodes (a file, one name a line)."
 )
 @click.option("--key", type=_FILE, help="File with the random text that passwords and tokens follow from.")
-def command(out: Path | None, output: str, secrets_for: Path | None, key: Path | None, **chosen: Any) -> None:  # noqa: ANN401 (click's)
+@click.option(
+    "--turned",
+    type=_FILE,
+    help="File with a line for each time that a password or token was turned: a node, a user of the broker, or token:ROLE.",
+)
+def command(
+    out: Path | None,
+    output: str,
+    secrets_for: Path | None,
+    key: Path | None,
+    turned: Path | None,
+    **chosen: Any,  # noqa: ANN401 (click's)
+) -> None:
     """Make the objects that the options describe."""
     install = install_of(**chosen)
     if secrets_for is not None:
-        _print(secrets.objects(install, _names_in(secrets_for), _key_in(key)), output)
+        names = _names_in(secrets_for)
+        _print(secrets.objects(install, names, _key_in(key), _turns_in(turned, names)), output)
     elif out is not None:
         write(install, out)
     else:
@@ -92,7 +106,16 @@ def _playbooks_in(folder: Path) -> dict[str, str]:
     return found
 
 
-def _names_in(file: Path) -> Iterable[str]:
+def _turns_in(file: Path | None, nodes: Sequence[str]) -> Mapping[str, int]:
+    """Count how often each name stands there, and say of those that are nobody's here: a host may be away, or misspelt."""
+    turns = Counter(_names_in(file)) if file is not None else Counter[str]()
+    tokens = map(secrets.token_name, coordinator.ROLES.values())
+    for name in sorted(turns.keys() - {*nodes, WATCHER_USER, COORDINATOR_USER, *tokens}):
+        click.echo(f"{file}: {name} is none of these nodes, no user of ours, and no token", err=True)
+    return turns
+
+
+def _names_in(file: Path) -> Sequence[str]:
     """Give the names in a list of nodes; ``kubectl get nodes -o name`` writes ``node/`` before each."""
     with click.open_file(str(file), encoding="utf-8") as lines:
         return [line.strip().removeprefix("node/") for line in lines if line.strip()]

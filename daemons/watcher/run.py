@@ -110,7 +110,9 @@ def wire_of(settings: WatcherSettings) -> Wire:
         raise Misconfigured("cluster.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL")
     options = WireOptions(
         username=broker.username or None,
-        password=broker.password.reveal() if broker.password else None,
+        password=broker.password.reveal if broker.password else None,
+    if broker.password:
+        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
         ca_file=broker.ca_file,
     )
     client = f"sliceward-watcher-{name}-{socket.gethostname()}-{os.getpid()}"

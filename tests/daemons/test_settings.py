@@ -151,7 +151,8 @@ def test_a_secret_comes_by_file_or_variable_and_never_prints(tmp_path: Path) -> 
     by_file = load(_Daemon, file=_file(tmp_path, f"key: {{file: {tmp_path / 's'}}}"), environ={})
     by_name = load(_Daemon, file=_file(tmp_path, "key: {env: MY}"), environ={"MY": "hunter2"})
     by_value = load(_Daemon, file=None, environ={"SLICEWARD_KEY": "hunter2"})
-    for got in (by_file, by_name, by_value):
+    by_named_file = load(_Daemon, file=None, environ={"SLICEWARD_KEY__FILE": str(tmp_path / "s")})
+    for got in (by_file, by_name, by_value, by_named_file):
         assert got.key is not None
         assert got.key.reveal() == "hunter2"
         assert "hunter2" not in repr(got) + str(got) + got.model_dump_json()

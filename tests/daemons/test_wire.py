@@ -10,6 +10,7 @@ import pytest
 
 from sliceward.daemons import topics
 from sliceward.daemons.broker import running_broker
+from sliceward.daemons.setting_types import Secret
 from sliceward.daemons.topics import Address, matches, read
 from sliceward.daemons.wire import BrokerAddress, Inbox, Message, Wire, WireOptions
 from sliceward.topology.errors import Misconfigured, Retry
@@ -62,6 +63,37 @@ async def test_while_no_broker_answers_the_wire_goes_on_trying_and_says_why() ->
             await asyncio.sleep(0)
     with pytest.raises(Retry, match="refused"):
         await wire.publish("t", b"")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_password_may_come_after_the_wire_and_is_read_at_each_connection(tmp_path: Path) -> None:
+    asked = []
+
+    def password() -> str:
+        asked.append(Secret(file=tmp_path / "password").reveal())
+        return asked[-1]
+
+    options = WireOptions(username="me", password=password, first_wait=0.001, longest_wait=0.002)
+    connected = asyncio.Event()
+
+    async def greet() -> None:
+        connected.set()
+
+    async with asyncio.timeout(60):
+        async with running_broker() as url:
+            wire = Wire(url, client_id="a", options=options)
+            task = asyncio.create_task(wire.run(lambda _: None, greet))
+            while "cannot be read as a secret" not in wire.error:  # noqa: ASYNC110 (what is read here has no event)
+                await asyncio.sleep(0)
+            (tmp_path / "password").write_text("one")
+            await connected.wait()
+            assert asked == ["one"]
+            (tmp_path / "password").write_text("two")
+            connected.clear()
+        async with running_broker(port=wire.address.port):
+            await connected.wait()
+    assert set(asked) == {"one", "two"}
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -99,9 +99,16 @@ def test_it_comes_to_a_host_that_others_keep_work_off_but_leaves_one_that_others
     assert not tolerated({"key": "example.test/emptied", "effect": "NoExecute"})
 
 
-def test_its_own_password_is_the_only_one_that_it_sees() -> None:
+def test_its_password_may_come_after_it_and_change_under_it() -> None:
+    assert not any({"subPath", "subPathExpr"} & set(mount) for mount in container()["volumeMounts"])
     (mounted,) = (mount for mount in container()["volumeMounts"] if mount["name"] == "broker")
-    assert mounted["subPathExpr"] == "$(SLICEWARD_NODE_NAME)"
+    (volume,) = (volume for volume in template()["spec"]["volumes"] if volume["name"] == "broker")
+    assert volume["secret"]["secretName"] == agent.PASSWORDS
+    names = [one["name"] for one in container()["env"]]
+    # Kubernetes puts in what stands further up in the list alone.
+    assert names.index("SLICEWARD_NODE_NAME") < names.index("SLICEWARD_BROKER__PASSWORD__FILE")
+    values = {one["name"]: one.get("value") for one in container()["env"]}
+    assert values["SLICEWARD_BROKER__PASSWORD__FILE"] == f"{mounted['mountPath']}/$(SLICEWARD_NODE_NAME)"
     node = {"fieldRef": {"fieldPath": "spec.nodeName"}}
     named = {one["name"]: one.get("valueFrom") for one in container()["env"]}
     assert named["SLICEWARD_NODE_NAME"] == named["SLICEWARD_BROKER__USERNAME"] == node
@@ -113,6 +120,8 @@ def test_its_configuration_is_one_that_it_reads(tmp_path: Path) -> None:
     environ = {one["name"]: one.get("value", "a-node") for one in container()["env"]}
     settings = load(AgentSettings, file=tmp_path / "agent.yaml", environ=environ)
     assert (settings.cluster, settings.node, settings.broker.username) == ("prod", "a-node", "a-node")
+    assert settings.broker.password is not None
+    assert settings.broker.password.where == "file /etc/sliceward/broker/$(SLICEWARD_NODE_NAME)"
     paths = {mount["mountPath"] for mount in container()["volumeMounts"]}
     assert {str(settings.sources.root / part) for part in ("dev", "proc", "sys")} <= paths
     assert str(settings.state) in paths

@@ -155,6 +155,7 @@ def of_the_agent(deployed: Deployed) -> dict[str, str]:
     return {
         "SLICEWARD_NODE_NAME": NODE,
         "SLICEWARD_BROKER__USERNAME": NODE,
+        "SLICEWARD_BROKER__PASSWORD__FILE": str(deployed.folder / "agent" / "broker" / "password"),
         "SLICEWARD_PERIOD": "500ms",
         "SLICEWARD_STATE": str(deployed.folder / "state"),
         "SLICEWARD_SOURCES__REPORTER__SOCKET": str(deployed.folder / "reporter.sock"),

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sliceward.daemons.cli.main import cli
-from sliceward.daemons.manifests import tree
+from sliceward.daemons.manifests import secrets, tree
 from sliceward.daemons.manifests.install import Overlay
 from sliceward.topology.errors import Misconfigured
 from tests.daemons.manifests.deployed import KEY, an_install
@@ -72,6 +72,19 @@ def test_secrets_are_made_for_the_nodes_of_a_list(tmp_path: Path) -> None:
     assert set(made["sliceward-agents"]["stringData"]) == {"h1", "h2"}
     assert {one["kind"] for one in made.values()} == {"Secret"}
     assert KEY.decode() not in found.output
+
+
+def test_a_line_for_each_turn_makes_another_password_and_a_name_that_is_nobodys_is_told(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(KEY + b"\n")
+    (tmp_path / "nodes").write_text("h1\nh2\n")
+    (tmp_path / "turned").write_text("h1\ntoken:view\nh1\nh9\n")
+    asked = ("--secrets-for", tmp_path / "nodes", "--key", tmp_path / "key")
+    found = told(*asked, "--turned", tmp_path / "turned")
+    made = {one["metadata"]["name"]: one["stringData"] for one in yaml.safe_load_all(found.stdout)}
+    assert made["sliceward-agents"]["h1"] == secrets.password_of(KEY, "tpu", "h1", 2)
+    assert made["sliceward-agents"]["h2"] == secrets.password_of(KEY, "tpu", "h2")
+    assert made["sliceward-tokens"]["view"] == secrets.token_of(KEY, "tpu", "view", 1)
+    assert found.stderr == f"{tmp_path / 'turned'}: h9 is none of these nodes, no user of ours, and no token\n"
 
 
 @pytest.mark.parametrize(

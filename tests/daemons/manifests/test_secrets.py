@@ -39,6 +39,23 @@ def test_made_again_for_one_host_more_no_other_changes() -> None:
     assert after["sliceward-tokens"] == before["sliceward-tokens"]
 
 
+def test_what_was_turned_changes_alone_and_again_at_each_turn() -> None:
+    def turned(**turns: int) -> dict[str, dict[str, str]]:
+        named = {"token:view" if name == "view" else name: number for name, number in turns.items()}
+        return {one["metadata"]["name"]: one["stringData"] for one in secrets.objects(an_install(), NODES, KEY, named)}
+
+    before, once, twice = made(), turned(h1=1), turned(h1=2)
+    assert len({one[agent.PASSWORDS]["h1"] for one in (before, once, twice)}) == 3
+    assert {one[agent.PASSWORDS]["h2"] for one in (before, once, twice)} == {before[agent.PASSWORDS]["h2"]}
+    changed = [name for name in before if before[name] != once[name]]
+    assert sorted(changed) == sorted([broker.USERS, agent.PASSWORDS])
+    lines = set(once[broker.USERS]["passwords"].splitlines()) - set(before[broker.USERS]["passwords"].splitlines())
+    assert [line.partition(":")[0] for line in lines] == ["h1"]
+    assert [name for name in before if before[name] != turned(sliceward_watcher=1)[name]] == [broker.USERS, watcher.NAME]
+    view = turned(view=1)["sliceward-tokens"]
+    assert {role for role in view if view[role] != before["sliceward-tokens"][role]} == {"view"}
+
+
 def test_no_two_are_alike_and_none_of_one_cluster_fits_another() -> None:
     values = [text for name, texts in made().items() if name != broker.USERS for text in texts.values()]
     values += [secrets.password_of(KEY, "another", user) for user in (*NODES, WATCHER_USER, COORDINATOR_USER)]

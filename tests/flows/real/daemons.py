@@ -158,7 +158,8 @@ class Doors:
 
     def _of_agent(self, host: SimulatedHost) -> tuple[Path, dict[str, str]]:
         node = host.state.node
-        self._home(node, node)
+        home = self._home(node, node)
+        _write(home / "broker" / node, self.broker.password(node))
         # The host tells its identity, size and place by its node and its files, as a real one does.
         simulated = host.agent_configuration(cluster=self.install.cluster, broker=self.broker.url, period=PERIOD, slow=SLOW)
         wanted = {key: simulated[key] for key in ("period", "state", "sources")}

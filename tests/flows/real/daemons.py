@@ -175,7 +175,12 @@ class Doors:
         }
         wanted["listen"] = {"port": 0}
         file = self._file(node, agent.config(self.install)["data"]["agent.yaml"], wanted)
-        return file, {"SLICEWARD_NODE_NAME": node, "SLICEWARD_BROKER__USERNAME": node}
+        password = str(home / "broker" / node)
+        return file, {
+            "SLICEWARD_NODE_NAME": node,
+            "SLICEWARD_BROKER__USERNAME": node,
+            "SLICEWARD_BROKER__PASSWORD__FILE": password,
+        }
 
     def _home(self, name: str, user: str) -> Path:
         """Make the folder that a pod of this process would find as /etc/sliceward."""

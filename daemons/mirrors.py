@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
+from sliceward.daemons.complaints import Complaints
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from sliceward.remediations.ports import Kind, Object
+
+log = structlog.get_logger(__name__)
+
+WHAT_TO_DO = "Correct the object: until then it counts as not there"
 
 
 class Mirror(Protocol):
@@ -17,6 +25,7 @@ class Mirror(Protocol):
 
     synced: bool
     problem: str
+    set_aside: dict[str, str]
 
     @property
     def age(self) -> float:
@@ -75,7 +84,19 @@ class Mirrors(Mapping[str, Mirror]):
         """Why the copies are not kept fresh, "" while they are."""
         return next((f"{plural}: {mirror.problem}" for plural, mirror in self.items() if mirror.problem), "")
 
+    @property
+    def set_aside(self) -> Mapping[str, str]:
+        """The objects that cannot be read, by kind and name, with why: they count as not there."""
+        return {f"{plural} {name}": why for plural, mirror in self._mirrors.items() for name, why in mirror.set_aside.items()}
+
     def keep(self, tasks: asyncio.TaskGroup, on_change: Callable[[], None], *, where: str) -> None:
         """Keep all of them fresh, each in a task of the group; ``where`` names the cluster."""
-        for plural, mirror in self.items():
-            tasks.create_task(mirror.run(on_change), name=f"mirror of {plural} in {where}")
+        complaints = Complaints(log)
+
+        def changed() -> None:
+            for name, why in self.set_aside.items():
+                complaints.tell("object set aside", where=f"{where}: {name}", why=why, what_to_do=WHAT_TO_DO)
+            on_change()
+
+        for plural, mirror in self._mirrors.items():
+            tasks.create_task(mirror.run(changed), name=f"mirror of {plural} in {where}")

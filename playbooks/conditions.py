@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST = 2_048
 """Characters of one expression."""
+LONGEST_ERROR = 300
+"""Characters that are told of what the engine says; it repeats the expression."""
 MOST = 64
 """Conditions of one playbook; as many as Kubernetes admission policies may have."""
 
@@ -187,4 +189,5 @@ def _nearest(name: str, names: Mapping[str, Any]) -> str:
 
 def _readable(error: str) -> str:
     found = _CEL_NOISE.search(error)
-    return f"line {found[2]}, column {found[3]}: {found[4]}" if found else error.splitlines()[0]
+    told = f"line {found[2]}, column {found[3]}: {found[4]}" if found else error.splitlines()[0]
+    return told if len(told) <= LONGEST_ERROR else f"{told[:LONGEST_ERROR]}…"

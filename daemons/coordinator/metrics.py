@@ -142,5 +142,6 @@ _BY_CLUSTER: Mapping[str, tuple[str, Callable[[Side], float]]] = {
     "sliceward_fleet_hosts": ("TPU hosts that are known.", lambda side: len(side.fleet.hosts) if side.fleet else 0),
     "sliceward_fleet_hosts_out": ("Hosts out of service by our mark.", _out),
     "sliceward_fleet_hosts_cordoned": ("Hosts that people cordoned.", _cordoned),
+    "sliceward_cluster_set_aside": ("Objects of Kubernetes that cannot be read.", lambda side: len(side.set_aside)),
     "sliceward_fleet_problems": ("Contradictions and gaps in what Kubernetes says.", _problems),
 }

@@ -17,7 +17,7 @@ from sliceward.topology.names import NAMES
 from sliceward.topology.reading import read_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sliceward.daemons.coordinator.settings import PaceSettings
@@ -88,6 +88,11 @@ class Side:
     def problem(self) -> str:
         """Why the copy is not kept fresh, "" while it is."""
         return self._mirrors.problem
+
+    @property
+    def set_aside(self) -> Mapping[str, str]:
+        """The objects that cannot be read, with why."""
+        return self._mirrors.set_aside
 
     @property
     def reachable(self) -> bool:

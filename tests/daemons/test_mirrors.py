@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from sliceward.daemons.mirrors import Mirrors
 from sliceward.remediations.ports import NODE, POD
@@ -44,3 +45,20 @@ def test_without_a_cluster_nothing_is_mirrored_and_nothing_is_missing() -> None:
     nothing = Mirrors(None, (NODE, POD))
     assert not nothing
     assert (nothing.synced, nothing.age, nothing.problem) == (True, 0.0, "")
+
+
+async def test_what_cannot_be_read_is_told_once_with_its_name_and_counted(mirrors: Mirrors) -> None:
+    _, pods = mirrors.values()
+    assert isinstance(pods, FakeMirror)
+    pods.set_aside["default/odd"] = "ValidationError: Expected `str`"
+    assert mirrors.set_aside == {"pods default/odd": "ValidationError: Expected `str`"}
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            mirrors.keep(tasks, lambda: None, where="c1")
+            await asyncio.sleep(0)
+            for task in asyncio.all_tasks():
+                if task.get_name().startswith("mirror of "):
+                    task.cancel()
+    (line,) = (line for line in lines if line["event"] == "object set aside")
+    assert (line["where"], line["log_level"]) == ("c1: pods default/odd", "warning")
+    assert line["what_to_do"]

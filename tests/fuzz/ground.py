@@ -69,7 +69,7 @@ class Backstage:
         self.loop.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ground:
     """``broker``: its URL; ``api``: the emulated Kubernetes."""
 

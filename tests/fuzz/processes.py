@@ -32,7 +32,7 @@ A leak of each input does more: the large ones of a module alone are several tim
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass
+@dataclass(repr=False)
 class Daemon:
     """A process of ours: what it says of itself by HTTP, its log, its memory."""
 

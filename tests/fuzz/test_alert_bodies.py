@@ -30,7 +30,7 @@ MIB = 1 << 20
 def an_alert(fingerprint: str = "00ff") -> dict[str, Any]:
     return {
         "status": "firing",
-        "labels": {"alertname": "ChipGone", "node": "cube-0-host-0", "chip": "1"},
+        "labels": {"alertname": "ChipGone", "node": "cube-0-host-00", "chip": "1"},
         "annotations": {"summary": "gone"},
         "startsAt": "2026-11-22T11:59:00.123456789Z",
         "endsAt": "0001-01-01T00:00:00Z",
@@ -184,7 +184,7 @@ def test_who_hangs_up_in_the_middle_is_counted(sender: Sender) -> None:
 
 def test_after_all_that_an_alert_becomes_a_finding(sender: Sender) -> None:
     alert = an_alert("0b") | {"startsAt": datetime.now(UTC).isoformat()}
-    alert["labels"]["node"] = "cube-1-host-2"
+    alert["labels"]["node"] = "cube-1-host-02"
     assert sender.send(json.dumps(a_payload(alert)).encode()).status == 200
-    until(lambda: "cube-1-host-2/1" in json.dumps(sender.daemon.json("/api/v1/findings")), "the finding")
+    until(lambda: "cube-1-host-02/1" in json.dumps(sender.daemon.json("/api/v1/findings")), "the finding")
     sender.daemon.unharmed()

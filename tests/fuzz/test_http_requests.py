@@ -188,7 +188,7 @@ def test_heads_beyond_all_reason(sender: Sender, place: str, size: int) -> None:
 
 def test_after_all_that_a_silence_is_made_and_nothing_hangs(sender: Sender) -> None:
     sender.hanging.close()
-    body = json.dumps({"reason": "work", "matches": {"hosts": ["cube-0-host-0"]}, "for": "1h"}).encode()
+    body = json.dumps({"reason": "work", "matches": {"hosts": ["cube-0-host-00"]}, "for": "1h"}).encode()
     head = f"POST /api/v1/silences HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     answer = exchange(sender.daemon.port, [head.encode() + body])
     assert answer.status == 200, answer

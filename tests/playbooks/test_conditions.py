@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sliceward.playbooks.conditions import LONGEST, VARIABLES, Language
+from sliceward.playbooks.conditions import LONGEST, LONGEST_ERROR, VARIABLES, Language
 from sliceward.topology.errors import Misconfigured
 from tests.builders import NOW
 
@@ -29,6 +29,13 @@ INPUTS: dict[str, Any] = {
 
 def language(*variables: tuple[str, str]) -> Language:
     return Language("p.yaml: playbook p", variables)
+
+
+def test_what_the_engine_says_of_a_long_expression_is_not_told_at_length() -> None:
+    with pytest.raises(Misconfigured) as no:
+        language().compile("c", '"' + "x" * (LONGEST - 1))
+    assert "Syntax error" in no.value.why
+    assert len(no.value.why) <= LONGEST_ERROR + 1
 
 
 @pytest.mark.parametrize(

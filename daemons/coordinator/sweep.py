@@ -43,6 +43,7 @@ class Sweep:
     clock: Callable[[], datetime]
     loop: Loop
     unknown_grace: timedelta = UNKNOWN_GRACE
+    _next: dict[str, int] = field(default_factory=dict)
     _first_seen: dict[str, dict[tuple[HostId, str], datetime]] = field(default_factory=dict)
 
     async def round(self) -> int:
@@ -50,10 +51,18 @@ class Sweep:
         await self.store.ping()
         given = 0
         for side in self.sides.values():
-            for host, incident in self.suspects(side)[:MOST_AT_ONCE]:
+            for host, incident in self._in_turn(side):
                 given += await self._give_back(side, host, incident)
         self.loop.beat()
         return given
+
+    def _in_turn(self, side: Side) -> list[tuple[HostId, str]]:
+        """Give the suspects of this round: those that have to stay for now must not keep the others from being looked at."""
+        found = self.suspects(side)
+        start = self._next.get(side.name, 0) % max(1, len(found))
+        turn = (found[start:] + found[:start])[:MOST_AT_ONCE]
+        self._next[side.name] = start + len(turn)
+        return turn
 
     def suspects(self, side: Side) -> list[tuple[HostId, str]]:
         """Give the hosts with a mark of ours whose incident is not open, each with that incident."""

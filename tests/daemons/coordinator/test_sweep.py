@@ -67,6 +67,20 @@ async def test_a_mark_of_a_closed_incident_is_given_back_at_once_and_told(world:
         assert HOST in entry["text"]
 
 
+async def test_marks_that_have_to_stay_do_not_keep_the_others_from_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sliceward.daemons.coordinator.sweep.MOST_AT_ONCE", 2)
+    async with a_bench(world) as bench:
+        incident = await an_incident_that_is_over(bench)
+        for number in range(4):
+            mark(world, "inc-nobody-knows", f"cube-2-host-{number:02}")
+        mark(world, incident)
+        await bench.settle()
+        assert sum([await bench.coordinator.sweep.round() for _ in range(3)]) == 1
+        assert marked(world) == {f"cube-2-host-{number:02}" for number in range(4)}
+
+
 async def test_a_mark_of_an_open_incident_stays(world: World) -> None:
     world.book = load_book({"repair-chip.yaml": PLAYBOOK}, ACTIONS)
     async with a_bench(world) as bench:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FLEET = two_gangs().build()
+IDLE = replace(FLEET, gangs={})
 HOST = HostId("c1", "cube-0-host-00")
 LINK = inner_link()
 
@@ -61,10 +62,11 @@ ANYWHERE: list[PartId] = [
 def test_whoever_shares_a_cause_is_near(parts: list[PartId], kinds: list[Kind], also: list[PartId]) -> None:
     findings = [a_finding(kind, part) for kind, part in zip(kinds, parts, strict=False)]
     findings[0] = replace(findings[0], also=tuple(also))
-    for one, other in itertools.permutations(findings, 2):
-        for incident in folded(one):
-            shares = same_cause(incident, other, FLEET, ENFORCED)
-            assert not shares or Near(FLEET, [incident]).places(other) == [0]
+    for fleet in (FLEET, IDLE):
+        for one, other in itertools.permutations(findings, 2):
+            for incident in fold((), [one], fleet, ENFORCED, NOW).incidents:
+                shares = same_cause(incident, other, fleet, ENFORCED)
+                assert not shares or Near(fleet, [incident]).places(other) == [0]
 
 
 def test_a_crowd_of_strangers_is_compared_with_nobody() -> None:

@@ -65,6 +65,13 @@ def test_a_ring_that_went_round_gives_all_that_it_has() -> None:
     assert ring.records() == []
 
 
+def test_without_clocks_the_place_is_known_by_several_lines() -> None:
+    said = [b"<4>a\n<4>b\n<4>a\n", b"<4>a\n<4>b\n<4>a\n<4>c\n<4>a\n"]
+    ring = Ring(lambda: said.pop(0))
+    assert ring.records() == ["a", "b", "a"]
+    assert ring.records() == ["c", "a"]
+
+
 def test_levels_and_clocks_are_no_part_of_the_text() -> None:
     assert Ring(lambda: b"<6>[    1.5] a [b] c\n<3>no clock\n<6>[ 2.0][ T12] \xff\n").records() == [
         "a [b] c",
@@ -85,10 +92,10 @@ def nobody_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no file open, as a container's device controller does with devices."""
     whole: Callable[..., int] = os.open
 
-    def refused(path: str | Path, flags: int, *more: int) -> int:
+    def refused(path: str | Path, flags: int, *more: int, **named: int | None) -> int:
         if str(path).endswith(("null", "kmsg")):
             raise PermissionError(1, "Operation not permitted")
-        return whole(path, flags, *more)
+        return whole(path, flags, *more, **named)
 
     monkeypatch.setattr(os, "open", refused)
 

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sliceward.simulation.hosts import SimulatedHost
+    from tests.flows.real.toll import Tolls
 
 Json = dict[str, Any]
 
@@ -97,27 +98,38 @@ class Daemon:
 
 @dataclass(frozen=True)
 class Doors:
-    """Where the daemons find the world. ``server``: kubeconfig of the administrator; ``store``: URL of the database."""
+    """Where the daemons find the world.
+
+    ``server``: kubeconfig of the administrator; ``api``: where the API server is for a daemon; ``store``: URL of the database;
+    ``silence``: for how long a host may be silent, in the watcher's eyes; ``more``: of the coordinator's settings.
+    """
 
     folder: Path
     install: Install
     server: Path
+    api: str
     kubectl: str
     broker: Broker
     store: str
     receiver: str
     provider: str
     secret: str
+    silence: str = "20s"
     more: Mapping[str, Any] = field(default_factory=dict)
+
+    def through(self, tolls: Tolls) -> Doors:
+        """Give the same doors, each through a gate."""
+        broker = replace(self.broker, url=tolls.broker)
+        return replace(self, api=tolls.kubernetes, broker=broker, receiver=tolls.receiver, provider=tolls.provider)
 
     def watcher(self) -> Daemon:
         """Give the watcher, with windows of seconds."""
         port, home = free_port(), self._home("watcher", WATCHER_USER)
-        rules = {"folders": [str(quick_rules(home))], "grace": "5s", "warm_up": "3s", "refresh": "5s"}
+        rules = {"folders": [str(quick_rules(home))], "grace": self.silence, "warm_up": "3s", "refresh": "5s"}
         quick = {"panel": {"period": PERIOD, "rows": 120, "max_hosts": 256}, "rules": rules}
         listen = {"health": {"host": "127.0.0.1", "port": port}}
         file = self._file("watcher", watcher.config(self.install)["data"]["watcher.yaml"], quick | listen)
-        environ = {"KUBECONFIG": str(self._kubeconfig("watcher"))}
+        environ = {"KUBECONFIG": str(self._kubeconfig("watcher", "watcher", self.api))}
         return Daemon("watcher", _command("watcher", file), _environ(environ), self.folder, port)
 
     def coordinator(self, name: str) -> Daemon:
@@ -127,14 +139,15 @@ class Doors:
             _write(home / "tokens" / role, secrets.token_of(KEY, self.install.cluster, role))
         _write(home / "store" / "password", "nobody-asks-for-it")
         _write(home / "pager", self.secret)
-        account = self._kubeconfig("coordinator")
+        account = self._kubeconfig("coordinator", name, self.api)
         added = {
             "playbooks": {"mode": "Enforce", "settle_at_most": "4s"},
             "pagers": [{"name": "on-call", "kind": "webhook", "url": self.receiver, "secret": {"file": str(home / "pager")}}],
             "provider": {"kind": "http", "url": self.provider},
             "pace": {"decide_every": "1s", "sweep_every": "5s", "broker_grace": "1s"},
             "api": {"host": "127.0.0.1", "port": port},
-            "leader": {"kubeconfig": str(account)},
+            # The Lease is no effect: the way to it leads through no gate.
+            "leader": {"kubeconfig": str(self._kubeconfig("coordinator", f"{name}-lease", api_of(self.server)))},
         }
         text = coordinator.config(self.install)["data"]["coordinator.yaml"]
         file = self._file(name, text, _merged(added, self.more))
@@ -166,21 +179,21 @@ class Doors:
         token = self.folder / "agent.token"
         if not token.exists():
             _write(token, token_of(self.server, self.kubectl, rbac.accounts(self.install)["agent"]))
-        found = yaml.safe_load(self.server.read_text(encoding="utf-8"))
         wanted["kubernetes"] = {
-            "url": found["clusters"][0]["cluster"]["server"],
+            "url": self.api,
             "token_file": str(token),
             "ca_file": str(self.server.parent / "certs" / "apiserver.crt"),
             "every": "10s",
         }
         wanted["listen"] = {"port": 0}
         file = self._file(node, agent.config(self.install)["data"]["agent.yaml"], wanted)
-        password = str(home / "broker" / node)
-        return file, {
-            "SLICEWARD_NODE_NAME": node,
-            "SLICEWARD_BROKER__USERNAME": node,
-            "SLICEWARD_BROKER__PASSWORD__FILE": password,
-        }
+        return file, {one["name"]: self._value(one, node, home) for one in _variables(self.install)}
+
+    def _value(self, variable: Json, node: str, home: Path) -> str:
+        """Give what a variable of the agent's pod would say; the one field of its pod that it is told is its node."""
+        if "valueFrom" in variable:
+            return node
+        return str(variable["value"]).replace("$(SLICEWARD_NODE_NAME)", node).replace("/etc/sliceward", str(home))
 
     def _home(self, name: str, user: str) -> Path:
         """Make the folder that a pod of this process would find as /etc/sliceward."""
@@ -195,11 +208,21 @@ class Doors:
         text = text.replace(self.install.url, self.broker.url).replace("/etc/sliceward", str(home))
         return _write(home / "config.yaml", json.dumps(_merged(yaml.safe_load(text), more), indent=1))
 
-    def _kubeconfig(self, process: str) -> Path:
-        file = self.folder / f"{process}.kubeconfig"
-        if not file.exists():
-            kubeconfig_of(self.server, self.kubectl, account=rbac.accounts(self.install)[process], file=file)
-        return file
+    def _kubeconfig(self, process: str, name: str, api: str) -> Path:
+        file = self.folder / f"{name}.kubeconfig"
+        kubeconfig_of(self.server, self.kubectl, account=rbac.accounts(self.install)[process], file=file)
+        return _write(file, file.read_text(encoding="utf-8").replace(api_of(self.server), api))
+
+
+def _variables(install: Install) -> list[Json]:
+    pod = agent.daemon_set(install)["spec"]["template"]["spec"]
+    found: list[Json] = pod["containers"][0]["env"]
+    return found
+
+
+def api_of(kubeconfig: Path) -> str:
+    """Give the API server's address."""
+    return str(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])
 
 
 def _command(process: str, file: Path) -> list[str]:

@@ -7,10 +7,11 @@ hosts that matter are processes of their own; the others, each with its own user
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import pytest
@@ -28,13 +29,14 @@ from sliceward.topology.ids import CubeId
 from sliceward.topology.plan import fleet_of, nodes_of
 from sliceward.topology.planned import plans_from_yaml
 from tests.daemons.manifests.deployed import KEY, an_install, kubectl_apply
-from tests.flows.real.daemons import Daemon, Doors
+from tests.flows.real.daemons import Daemon, Doors, api_of
 from tests.flows.real.services import ApiServer, Restartable, a_broker, a_database
+from tests.flows.real.toll import tolls_of
 from tests.flows.real.witness import witnessing
 from tests.services import servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
     from pathlib import Path
 
     from sliceward.daemons.agent.agent import Agent
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from sliceward.simulation.receiver import Receiver
     from sliceward.simulation.world import World
     from tests.daemons.manifests.deployed import Broker
+    from tests.flows.real.toll import Gate
     from tests.flows.real.witness import Witness
     from tests.services.servers import Service
 
@@ -62,9 +65,29 @@ clusters:
 HURT, OTHER = (gang.name for gang in PLAN.gangs)
 MOST_HOSTS = 16
 """What the shipped playbooks' budget lets out of service in a fleet of 64 hosts."""
-PATIENCE = 240.0
+PATIENCE = 400.0
 """Seconds for one thing to come true on a busy machine."""
 LOOK = 0.1
+REPLICAS = 2
+AWAY = 20.0
+"""Seconds for which a service is away."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How patient everybody is with a silent host: Kubernetes (None: its own default) and the watcher. ``more``: of the coordinator."""
+
+    node_grace: int | None = None
+    silence: str = "20s"
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Absent(Protocol):
+    """A service that can be away."""
+
+    async def away(self) -> None: ...
+
+    async def back(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -121,23 +144,23 @@ class RealFleet:
                 continue
         return None
 
-    async def until(self, good: Callable[[], object], what: str, *, within: float = PATIENCE) -> None:
+    async def until(self, good: Callable[[], object], what: str) -> None:
         """Wait until something is so in this process's eyes."""
-        await self.until_told(None, lambda _nothing: good(), what, within=within)
+        await self.until_told(None, lambda _nothing: good(), what)
 
-    async def until_told(self, path: str | None, good: Callable[[Any], object], what: str, *, within: float = PATIENCE) -> Any:  # noqa: ANN401 (any JSON)
-        """Wait until the API tells what is wanted at a path; else fail with how it stands."""
+    async def until_told(self, path: str | None, good: Callable[[Any], object], what: str, *, of: Daemon | None = None) -> Any:  # noqa: ANN401 (any JSON)
+        """Wait until the API (of one replica, else of any) tells what is wanted at a path; else fail with how it stands."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     self._look_after_tasks()
-                    told = await self.ask(path) if path else {}
+                    told = await self.ask(path, of=of) if path else {}
                     if told is not None and good(told):
                         return told
                     await asyncio.sleep(LOOK)
         except TimeoutError:
             pass
-        pytest.fail(f"not within {within:.0f} s: {what}\n{await self.as_it_stands()}", pytrace=False)
+        pytest.fail(f"not within {PATIENCE:.0f} s: {what}\n{await self.as_it_stands()}", pytrace=False)
 
     def _look_after_tasks(self) -> None:
         """Raise what ended a task of the test's own."""
@@ -184,6 +207,30 @@ class RealFleet:
         """Start both again."""
         await self.world.label(node, {"kubelet": None})
         await self.agents[node].start()
+
+    # ── what goes away, and comes back ────────────────────────────────────────────────────────────────────────────────
+
+    async def change_of_leaders(self) -> Daemon:
+        """Pause the leader until the other leads, and let it wake up then; gives the one that was paused."""
+        leader, other = await self.leader()
+        leader.send(signal.SIGSTOP)
+        try:
+            await self.until_told(
+                "/api/v1/status", lambda status: self._replica(status["leader"]) is other, "the other leads", of=other
+            )
+        finally:
+            leader.send(signal.SIGCONT)
+        return leader
+
+    async def without(self, service: Absent) -> None:
+        """Let a service be away for 20 seconds."""
+        await service.away()
+        await asyncio.sleep(AWAY)
+        await service.back()
+
+    def unrepaired(self, nodes: Collection[str]) -> set[str]:
+        """Give those of these hosts that the provider has not mended."""
+        return set(nodes) - {work.host for work in self.world.provider.works.values() if work.state == "done"}
 
     def came_back(self, node: str) -> None:
         """Let the agent of a host that was repaired start, where it had died with it."""
@@ -235,13 +282,17 @@ def _link(cube: str, host: str) -> Place:
 
 @asynccontextmanager
 async def a_real_fleet(
-    folder: Path, kubectl: str, *, node_grace: int | None = None, more: Mapping[str, Any] | None = None
+    folder: Path, kubectl: str, *, pace: Pace | None = None, gate: Gate | None = None
 ) -> AsyncIterator[RealFleet]:
-    """Bring everything up; all gangs train when the block begins. ``more``: of the coordinator's settings."""
+    """Bring everything up; all gangs train when the block begins.
+
+    ``gate``: through which the coordinators act.
+    """
+    pace = pace or Pace()
     async with AsyncExitStack() as stack:
         (plane := folder / "plane").mkdir()
         (data := folder / "db").mkdir()
-        server = stack.enter_context(servers.control_plane(plane, node_grace=node_grace))
+        server = stack.enter_context(servers.control_plane(plane, node_grace=pace.node_grace))
         kubectl_apply(kubectl, server, tree.objects(INSTALL))
         nodes = [node["metadata"]["name"] for node in nodes_of(PLAN)]
         broker, database = a_broker(folder / "broker", cluster=CLUSTER, nodes=nodes), a_database(data)
@@ -256,13 +307,15 @@ async def a_real_fleet(
             folder=folder,
             install=INSTALL,
             server=server,
+            api=api_of(server),
             kubectl=kubectl,
             broker=told,
             store=store.url.replace("postgresql+asyncpg", "postgresql"),
             receiver=receiver.url,
             provider=world.provider.url,
             secret=SECRET,
-            more=more or {},
+            silence=pace.silence,
+            more=pace.more,
         )
         async with asyncio.timeout(PATIENCE):
             while not _all_run(witness):  # noqa: ASYNC110 (what is waited for is on a server)
@@ -281,7 +334,7 @@ async def a_real_fleet(
             database=database,
             broker=broker,
             watcher=doors.watcher(),
-            coordinators=[doors.coordinator(f"coordinator-{number}") for number in range(2)],
+            coordinators=[await _replica(stack, doors, f"coordinator-{number}", gate) for number in range(REPLICAS)],
             agents={node: doors.agent(world.hosts[node]) for node in apart},
         )
         world.repaired = fleet.came_back
@@ -292,6 +345,16 @@ async def a_real_fleet(
             await daemon.start()
         await fleet.until_told("/api/v1/fleet", _all_train, "all gangs train")
         yield fleet
+
+
+async def _replica(stack: AsyncExitStack, doors: Doors, name: str, gate: Gate | None) -> Daemon:
+    if gate is None:
+        return doors.coordinator(name)
+    tolls = await stack.enter_async_context(
+        tolls_of(gate, kubernetes=doors.api, provider=doors.provider, receiver=doors.receiver, broker=doors.broker)
+    )
+    tolls.victim = doors.through(tolls).coordinator(name)
+    return tolls.victim
 
 
 def _all_run(witness: Witness) -> bool:

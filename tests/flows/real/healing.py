@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.simulation.faults import FAULTS, Place
 from sliceward.topology.names import NAMES
-from tests.flows.real.fleet import CLUSTER, HURT, OTHER, PATIENCE, PLAN, STRUCK, RealFleet
+from tests.flows.real.fleet import CLUSTER, HURT, OTHER, PLAN, STRUCK, RealFleet
 
 if TYPE_CHECKING:
     from sliceward.simulation.faults import Fault
@@ -41,9 +41,9 @@ class Healing:
         await self.fleet.until(lambda: len(self.fleet.witness.marks()) == len(self.fleet.hosts), "the whole cube is marked")
         await self.fleet.cordon(self.fleet.host(DURING))
 
-    async def healed(self, *, within: float = PATIENCE) -> Json:
+    async def healed(self) -> Json:
         """Wait until the incident is closed and its last page out; gives its record."""
-        told = await self.fleet.until_told("/api/v1/incidents?limit=500", self._is_over, "the incident is closed", within=within)
+        told = await self.fleet.until_told("/api/v1/incidents?limit=500", self._is_over, "the incident is closed")
         (row,) = self._rows(told)
         world, receiver = self.fleet.world, self.fleet.receiver
         await self.fleet.until(lambda: all(one.stepping for one in world.trainings.values()), "all gangs train")
@@ -63,6 +63,7 @@ class Healing:
         fleet, witness = self.fleet, self.fleet.witness
         assert witness.broken == []
         assert (record["kind"], record["part"], record["how"]) == (self.fault.kind.value, str(self.named), "healed")
+        self._order(record)
         # All sixteen nodes of that cube, and no others, by one owner.
         assert witness.at_once == fleet.hosts
         assert dict(witness.marked) == {host: {record["id"]} for host in fleet.hosts}
@@ -70,6 +71,12 @@ class Healing:
         self._marks()
         self._pages(record)
         assert Counter(work.host for work in fleet.world.provider.works.values()) == Counter(self.place.nodes)
+
+    def _order(self, record: Json) -> None:
+        """Nothing is given back before it was repaired and proven, and nothing repaired before the gang was gone."""
+        ended = [entry["text"].split()[0] for entry in record["timeline"] if entry["kind"] == "step-done"]
+        wanted = ["mark", "suspend", "end-dead", "wait-gone", "place", "resume", "verify", "repair", "burn-in", "give-back"]
+        assert [name for name in ended if name in wanted] == wanted
 
     def _gangs(self) -> None:
         """All pods of the gang are others, on the other cube and the spare, each slice in one; the other gang was not touched."""
@@ -114,6 +121,8 @@ async def strike(fleet: RealFleet, name: str) -> Healing:
     await fleet.taint(fleet.host(TAINTED), STRANGE)
     fault = FAULTS[name]
     place = fleet.link() if fault.part == "link" else Place(fleet.host(STRUCK))
+    fleet.witness.known = frozenset(before[HURT] | before[OTHER])
+    fleet.witness.sick = lambda: fleet.unrepaired(place.nodes)
     await fault.inject(fleet.world.hosts, place, fleet)
     return Healing(fleet, fault, place, fault.named(CLUSTER, place), others=before[OTHER], hurt=before[HURT], elsewhere=elsewhere)
 

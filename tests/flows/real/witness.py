@@ -13,7 +13,7 @@ from sliceward.simulation.controllers.fitting import chips
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from sliceward.simulation.controllers.client import Client
 
@@ -24,7 +24,8 @@ Json = dict[str, Any]
 class Witness:
     """``marked``: hosts that ever carried our mark, and for whom. ``at_once``: the most of them at one moment.
 
-    ``people``: what people put on nodes, by node: a taint, or None for a cordon. ``broken``: what must never be, and was.
+    ``people``: what people put on nodes, by node: a taint, or None for a cordon. ``sick``: hosts that may not be given back
+    yet, asked anew each time. ``known``: pods from before the fault. ``broken``: what must never be, and was.
     """
 
     client: Client
@@ -32,6 +33,8 @@ class Witness:
     marked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     at_once: set[str] = field(default_factory=set)
     people: dict[str, Json | None] = field(default_factory=dict)
+    sick: Callable[[], Collection[str]] = tuple
+    known: frozenset[str] = frozenset()
     broken: list[str] = field(default_factory=list)
     nodes: Mirror = field(init=False)
     pods: Mirror = field(init=False)
@@ -69,6 +72,9 @@ class Witness:
             self.at_once = set(now)
         if len(now) > self.most:
             self._note(f"invariant 1: {len(now)} hosts are out of service, {self.most} may be")
+        for name in self.sick():
+            if name in self.marked and name not in now:
+                self._note(f"{name} was given back before it was repaired")
         self._people()
         self._gangs()
 
@@ -88,6 +94,8 @@ class Witness:
             host, labels = pod["spec"].get("nodeName"), pod["metadata"].get("labels", {})
             if not host or not chips(pod) or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
                 continue
+            if self.known and pod["metadata"]["uid"] not in self.known and host in self.sick():
+                self._note(f"a pod was placed on {host} before it was repaired")
             on[host].add(labels[NAMES.jobset_name])
             cubes[labels[NAMES.jobset_name], labels[NAMES.job_index]].add(_cube(host))
         for host, gangs in on.items():

@@ -1,4 +1,4 @@
-"""Quota: how many chips of each generation a tenant may hold, what it holds, and whether a move keeps within that.
+"""Quota: how many chips of each generation a tenant may hold, what it holds, and what is left.
 
 A tenant is the label ``sliceward.dev/tenant`` of a gang, else its namespace. In YAML, in chips::
 
@@ -60,21 +60,6 @@ class Quota:
         return cls(nominal)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """The move keeps within the quota, or adds nothing to what is held."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Exceeded:
-    """The move would pass the quota by ``by`` chips."""
-
-    by: int
-    why: str
-
-
 def held(fleet: Fleet, gang: Gang) -> int:
     """Count the chips that a gang holds now: all it asks for while it runs, else what its last pods still hold."""
     if gang.state is GangState.RUNNING:
@@ -96,33 +81,3 @@ def left(quota: Quota, fleet: Fleet, account: Account) -> int | None:
     if account not in quota.nominal:
         return None
     return quota.nominal[account] - usage(fleet).get(account, 0)
-
-
-def check(quota: Quota, fleet: Fleet, gang: Gang) -> Allowed | Exceeded:
-    """Say whether ``gang`` may run somewhere else.
-
-    A move adds only what the gang needs there beyond what it holds now, so that a tenant over its quota can still be healed.
-    """
-    more = gang.chips - held(fleet, gang)
-    if more <= 0:
-        return Allowed(f"{gang.id.name} already holds the {gang.chips} chips that it needs")
-    if gang.generation is None:
-        return Allowed(f"the generation of {gang.id.name} is unknown, so no quota is named for it")
-    account = (gang.tenant, gang.generation)
-    room = left(quota, fleet, account)
-    if room is None:
-        return Allowed(f"tenant {gang.tenant} has no limit on {gang.generation}")
-    text = f"{gang.id.name} needs {more} more chips, {gang.tenant} has {room} of {quota.nominal[account]} {gang.generation} left"
-    return Allowed(text) if more <= room else Exceeded(more - room, text)
-
-
-def explain(quota: Quota, fleet: Fleet) -> tuple[str, ...]:
-    """Say for every tenant and generation what is held and what is allowed, one line each."""
-    used = usage(fleet)
-    lines = []
-    for tenant, generation in sorted(used.keys() | quota.nominal.keys()):
-        chips, limit = used.get((tenant, generation), 0), quota.nominal.get((tenant, generation))
-        allowed = "no limit" if limit is None else f"of {limit}"
-        over = f", {chips - limit} over" if limit is not None and chips > limit else ""
-        lines.append(f"{tenant} {generation}: {chips} chips {allowed}{over}")
-    return tuple(lines)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sliceward.scheduling.quota import Allowed, Exceeded, Quota, check, explain, held, left, usage
+from sliceward.scheduling.quota import Quota, held, left, usage
 from sliceward.topology.errors import Misconfigured
 from tests.builders import a_fleet, gang_id
 
@@ -72,38 +72,3 @@ def test_what_is_left_may_be_less_than_nothing_or_without_limit() -> None:
     assert left(Quota({RESEARCH: 256}), FLEET, RESEARCH) == 128
     assert left(Quota({RESEARCH: 100}), FLEET, RESEARCH) == -28
     assert left(Quota({}), FLEET, RESEARCH) is None
-
-
-def test_a_move_adds_nothing_even_over_the_quota() -> None:
-    assert isinstance(check(Quota({RESEARCH: 1}), FLEET, FLEET.gangs[gang_id("llm")]), Allowed)
-
-
-@pytest.mark.parametrize(("nominal", "by"), [(192, None), (191, 1), (0, 192)])
-def test_a_start_is_held_to_the_quota_to_the_chip(nominal: int, by: int | None) -> None:
-    verdict = check(Quota({RESEARCH: nominal}), FLEET, FLEET.gangs[gang_id("later")])
-    if by is None:
-        assert verdict == Allowed("later needs 64 more chips, research has 64 of 192 tpu7x left")
-    else:
-        assert isinstance(verdict, Exceeded)
-        assert verdict.by == by
-
-
-def test_no_quota_no_limit() -> None:
-    verdict = check(Quota({}), FLEET, FLEET.gangs[gang_id("later")])
-    assert verdict == Allowed("tenant research has no limit on tpu7x")
-
-
-def test_a_gang_of_unknown_generation_has_no_quota() -> None:
-    builder = a_fleet().with_gang("g").waiting()
-    fleet = builder.gang_edited(
-        "g", lambda j: j["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"].pop("nodeSelector")
-    ).build()
-    assert "unknown" in check(Quota({}), fleet, fleet.gangs[gang_id("g")]).why
-
-
-def test_quota_is_explained_line_by_line() -> None:
-    assert explain(Quota({RESEARCH: 100, ("web", "tpu7x"): 8}), FLEET) == (
-        "ml tpu7x: 64 chips no limit",
-        "research tpu7x: 128 chips of 100, 28 over",
-        "web tpu7x: 0 chips of 8",
-    )

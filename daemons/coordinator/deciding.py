@@ -174,7 +174,7 @@ class Deciding:
         return untils
 
     async def _round_of(self, side: Side) -> list[datetime]:
-        if side.fleet is None or not side.presence.settled:
+        if await side.read() is None or not side.presence.settled:
             return [self.clock() + self.rules.decide_every / 4]
         async with self.lock:
             await self._fold(side)
@@ -345,6 +345,7 @@ class Deciding:
 
     async def _begin(self, side: Side, incident: Incident, run: Run, call: Call) -> None:
         """Make the call whose intent was just saved, or take the intent back."""
+        await side.read()  # saving took time
         if not self._still(side, incident, run, call):
             turn = turns.withdraw(incident, run, self.clock())
             await self._save(turn)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ import aiohttp
 import structlog
 
 from sliceward import playbooks
+from sliceward.daemons.collector import keep_short
 from sliceward.daemons.coordinator import configuration
 from sliceward.daemons.coordinator.alerts import AlertMap, read_map
 from sliceward.daemons.coordinator.api import Api
@@ -164,19 +164,11 @@ async def _serve_once(settings: CoordinatorSettings, stopped: asyncio.Event) -> 
     async with running(settings) as found:
         log.info("serving", host=settings.api.host, port=found.port, version=version())
         ending = asyncio.create_task(stopped.wait(), name="signals")
-        freezing = asyncio.create_task(_frozen(found.coordinator), name="freezing")
+        collecting = asyncio.create_task(keep_short(), name="collector")
         await asyncio.wait([ending, found.working], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
-        freezing.cancel()
+        collecting.cancel()
         log.info("stopping", asked=stopped.is_set())
-
-
-async def _frozen(coordinator: Coordinator) -> None:
-    """Take the first copy of the fleet out of the collector's way: one full collection over it stalls the loop for a second."""
-    while not all(side.synced for side in coordinator.parts.sides):  # noqa: ASYNC110 (once a second until the first copy is whole)
-        await asyncio.sleep(1)
-    gc.collect()
-    gc.freeze()
 
 
 def read_book(settings: PlaybookSettings) -> Book:
@@ -238,8 +230,6 @@ async def _side(
         pace=settings.pace,
         clock=now,
         names=override(settings.names),
-    if broker.password:
-        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
     )
 
 
@@ -248,6 +238,8 @@ def _wire(cluster: str, broker: BrokerSettings, holder: str) -> Wire:
         raise Misconfigured(
             f"clusters.{cluster}.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL"
         )
+    if broker.password:
+        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
     options = WireOptions(
         username=broker.username or None,
         password=broker.password.reveal if broker.password else None,

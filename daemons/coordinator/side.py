@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sliceward.daemons import topics
@@ -14,10 +15,10 @@ from sliceward.daemons.coordinator.together import all_at_once
 from sliceward.daemons.mirrors import Mirroring, Mirrors
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, SLICE, WORKLOAD, Cluster, Ports
 from sliceward.topology.names import NAMES
-from sliceward.topology.reading import read_fleet
+from sliceward.topology.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from sliceward.daemons.coordinator.settings import PaceSettings
@@ -45,7 +46,10 @@ def subscriptions(cluster: str) -> tuple[str, ...]:
 
 @dataclass(eq=False)
 class Side:
-    """One cluster as the coordinator holds it. ``wake`` is called whenever something changed."""
+    """One cluster as the coordinator holds it. ``wake`` is called whenever something changed.
+
+    ``beside`` calls something that takes long, so that the event loop goes on meanwhile: in a thread, where there are threads.
+    """
 
     name: str
     cluster: MirroredCluster
@@ -56,17 +60,22 @@ class Side:
     wake: Callable[[], None] = lambda: None
     hosts: Hosts | None = None
     names: Names = NAMES
+    beside: Callable[[Callable[[], Fleet]], Awaitable[Fleet]] = asyncio.to_thread
     presence: Presence = field(init=False)
     agents: WireHosts = field(init=False)
     _mirrors: Mirrors = field(init=False)
     _fleet: Fleet | None = field(init=False, default=None)
     _dirty: bool = field(init=False, default=True)
+    _reader: Reader = field(init=False)
+    _reading: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _changes: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Make the mirrors; nothing runs yet."""
         self.presence = Presence(self.name, self.bus, clock=self.clock, pace=self.pace)
         self.agents = WireHosts(self.name, self.bus)
         self._mirrors = Mirrors(self.cluster, KINDS)
+        self._reader = Reader(self.name, self.names)
 
     @property
     def ports(self) -> Ports:
@@ -107,33 +116,55 @@ class Side:
 
     @property
     def fleet(self) -> Fleet | None:
-        """The snapshot, read again only after a change; None before all kinds were listed once."""
-        if not self.synced:
-            return None
-        if self._dirty or self._fleet is None:
-            self._dirty = False
-            self._fleet = read_fleet(
-                self.name,
-                nodes=self._mirrors["nodes"].objects,
-                pods=self._mirrors["pods"].objects,
-                jobsets=self._mirrors["jobsets"].objects,
-                jobs=self._mirrors["jobs"].objects,
-                slices=self._mirrors["slices"].objects,
-                workloads=self._mirrors["workloads"].objects,
-                names=self.names,
-                as_of=self.clock(),
-            )
+        """The snapshot as `read` made it last; None before all kinds were listed once."""
         return self._fleet
+
+    async def read(self) -> Fleet | None:
+        """Give the snapshot, after a change made anew: beside the loop, for 10,000 nodes take two seconds when all are new."""
+        async with self._reading:
+            if self.synced and self._dirty:
+                self._dirty = False
+                try:
+                    self._fleet = await self.beside(self._reading_now())
+                except BaseException:
+                    self._dirty = True
+                    raise
+        return self._fleet
+
+    def _reading_now(self) -> Callable[[], Fleet]:
+        """Give the reading of what the mirrors hold now; their objects are replaced and never changed, so a thread may do it."""
+        return partial(
+            self._reader.read,
+            nodes=self._mirrors["nodes"].objects,
+            pods=self._mirrors["pods"].objects,
+            jobsets=self._mirrors["jobsets"].objects,
+            jobs=self._mirrors["jobs"].objects,
+            slices=self._mirrors["slices"].objects,
+            workloads=self._mirrors["workloads"].objects,
+            as_of=self.clock(),
+        )
 
     async def run(self) -> None:
         """Keep everything fresh until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._mirrors.keep(tasks, self._changed, where=self.name)
+            tasks.create_task(self._follow(), name=f"fleet of {self.name}")
             tasks.create_task(self.bus.run(self._take, self._connected), name=f"broker of {self.name}")
+
+    async def _follow(self) -> None:
+        """Read after each change, for those who only look; who decides reads for himself."""
+        while True:
+            await self._changes.wait()
+            self._changes.clear()
+            began = asyncio.get_running_loop().time()
+            await self.read()
+            self.wake()
+            # Changes may come faster than a large fleet is read: at least half of the time is everybody else's.
+            await asyncio.sleep(asyncio.get_running_loop().time() - began)
 
     def _changed(self) -> None:
         self._dirty = True
-        self.wake()
+        self._changes.set()
 
     def _take(self, message: Message) -> None:
         if self.presence.take(message) or self.agents.take(message):

@@ -51,6 +51,7 @@ class Sweep:
         await self.store.ping()
         given = 0
         for side in self.sides.values():
+            await side.read()
             for host, incident in self._in_turn(side):
                 given += await self._give_back(side, host, incident)
         self.loop.beat()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sliceward.daemons import topics
+from sliceward.daemons.collector import keep_short
 from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.serving import application, serving
@@ -96,8 +97,10 @@ async def serve(settings: WatcherSettings) -> None:
     async with running(settings) as (watcher, task, port):
         log.info("watching", cluster=settings.cluster.name, rules=len(watcher.parts.rules), port=port, version=version())
         ending = asyncio.create_task(stopped.wait(), name="signals")
+        collecting = asyncio.create_task(keep_short(), name="collector")
         await asyncio.wait([ending, task], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
+        collecting.cancel()
         log.info("stopping", asked=stopped.is_set())
         if task.done():
             task.result()
@@ -108,11 +111,11 @@ def wire_of(settings: WatcherSettings) -> Wire:
     name, broker = settings.cluster.name, settings.cluster.broker
     if not broker.url:
         raise Misconfigured("cluster.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL")
+    if broker.password:
+        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
     options = WireOptions(
         username=broker.username or None,
         password=broker.password.reveal if broker.password else None,
-    if broker.password:
-        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
         ca_file=broker.ca_file,
     )
     client = f"sliceward-watcher-{name}-{socket.gethostname()}-{os.getpid()}"

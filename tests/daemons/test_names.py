@@ -122,8 +122,9 @@ async def test_the_coordinator_reads_cubes_under_their_other_names(tmp_path: Pat
     cluster, bus = FakeCluster("c1"), MemoryBroker().wire("coordinator", subscribe=subscriptions("c1"))
     other = Side("c1", cluster, bus, FakeProvider(), settings.pace, lambda: NOW, names=side.names)
     async with mirrored(cluster, other):
-        assert other.fleet is not None
-        assert other.fleet.hosts[host_id(HOST)].cube == cube_id("cube-0")
+        fleet = await other.read()
+        assert fleet is not None
+        assert fleet.hosts[host_id(HOST)].cube == cube_id("cube-0")
 
 
 def test_the_agents_ports_are_asked_under_their_other_numbers(tmp_path: Path) -> None:

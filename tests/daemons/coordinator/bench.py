@@ -23,6 +23,7 @@ from sliceward.remediations.ports import JOB, JOBSET, NODE, POD
 from sliceward.scheduling.quota import Quota
 from sliceward.topology.health import Severity
 from tests.builders import a_fleet
+from tests.fakes.beside import at_once
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.pager import FakePager
 from tests.fakes.provider import FakeProvider
@@ -141,6 +142,7 @@ async def a_bench(world: World) -> AsyncIterator[Bench]:
             provider=world.provider,
             pace=world.pace,
             clock=clock,
+            beside=at_once,
         )
         coordinator = Coordinator(
             Parts(

@@ -20,6 +20,7 @@ from sliceward.topology.names import NAMES
 from tests.builders import a_fleet
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, marked, some_rounds
+from tests.fakes.beside import at_once
 from tests.fakes.cluster import FakeCluster
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def another_cluster(bench: Bench) -> AsyncIterator[FakeCluster]:
     cluster = FakeCluster("c2", now=world.clock())
     cluster.put_all(NODE, a_fleet("c2").with_cubes(1).marked("inc-lost-too", "cube-0-host-00").objects().nodes)
     bus = world.broker.wire("coordinator-2", subscribe=subscriptions("c2"))
-    side = Side("c2", cluster, bus, world.provider, world.pace, world.clock)
+    side = Side("c2", cluster, bus, world.provider, world.pace, world.clock, beside=at_once)
     sweep = bench.coordinator.sweep
     sweep.sides = {**sweep.sides, "c2": side}
     running = asyncio.create_task(side.run())

@@ -1,0 +1,36 @@
+"""Short pauses of Python's garbage collector in a process that holds a large fleet.
+
+A full collection looks at every container there is: over 10,000 nodes and 40,000 pods it stops the process for a second. What
+has come to stay is therefore frozen while it is still little: a collection before that costs milliseconds, for it looks only at
+what came since. Frozen objects are freed as ever when the last reference to them goes; only a cycle among them would stay, and
+mirrors and snapshots have none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+EVERY = 0.25
+"""Seconds between two looks: lists come in at some 20,000 containers in that time."""
+MANY = 30_000
+"""Containers that have come to stay and are not frozen yet; to look at them takes 5 ms or so."""
+_OLDEST = 2
+
+
+def freeze_if_many() -> bool:
+    """Freeze what has come to stay, if it is much; gives whether it was."""
+    if len(gc.get_objects(generation=_OLDEST)) < MANY:
+        return False
+    gc.collect()  # what is garbage by now must not be kept
+    gc.freeze()
+    return True
+
+
+async def keep_short() -> None:
+    """Keep pauses short until cancelled."""
+    gc.collect()
+    gc.freeze()
+    while True:
+        await asyncio.sleep(EVERY)
+        freeze_if_many()

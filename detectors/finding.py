@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from math import nan
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -101,7 +102,12 @@ class Finding:
     @property
     def id(self) -> str:
         """The same for the same fault of the same part, however often it comes back: 16 hex digits."""
-        return hashlib.sha256(f"{self.kind}|{self.part}|{self.source}".encode()).hexdigest()[:16]
+        return _digest(self.kind, self.part, self.source)
+
+
+@lru_cache(maxsize=16_384)
+def _digest(kind: Kind, part: PartId, source: str) -> str:
+    return hashlib.sha256(f"{kind}|{part}|{source}".encode()).hexdigest()[:16]
 
 
 class BadFinding(ValueError):

@@ -164,8 +164,9 @@ def cancel(run: Run, why: str, now: datetime) -> Moved:
 
 
 def abort(run: Run, why: str, now: datetime) -> Moved:
-    """Give the run stopped by a person: nothing goes on, what can be taken back is taken back."""
-    if not run.open or run.ending is Ending.ABORTED:
+    """Give the run stopped by a person: nothing goes on, what can be taken back is taken back; unchanged where that is under way."""
+    step = run.current
+    if not run.open or run.ending is Ending.ABORTED or (step is not None and step.purpose is Purpose.UNDO):
         return Moved(run)
     return _taken_back(run, Ending.ABORTED, why, now)
 

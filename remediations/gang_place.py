@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sliceward.remediations.action import Target
     from sliceward.remediations.ports import Object, Ports
+    from sliceward.topology.ids import GangId, HostId
 
 
 class PlaceGang:
@@ -96,7 +97,16 @@ async def _unfit(found: hurt.Hurt, target: Target, ports: Ports) -> dict[str, st
     nodes, missing = await read_all(ports.cluster, map(str, target.facts["planned_hosts"]))
     fresh = {host.name for host in target.sick} - planning.held_before(target, target.gang)
     unfit = dict.fromkeys(missing, "no such node") | dict.fromkeys(fresh & nodes.keys(), "has an incident of its own now")
+    unfit |= {host.name: "others run there now" for host in _taken(found.id, target) if host.name in nodes}
     return unfit | {name: why for name, node in nodes.items() if (why := await _why_unfit(node, found, ports))}
+
+
+def _taken(gang: GangId, target: Target) -> set[HostId]:
+    """Give the hosts on which others hold chips: one that looked free while its gang started anew is not free."""
+    fleet = target.fleet
+    return {host for host, gangs in fleet.gangs_on.items() if set(gangs) - {gang}} | {
+        host for host, pods in fleet.strangers.items() if pods
+    }
 
 
 async def _why_unfit(node: Object, found: hurt.Hurt, ports: Ports) -> str:

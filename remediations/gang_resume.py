@@ -42,6 +42,8 @@ class ResumeGang:
         if found.kind.suspension(found.owner) is Suspension.NOT:
             return _running(found, target)
         by = noted(found.owner, SUSPENDED_BY)
+        if by != target.incident and not target.facts.get("suspended"):
+            return Done(f"{found.id} was suspended by {by or 'somebody else'}, never by this incident: left to them")
         if by != target.incident:
             return Failed(f"{found.id} was suspended by {by or 'somebody else'}: left to them")
         left = await hurt.pods_left(found.id, found.kind, ports.cluster)

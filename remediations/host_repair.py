@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sliceward.remediations import hurt, marks
@@ -16,12 +17,12 @@ from sliceward.remediations.ports import POD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from sliceward.remediations.action import Target
     from sliceward.remediations.ports import Object, Ports, Repair
     from sliceward.topology.ids import HostId
 
+DRAINED = timedelta(minutes=15)
 BEHAVIORS = ("PERFORMANCE", "SILENT_DATA_CORRUPTION", "CHIP_ERROR", "BEHAVIOR_UNSPECIFIED")
 """What Compute Engine's ``reportHostAsFaulty`` knows for TPU hosts."""
 
@@ -40,6 +41,7 @@ class RepairHost:
     parameters: Mapping[str, str] = {
         "behavior": f"what is wrong, in the provider's words: {', '.join(BEHAVIORS)} (default BEHAVIOR_UNSPECIFIED)",
         "poll": "how often to ask how the repair stands (default 5s)",
+        "drained": "how long pods that hold chips there are waited for before a human is asked (default 15m)",
     }
     verbs: tuple[Verb, ...] = (Verb("", "nodes", ("get",)), Verb("", "pods", ("list",)))
 
@@ -73,7 +75,10 @@ async def _why_not(host: HostId, target: Target, ports: Ports) -> Outcome | None
         return Failed(f"the instance id of {host.name} is not known: a name alone is no machine, so no repair is asked for")
     busy = [pod for pod in await ports.cluster.list(POD, fields=f"spec.nodeName={host.name}") if _holds_chips(pod)]
     if busy:
-        return Wait(LATER, f"{host.name} is not drained: {some(map(hurt.name_of, busy))}")
+        why = f"{host.name} is not drained: {some(map(hurt.name_of, busy))}"
+        # Who came after the plan was made (a gang that had no pod at that moment) is moved by no step of this run.
+        late = target.now >= target.started + duration(target.given, "drained", DRAINED)
+        return Failed(f"{why}, and nobody ends them: no repair is asked for") if late else Wait(LATER, why)
     return None
 
 

@@ -48,11 +48,18 @@ log = structlog.get_logger(__name__)
 
 FORGET_AFTER = timedelta(days=30)
 FORGET_EVERY = timedelta(hours=6)
-OUTBOX_EVERY = timedelta(seconds=1)
 PULSE = timedelta(seconds=1)
-VIGIL_EVERY = timedelta(seconds=5)
 SHOWN_FOR = 1.0
 """Seconds for which one picture of the fleet is given to all who ask: 10,000 chips take 0.15 s to draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rests:
+    """How long the loops beside the deciding one rest between two rounds where nobody wakes them."""
+
+    alerts: timedelta = PULSE
+    outbox: timedelta = PULSE
+    vigil: timedelta = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class Parts:
     windows: tuple[Window, ...] = ()
     heartbeats: tuple[Heartbeat, ...] = ()
     leadership: Leadership | None = None
+    rests: Rests = Rests()
 
 
 @dataclass(eq=False)
@@ -127,6 +135,7 @@ class Coordinator:
         )
         self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
         self.deciding.alerts, self.deciding.told = self.desk.findings, self._told
+        self.deciding.paging = self._pages_waiting.set
         self.deciding.leads = lambda: self.leads
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
         self.deciding.silences = self.silencing.present
@@ -229,12 +238,12 @@ class Coordinator:
 
     async def _work(self, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]], stopped: asyncio.Task[Any]) -> None:
         """Do what the leader does, until stopped."""
-        pace = self.parts.pace
+        pace, rests = self.parts.pace, self.parts.rests
         endless += [
-            tasks.create_task(self._every(PULSE, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
-            tasks.create_task(self._every(OUTBOX_EVERY, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
+            tasks.create_task(self._every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
+            tasks.create_task(self._every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
             tasks.create_task(self._every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
-            tasks.create_task(self._every(VIGIL_EVERY, self.vigil.round, self.vigil.loop), name="vigil"),
+            tasks.create_task(self._every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
             tasks.create_task(self._forgetting(), name="forgetting"),
         ]
         endless += [tasks.create_task(self._every(PULSE, one.round, one.loop), name=one.loop.name) for one in self.beatings]
@@ -407,7 +416,6 @@ class Coordinator:
         self.bell.changed()
 
     def _told(self, seq: int) -> None:
-        self._pages_waiting.set()
         self.bell.entry(seq)
         self.bell.changed()
 

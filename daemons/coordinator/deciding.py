@@ -23,6 +23,7 @@ from sliceward.playbooks.advance import withdrawn
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Close, Hold, RunStep
 from sliceward.playbooks.incidents import fold
+from sliceward.playbooks.record import BadRecord
 from sliceward.playbooks.world import Started, Usage, World
 from sliceward.remediations.action import Target
 from sliceward.remediations.outcome import Failed, Wait
@@ -76,7 +77,7 @@ class Deciding:
 
     ``alerts``: present findings from the alert inbox, per cluster. ``told``: called with the number of each new line of the
     story. ``silences``: what is to be left alone, in force or to come. ``leads``: whether this replica may act at this moment.
-    ``fenced``: why another coordinator leads now, "" while this one does.
+    ``paging``: called when a page was put into the outbox. ``fenced``: why another coordinator leads now, "" while this one does.
     """
 
     store: Store
@@ -86,6 +87,7 @@ class Deciding:
     loop: Loop
     alerts: Callable[[str], Mapping[str, Finding]] = lambda _cluster: {}
     told: Callable[[int], None] = lambda _seq: None
+    paging: Callable[[], None] = lambda: None
     leads: Callable[[], bool] = lambda: True
     silences: Callable[[datetime], tuple[Silence, ...]] = lambda _now: ()
     paused: str = ""
@@ -98,6 +100,7 @@ class Deciding:
     _calls: dict[str, tuple[asyncio.Task[None], frozenset[Hashable]]] = field(default_factory=dict)
     _aside: dict[str, datetime] = field(default_factory=dict)
     _started: tuple[Started, ...] = ()
+    _doubtful: dict[str, Call | None] = field(default_factory=dict)
 
     def wake(self) -> None:
         """Say that something changed."""
@@ -147,6 +150,7 @@ class Deciding:
         soonest: datetime | None = None
         try:
             self._started = await self.store.started(self.clock() - self._look_back)
+            await self._take_up()
             for side in self.sides.values():
                 for until in await self._side_guarded(side):
                     soonest = until if soonest is None else min(soonest, until)
@@ -156,6 +160,27 @@ class Deciding:
         else:
             self.loop.beat()
         return soonest
+
+    async def _take_up(self) -> None:
+        """Read again what was written or not when the answer was lost: the store is right, and what we remember may be another story.
+
+        An intent that it holds was not called, for who does not know that it stands does not call. It is taken back.
+        """
+        async with self.lock:
+            for name, call in sorted(self._doubtful.items()):
+                try:
+                    case = await self.store.load(name)
+                except BadRecord as error:
+                    case = None
+                    self._set_aside(name, str(error))
+                if case is not None:
+                    self._keep(case.incident, case.run)
+                    run = case.run
+                    if call is not None and run is not None and run.open and _stands(call, run):
+                        turn = turns.withdraw(case.incident, run, self.clock())
+                        await self._save(turn)
+                        self._keep(turn.incident, turn.run or run)
+                self._doubtful.pop(name, None)
 
     # ── one cluster ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -347,9 +372,11 @@ class Deciding:
         """Make the call whose intent was just saved, or take the intent back."""
         await side.read()  # saving took time
         if not self._still(side, incident, run, call):
+            self._doubtful[incident.id] = call
             turn = turns.withdraw(incident, run, self.clock())
             await self._save(turn)
             self._keep(turn.incident, turn.run or run)
+            del self._doubtful[incident.id]
             return
         task = asyncio.create_task(self._call(side, incident.id, run, call), name=f"{incident.id} {call.step.name}")
         self._calls[incident.id] = (task, _touched(run))
@@ -458,6 +485,10 @@ class Deciding:
     async def _save(self, *what: Turn) -> None:
         try:
             numbers = await self.store.save(*what, now=self.clock(), pagers=self.rules.pagers)
+        except Retry:
+            for turn in what:
+                self._doubtful[turn.incident.id] = turn.call or self._doubtful.get(turn.incident.id)
+            raise
         except Refused as error:
             # Another coordinator leads now: nothing more may be decided or called here.
             self.fenced, self.stopping = str(error), True
@@ -468,6 +499,8 @@ class Deciding:
                 log.info(entry.kind.value, incident=entry.incident, text=entry.text)
         if numbers:
             self.told(numbers[-1])
+        if any(turn.pages for turn in what):
+            self.paging()
 
     def _keep(self, incident: Incident, run: Run | None) -> None:
         if incident.open:
@@ -498,6 +531,12 @@ class Deciding:
             self.loop.set_aside.pop(incident, None)
             return False
         return until is not None
+
+
+def _stands(call: Call, run: Run) -> bool:
+    """Whether the intent of this very try is what the run shows."""
+    step = run.current
+    return step is not None and run.operation == call.operation and step.attempts >= call.step.attempts
 
 
 def _touched(run: Run) -> frozenset[Hashable]:

@@ -151,6 +151,19 @@ def test_a_stop_takes_back_in_reverse_what_was_not_taken_back() -> None:
     assert [s.action for s in late.steps if s.state is StepState.PENDING] == ["domain.give_back"], "it was resumed already"
 
 
+def test_a_stop_does_not_begin_anew_to_take_back_what_is_being_taken_back() -> None:
+    left = replace(called(through(a_run(), 2)), ended=NOW, ending=Ending.HANDED_OVER)
+    left = replace(
+        left, steps=tuple(replace(s, state=StepState.FAILED) if s.state is not StepState.DONE else s for s in left.steps)
+    )
+    back = release(left, "aborted by ada", NOW).run
+    assert back.current is not None
+    assert abort(back, "by ada", NOW).run is back
+    failed = advance(begun(back, NOW).run, Failed("somebody else has it"), NOW).run
+    assert abort(failed, "by ada", NOW).run is failed
+    assert [s.action for s in failed.steps if s.state is StepState.PENDING] == ["domain.give_back"]
+
+
 def test_an_ended_run_can_be_opened_to_take_back_what_it_left() -> None:
     run = advance(called(through(a_run(), 4)), Failed("no parts"), NOW).run
     assert not run.open

@@ -53,6 +53,16 @@ async def test_a_planned_cube_that_falls_sick_before_the_gang_is_there_is_planne
     assert {name.rsplit("-", 2)[0] for name in _labelled(scene)} == {"cube-1", "cube-4"}
 
 
+async def test_room_that_its_own_gang_has_come_back_to_is_planned_round() -> None:
+    scene = await _planned(default_fleet().with_cubes(5))
+    assert "cube-3-host-00" in scene.facts["planned_hosts"]
+    for pod in scene.pods("other"):
+        host = pod["spec"]["nodeName"].replace("cube-2", "cube-3")
+        scene.cluster.put(POD, pod | {"spec": pod["spec"] | {"nodeName": host}})
+    assert "others run there now" in done(await scene.act(PLACE)).text
+    assert not any(name.startswith("cube-3") for name in _labelled(scene))
+
+
 async def test_an_incident_where_a_slice_stays_moves_nothing() -> None:
     scene = await _planned()
     scene.sick = frozenset({host_id("cube-1-host-07")})

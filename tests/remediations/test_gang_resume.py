@@ -30,7 +30,16 @@ async def test_our_suspension_is_taken_back_with_its_note() -> None:
 async def test_what_others_suspended_stays_suspended(by: str) -> None:
     scene = a_scene()
     scene.suspended_by(by)
+    scene.facts["suspended"] = True
     failed(await scene.act(RESUME))
+    assert scene.owner()["spec"]["suspend"] is True
+
+
+@pytest.mark.parametrize("by", ["", "inc-other"])
+async def test_where_only_others_suspended_there_is_nothing_to_take_back(by: str) -> None:
+    scene = a_scene()
+    scene.suspended_by(by)
+    assert "never by this incident" in done(await scene.act(RESUME)).text
     assert scene.owner()["spec"]["suspend"] is True
 
 

@@ -68,6 +68,8 @@ async def test_a_host_that_holds_a_tpu_pod_is_not_repaired() -> None:
     scene = a_scene()
     await scene.act(MarkDomain())
     assert "not drained" in waiting(await scene.act(REPAIR)).why
+    scene.elapsed = timedelta(minutes=16)
+    assert "nobody ends them" in failed(await scene.act(REPAIR)).why
     assert scene.provider.calls == 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.outcome import Done, Wait
+from sliceward.topology.errors import Retry
 from sliceward.topology.ids import ChipId, HostId
 from tests.builders import a_fleet
 from tests.daemons.coordinator.bench import World, a_bench
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sliceward.daemons.store import Store
     from sliceward.detectors.finding import Finding
+    from sliceward.playbooks.turn import Turn
     from sliceward.remediations.action import Target, Verb
     from sliceward.remediations.outcome import Outcome
     from sliceward.remediations.ports import Ports
@@ -202,3 +205,34 @@ async def test_an_incident_whose_news_cannot_be_saved_is_left_alone_until_they_c
         world.clock.pass_(ASIDE_FOR.total_seconds())
         await rounds(bench)
         assert (len(noting.targets), set(deciding.loop.set_aside)) == (1, set())
+
+
+@dataclass
+class _Deaf:
+    """A store that writes, and whose first answer is lost."""
+
+    real: Store
+    lost: bool = False
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever a store has)
+        return getattr(self.real, name)
+
+    async def save(self, *turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
+        numbers = await self.real.save(*turns, **more)
+        if not self.lost:
+            self.lost = True
+            raise Retry("no answer in time")
+        return numbers
+
+
+async def test_a_new_incident_whose_saving_was_never_confirmed_is_taken_up_and_closed(tmp_path: Path) -> None:
+    world, _ = a_world(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        deciding.store = cast("Store", _Deaf(deciding.store))
+        world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+        await bench.round()
+        assert not deciding.cases
+        world.tell(world.finding(broken(0), Kind.CHIP_LOST, State.RESOLVED))
+        await rounds(bench)
+        assert not (await deciding.store.load_open()).cases

@@ -19,6 +19,7 @@ import aiohttp
 from benchmarks.claim import Claim, setup, tell
 from sliceward.daemons.broker import running_broker
 from sliceward.simulation.kube.server import running_api
+from tests.services import servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -104,6 +105,11 @@ async def gap(environ: dict[str, str], end: signal.Signals) -> float:
 
 async def measure() -> tuple[float, float]:
     """Give the longest gap after a kill, and that after a hand-over."""
+    with tempfile.TemporaryDirectory(prefix="sliceward-") as database, servers.postgres(Path(database)) as store:
+        return await _gaps(store.url.replace("+asyncpg", ""))
+
+
+async def _gaps(store: str) -> tuple[float, float]:
     async with running_api() as api, running_broker() as broker:
         gaps = []
         for trial in range(TRIALS + 1):
@@ -112,7 +118,7 @@ async def measure() -> tuple[float, float]:
                 environ = plain | {
                     "SLICEWARD_CLUSTER": "c1",
                     "SLICEWARD_MQTT_URL": broker,
-                    "SLICEWARD_STORE_URL": f"sqlite:///{folder}/store.db",
+                    "SLICEWARD_STORE_URL": store,
                     "SLICEWARD_LEADER__LEASE": f"trial-{trial}",
                     "SLICEWARD_LEADER__NAMESPACE": "default",
                     "KUBECONFIG": str(api.write_kubeconfig(Path(folder) / "kubeconfig")),
@@ -133,7 +139,7 @@ def main() -> None:
             better="lower",
             reference="after a leader that was told to end, and gave its Lease back",
             reference_value=told,
-            setup=setup(f"longest of {TRIALS} kills -9, Lease of 8 s, two processes, emulated API server, SQLite"),
+            setup=setup(f"longest of {TRIALS} kills -9, Lease of 8 s, two processes, emulated API server, PostgreSQL without fsync"),
         )
     )
 

@@ -19,7 +19,7 @@ import structlog
 
 from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.cli.check_broker import broker, reachable
-from sliceward.daemons.cli.check_cluster import cluster, needs
+from sliceward.daemons.cli.check_cluster import cluster, needs, to_lead, to_mirror
 from sliceward.daemons.cli.check_coordinator import coordinator
 from sliceward.daemons.cli.check_files import coordinator_files, mistake, names_agree, read, summary
 from sliceward.daemons.cli.check_http import pager, prometheus, provider, session
@@ -27,9 +27,11 @@ from sliceward.daemons.cli.client import CannotAsk, Client, with_client
 from sliceward.daemons.cli.lines import Line, show, well, wrong
 from sliceward.daemons.cli.output import output_option, print_data
 from sliceward.daemons.coordinator.run import read_book, store_url
-from sliceward.daemons.coordinator.settings import CoordinatorSettings
+from sliceward.daemons.coordinator.settings import CoordinatorSettings, LeaderSettings
+from sliceward.daemons.settings import ClusterSettings
 from sliceward.daemons.store.look import look
 from sliceward.daemons.watcher.settings import WatcherSettings
+from sliceward.daemons.watcher.surroundings import KINDS
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ async def _tried(settings: Settings) -> list[Line]:
             return await _as_coordinator(settings)
         case WatcherSettings(cluster=place):
             lines = await broker(place.name, place.broker, with_watchers=False)
-            lines += await cluster(place, needs(None, own="")) if settings.kubernetes else []
+            lines += await cluster(place, to_mirror(KINDS)) if settings.kubernetes else []
             async with session() as http:
                 asked = settings.prometheus
                 return [*lines, await prometheus(http, asked.url, asked.token)] if asked.url else lines
@@ -149,11 +151,18 @@ async def _as_coordinator(settings: CoordinatorSettings) -> list[Line]:
         asked = [_store(settings)]
         for place in settings.clusters:
             asked += [cluster(place, wanted), broker(place.name, place.broker, with_watchers=True)]
+        if settings.leader.lease:
+            asked.append(cluster(_of_the_lease(settings.leader), to_lead(settings.leader)))
         asked += [pager(http, one) for one in settings.pagers]
         asked.append(provider(http, settings.provider))
         for told in await asyncio.gather(*asked):
             lines += told
     return lines
+
+
+def _of_the_lease(settings: LeaderSettings) -> ClusterSettings:
+    """Give the cluster that holds the Lease; it may be none of the fleet's."""
+    return ClusterSettings(name="the Lease", kubeconfig=settings.kubeconfig, context=settings.context)
 
 
 async def _store(settings: CoordinatorSettings) -> list[Line]:

@@ -213,3 +213,12 @@ class CoordinatorSettings(Settings):
             if twice:
                 raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
         return self
+
+    @model_validator(mode="after")
+    def _one_store_for_all(self) -> Self:
+        if self.leader.lease and self.store.url.startswith("sqlite"):
+            raise ValueError(
+                "leader.lease is for several replicas, and each would have a SQLite of its own: set store.url (SLICEWARD_STORE_URL)"
+                " to postgresql://USER@HOST/NAME, or leave leader.lease empty"
+            )
+        return self

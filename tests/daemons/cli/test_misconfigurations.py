@@ -262,6 +262,19 @@ def no_right_to_read(at: Place) -> None:
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def lease_over_sqlite(at: Place) -> None:
+    at.whole["leader"] = {"lease": "sliceward-coordinator"}
+
+
+def cluster_of_the_lease_away(at: Place) -> None:
+    elsewhere = at.folder / "elsewhere"
+    elsewhere.mkdir()
+    url = str(at.request.getfixturevalue("postgres")).replace("+asyncpg", "")
+    at.whole["store"]["url"] = url
+    kubeconfig = a_kubeconfig(elsewhere, f"http://127.0.0.1:{free_port()}")
+    at.whole["leader"] = {"lease": "sliceward-coordinator", "kubeconfig": str(kubeconfig)}
+
+
 def short_token(at: Place) -> None:
     token = {"name": "viewer", "role": "view", "token": {"file": at.file("short", "secret")}}
     at.whole["api"] = {"tokens": [token]}
@@ -377,6 +390,8 @@ MISTAKES: dict[Spoiler, tuple[str, str, str]] = {
     token_not_known: ("API server of c1, from here", "401", "renew it"),
     clock_is_behind: ("clock of c1", "s behind ours", "NTP"),
     no_right: ("rights in c1", "we may not patch nodes, which", "sliceward manifests"),
+    lease_over_sqlite: ("configuration of the coordinator", "SQLite of its own", "docs/configuration.md"),
+    cluster_of_the_lease_away: ("API server of the Lease, from here", "GET /version", "server's address in the kubeconfig"),
     short_token: ("API tokens", "token viewer: has less than 16 characters", "openssl rand -hex 32"),
     token_file_missing: ("secret provider.token of the coordinator", "cannot be read as a secret", "Mount the secret"),
     unknown_action: ("playbooks", "'domain.mrak' is no action", "Did you mean 'domain.mark'?"),

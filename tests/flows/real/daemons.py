@@ -141,7 +141,7 @@ class Doors:
         _write(home / "pager", self.secret)
         account = self._kubeconfig("coordinator", name, self.api)
         added = {
-            "playbooks": {"mode": "Enforce", "settle_at_most": "4s"},
+            "playbooks": {"mode": "Enforce", "settle_at_most": "10s"},
             "pagers": [{"name": "on-call", "kind": "webhook", "url": self.receiver, "secret": {"file": str(home / "pager")}}],
             "provider": {"kind": "http", "url": self.provider},
             "pace": {"decide_every": "1s", "sweep_every": "5s", "broker_grace": "1s"},

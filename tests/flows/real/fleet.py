@@ -69,6 +69,8 @@ PATIENCE = 400.0
 """Seconds for one thing to come true on a busy machine."""
 LOOK = 0.1
 REPLICAS = 2
+LAST = 60.0
+"""Seconds that an agent of this process may take to end."""
 AWAY = 20.0
 """Seconds for which a service is away."""
 
@@ -252,8 +254,10 @@ class RealFleet:
         """End everything of ours."""
         for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        hanging = (await asyncio.wait(self.tasks, timeout=LAST))[1] if self.tasks else set()
+        where = "\n".join(f"{task.get_name()}: {task.get_coro()} {task.get_stack()}" for task in hanging)
         await asyncio.gather(*(one.end() for one in (self.watcher, *self.coordinators, *self.agents.values())))
+        assert not hanging, f"did not end within {LAST:.0f} s:\n{where}"
 
     # ── what people do ────────────────────────────────────────────────────────────────────────────────────────────────
 

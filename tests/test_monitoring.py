@@ -229,8 +229,12 @@ CASES: dict[str, tuple[Series, Series]] = {
         {f'incidents_open{{{C1}, phase="handed-over", needs="human"}}': "_x20 1x60"},
     ),
     "SlicewardIncidentLong": (
-        {f'incident_oldest_seconds{{{C1}, phase="acting", needs="nothing"}}': "6000+60x60"},
-        {f'incident_oldest_seconds{{{C1}, phase="repairing", needs="nothing"}}': "6000+60x60"},
+        {f'run_oldest_seconds{{{C1}, phase="acting"}}': "6000+60x60"},
+        {
+            f'run_oldest_seconds{{{C1}, phase="repairing"}}': "6000+60x60",
+            f'run_oldest_seconds{{{C1}, phase="acting"}}': "60x60",
+            f'incident_oldest_seconds{{{C1}, phase="acting", needs="nothing"}}': "90000x60",
+        },
     ),
     "SlicewardStepsFail": (
         {'steps_total{action="domain.mark", outcome="failed"}': "0+1x60"},
@@ -254,6 +258,14 @@ def _told(*command: str | Path) -> str:
     done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)  # noqa: S603 (found above)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def test_what_each_replica_tells_is_not_added_up() -> None:
+    """The leader alone tells of its work; of the fleet both tell, and a sum would count everything twice."""
+    twice = ("sliceward_fleet_", "sliceward_cluster_", "sliceward_watcher_")
+    added = re.compile(rf"\bsum\b[^()]*(?:\([^()]*\))?\s*\(\s*(?:{'|'.join(twice)})")
+    told = [(name, rule["expr"]) for name, rule in ALERTS.items() if added.search(rule["expr"])]
+    assert told == []
 
 
 def test_prometheus_accepts_the_rules(promtool: str) -> None:

@@ -25,7 +25,7 @@ from sliceward.daemons.coordinator.web import (
     page_of,
     told_as_json,
 )
-from sliceward.daemons.coordinator.webhook import MOST_BYTES, Webhook
+from sliceward.daemons.coordinator.webhook import MOST_BYTES, Webhook, counting
 from sliceward.playbooks.record import BadRecord, incident_row
 from sliceward.topology.errors import Refused
 
@@ -63,8 +63,8 @@ class Api:
         """Give the application with all routes; ``outer`` middlewares see a request before it is known who calls."""
         of = self._of
         inner, connections = [told_as_json, *outer, guard(self._tokens)], door(of.answers)
-        app = web.Application(middlewares=inner, client_max_size=MOST_BYTES, handler_args=connections)
-        hook = Webhook(of.desk, of.clock, of.webhooks)
+        app = web.Application(middlewares=[counting(of.webhooks), *inner], client_max_size=MOST_BYTES, handler_args=connections)
+        hook = Webhook(of.desk, of.clock)
         for slash in ("", "/"):
             app.router.add_post("/v1/webhooks/alertmanager/{name}" + slash, hook.post)
         app.add_routes(serving.routes(of.health))

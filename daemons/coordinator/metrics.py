@@ -90,14 +90,18 @@ class Figures(Collector):
         of, now = self._of, self._of.clock()
         open_now: Count[tuple[str, ...]] = Count()
         oldest: dict[tuple[str, ...], float] = {}
+        runs: dict[tuple[str, ...], float] = {}
         for case in of.deciding.cases.values():
             incident = case.incident
             key = (incident.cluster, incident.phase.value, incident.needs.value or "nothing")
             open_now[key] += 1
             oldest[key] = max(oldest.get(key, 0.0), (now - incident.opened).total_seconds())
+            if case.run is not None and case.run.open:
+                runs[key[:2]] = max(runs.get(key[:2], 0.0), (now - case.run.started).total_seconds())
         labels = ["cluster", "phase", "needs"]
         yield _gauge("sliceward_incidents_open", "Open incidents.", labels, _rows(open_now))
         yield _gauge("sliceward_incident_oldest_seconds", "Age of the oldest of them.", labels, oldest.items())
+        yield _gauge("sliceward_run_oldest_seconds", "Since the oldest open run began.", labels[:2], runs.items())
         silences = [((), float(len(of.silencing.active(now))))]
         yield _gauge("sliceward_silences", "Silences and maintenance windows in force.", (), silences)
         held = [((), float(sum(bool(case.incident.silenced) for case in of.deciding.cases.values())))]

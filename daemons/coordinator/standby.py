@@ -22,6 +22,8 @@ PASSED_ON = "X-Sliceward-Passed-On"
 """Marks a request that came from another replica: it is not passed on again."""
 HOP = frozenset({"connection", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length"})
 """Headers of one connection (RFC 9110, 7.6.1), which are not passed on."""
+RELAYED: web.RequestKey[bool] = web.RequestKey("relayed", bool)
+"""Marks a request whose answer is the leader's."""
 RETRY = 2.0
 
 
@@ -64,6 +66,7 @@ async def _pass_on(request: web.Request, leader: str, session: aiohttp.ClientSes
 async def _relay(request: web.Request, found: aiohttp.ClientResponse) -> web.StreamResponse:
     kept = {name: value for name, value in found.headers.items() if name.lower() not in HOP}
     answer = web.StreamResponse(status=found.status, headers=kept)
+    request[RELAYED] = True
     await answer.prepare(request)
     try:
         async for piece in found.content.iter_any():

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from sliceward.daemons.coordinator.alerts import read_payload
 from sliceward.daemons.coordinator.bodies import body_of, refuse_other_types
-from sliceward.daemons.coordinator.web import Problem, answer_of
+from sliceward.daemons.coordinator.standby import RELAYED
+from sliceward.daemons.coordinator.web import CALLER, Problem
 from sliceward.daemons.store import Unstorable
 from sliceward.topology.errors import Refused, Retry
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from aiohttp.typedefs import Handler, Middleware
     from prometheus_client import Counter
 
     from sliceward.daemons.coordinator.desk import Desk
@@ -28,34 +30,49 @@ if TYPE_CHECKING:
 MOST_BYTES = 32 * 1024 * 1024
 MOST_AT_ONCE = 8
 MOST_RECEIVERS = 64
+WEBHOOKS = "/v1/webhooks/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-class Webhook:
-    """Takes posts in; ``counted`` counts them by receiver and code."""
+def counting(counter: Counter) -> Middleware:
+    """Give the middleware that counts the answers to posts of alerts by receiver and code.
 
-    def __init__(self, desk: Desk, clock: Callable[[], datetime], counted: Counter) -> None:
+    It stands outside of all others: most posts that are lost never reach the handler, for want of a token, a leader or a path.
+    """
+    names: set[str] = set()
+
+    def shown(request: web.Request) -> str:
+        """Give the label for a receiver: anybody may invent names, and each is a series that is kept for ever."""
+        name = request.match_info.get("name", "")
+        if name in names:
+            return name
+        if CALLER not in request or not _NAME.fullmatch(name) or len(names) >= MOST_RECEIVERS:
+            return ""
+        names.add(name)
+        return name
+
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        # What the leader answered it has counted itself.
+        if request.path.startswith(WEBHOOKS) and RELAYED not in request:
+            counter.labels(receiver=shown(request), code=str(response.status)).inc()
+        return response
+
+    return counted
+
+
+class Webhook:
+    """Takes posts in."""
+
+    def __init__(self, desk: Desk, clock: Callable[[], datetime]) -> None:
         """Keep the desk."""
-        self._desk, self._clock, self._counted = desk, clock, counted
+        self._desk, self._clock = desk, clock
         self._under_way = 0
-        self._names: set[str] = set()
 
     async def post(self, request: web.Request) -> web.Response:
         """Answer one post."""
-        name = request.match_info["name"]
-        try:
-            response = web.json_response(await self._taken(request, name))
-        except Problem as problem:
-            response = answer_of(problem)
-        self._counted.labels(receiver=self._shown(name), code=str(response.status)).inc()
-        return response
-
-    def _shown(self, name: str) -> str:
-        """Give the label for a receiver: anybody may invent names, and each is a series that is kept for ever."""
-        if not _NAME.fullmatch(name) or (name not in self._names and len(self._names) >= MOST_RECEIVERS):
-            return ""
-        self._names.add(name)
-        return name
+        return web.json_response(await self._taken(request, request.match_info["name"]))
 
     async def _taken(self, request: web.Request, name: str) -> dict[str, int]:
         if not _NAME.fullmatch(name):

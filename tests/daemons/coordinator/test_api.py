@@ -378,6 +378,27 @@ async def test_webhook(world: World, name: str) -> None:
         assert (await _post(caller, body, path, kind))[0] == wanted
 
 
+def _counted(caller: Caller) -> dict[tuple[str, str], float]:
+    (family,) = caller.bench.coordinator.webhooks.collect()
+    samples = [sample for sample in family.samples if sample.name.endswith("_total")]
+    return {(sample.labels["receiver"], sample.labels["code"]): sample.value for sample in samples}
+
+
+async def test_each_refused_post_is_counted_wherever_it_is_refused(world: World) -> None:
+    async with calling(world, *_tokens()) as caller:
+        for headers in ({}, _bearer("x" * 32), _bearer(VIEW), _bearer(ALERT)):
+            async with caller.session.post(caller.base + HOOK, data=a_payload(an_alert()), headers=headers):
+                pass
+        assert _counted(caller) == {("", "401"): 2, ("", "403"): 1, ("main", "415"): 1}
+        # A name that somebody with a token showed is known from then on; one that nobody did is no series.
+        for name in ("main", "invented"):
+            async with caller.session.post(f"{caller.base}/v1/webhooks/alertmanager/{name}", data=b""):
+                pass
+        async with caller.session.post(f"{caller.base}/v1/webhooks/elsewhere", headers=_bearer(ALERT)) as answer:
+            assert answer.status == 404
+        assert _counted(caller) == {("", "401"): 3, ("", "403"): 1, ("main", "415"): 1, ("main", "401"): 1, ("", "404"): 1}
+
+
 async def test_a_post_that_is_too_large_is_refused_before_it_is_read(world: World) -> None:
     async with calling(world) as caller:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(caller.base.rpartition(":")[2]))

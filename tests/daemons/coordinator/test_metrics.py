@@ -61,12 +61,17 @@ async def test_a_whole_incident_is_counted_from_its_opening_to_its_close(world: 
         await some_rounds(bench, 6)
         assert read.total("incidents_open", cluster="c1") == 1
         assert read.total("incident_oldest_seconds", cluster="c1") > 0
+        (case,) = bench.coordinator.deciding.cases.values()
+        assert case.run is not None
+        begun = (world.clock() - case.run.started).total_seconds()
+        assert read("run_oldest_seconds", cluster="c1", phase=case.incident.phase.value) == begun
         assert read("fleet_findings", cluster="c1", kind="ChipLost", state="firing") == 1
         assert read.total("fleet_hosts_out") > 0
         assert read.total("decisions_total", outcome="run") > 0
         world.provider.now_all("done")
         await some_rounds(bench, 12)
         assert read.total("incidents_open") == 0
+        assert read.total("run_oldest_seconds") == 0
         assert read("fleet_hosts_out", cluster="c1") == 0
         assert read("decisions_total", playbook="repair-chip", outcome="close") == 1
         assert read("steps_total", action="domain.mark", outcome="done") == 1

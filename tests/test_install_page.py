@@ -13,6 +13,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import textwrap
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from sliceward.daemons.manifests import tree
+from sliceward.daemons.manifests.install import Install
 from sliceward.daemons.store import open_store
 from sliceward.detectors.finding import Kind
 from sliceward.playbooks.load import load_book
@@ -180,6 +183,33 @@ async def test_the_copy_of_a_store_that_runs_is_one_to_go_back_to(tmp_path: Path
     async with open_store(f"sqlite:///{tmp_path / 'before.db'}") as store:
         (case,) = (await store.load_open()).cases
         assert case.incident.id == before["id"]
+
+
+def test_what_the_pages_configure_is_what_is_deployed() -> None:
+    """Snippets are copied over a file that works: each names the broker that is there, and files in folders that are mounted."""
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in tree.objects(Install(actions=tuple(ACTIONS)))}
+    pod = objects["Deployment", "sliceward-coordinator"]["spec"]["template"]["spec"]
+    folders = {Path(mount["mountPath"]) for mount in pod["containers"][0]["volumeMounts"]}
+    deployed = yaml.safe_load(objects["ConfigMap", "sliceward-coordinator"]["data"]["coordinator.yaml"])["clusters"][0]["broker"]
+    seen = 0
+    for page in sorted(INSTALL.parent.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for file in map(Path, re.findall(r"/etc/sliceward/[\w./-]+", text)):
+            assert folders & {file, *file.parents}, f"{page.name}: {file} is mounted nowhere"
+        for block in re.findall(r"sliceward: coordinator -->\s*```yaml\n(.*?)```", text, flags=re.DOTALL):
+            for cluster in yaml.safe_load(textwrap.dedent(block)).get("clusters", ()):
+                assert cluster["broker"] == deployed, page.name
+                seen += 1
+    assert seen >= 4
+
+
+def test_commands_of_the_pages_look_for_a_pod_where_it_is() -> None:
+    homes = {"agent": "sliceward-agents", "coordinator": "sliceward", "watcher": "sliceward", "broker": "sliceward"}
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        for space, component in re.findall(
+            r"kubectl (?:-n|--namespace) (\S+) [^`\n]*component=(\w+)", page.read_text(encoding="utf-8")
+        ):
+            assert space == homes[component], f"{page.name}: {component}"
 
 
 def test_a_store_of_a_later_version_is_refused_with_the_words_of_the_page(tmp_path: Path) -> None:

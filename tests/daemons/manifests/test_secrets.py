@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import shlex
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sliceward.daemons.manifests import agent, broker, coordinator, secrets, watcher
-from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER
+from sliceward.daemons.manifests import agent, broker, coordinator, secrets, tree, watcher
+from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER, Overlay
+from sliceward.daemons.manifests.yaml_out import documents
 from sliceward.topology.errors import Misconfigured
 from tests.daemons.manifests.deployed import KEY, an_install
 from tests.services.processes import need_program
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+    from sliceward.daemons.manifests.install import Install
+
+ROOT = Path(__file__).resolve().parents[3]
 NODES = ["h1", "h2"]
 
 
@@ -28,6 +37,42 @@ def test_every_secret_that_a_pod_names_is_there_but_the_ones_that_only_people_ca
     assert set(made()) == {broker.USERS, watcher.NAME, coordinator.NAME, agent.PASSWORDS, "sliceward-tokens"}
     assert set(made()["sliceward-tokens"]) == {"view", "operate", "alert"}
     assert set(made()[agent.PASSWORDS]) == set(NODES)
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+
+
+def files_named(install: Install) -> Iterator[tuple[str, str]]:
+    """Give each file in a mounted Secret that a configuration or a variable names: name of the Secret, key."""
+    objects = tree.objects(install)
+    texts = {
+        one["metadata"]["name"]: _without_comments("\n".join(one["data"].values()))
+        for one in objects
+        if one["kind"] == "ConfigMap"
+    }
+    for pod in (one["spec"]["template"]["spec"] for one in objects if one["kind"] in ("Deployment", "DaemonSet", "StatefulSet")):
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        for box in pod["containers"]:
+            named = [one.get("value", "") for one in box.get("env", ())]
+            named += [texts.get(one["configMap"]["name"], "") for one in volumes.values() if "configMap" in one]
+            for mount in box["volumeMounts"]:
+                if "secret" in (volume := volumes[mount["name"]]):
+                    for key in re.findall(rf"{re.escape(mount['mountPath'])}/([^\s'\"}}]+)", "\n".join(named)):
+                        yield volume["secret"]["secretName"], key
+
+
+@pytest.mark.parametrize("overlay", list(Overlay))
+def test_each_file_that_a_pod_expects_is_a_key_of_its_secret(overlay: Overlay) -> None:
+    expected: dict[str, set[str]] = {}
+    for name, key in files_named(an_install(overlay)):
+        keys = [key.replace("$(SLICEWARD_NODE_NAME)", node) for node in NODES]
+        expected.setdefault(name, set()).update(keys)
+    # What people make themselves: the database's password, and the broker's certificate.
+    by_people = {"sliceward-store", "mosquitto-tls"}
+    assert {name: keys for name, keys in expected.items() if name not in by_people} == {
+        name: set(texts) for name, texts in made().items()
+    }
 
 
 def test_made_again_for_one_host_more_no_other_changes() -> None:
@@ -95,3 +140,35 @@ def test_what_cannot_work_is_refused_with_what_to_do(nodes: list[str], key: byte
 
 def test_a_broker_of_ones_own_gets_no_password_file() -> None:
     assert broker.USERS not in made(broker_url="mqtts://broker.example:8883")
+
+
+def test_keys_of_pagers_that_are_put_beside_the_tokens_outlive_them(control_plane: Path, kubectl: str, tmp_path: Path) -> None:
+    """The commands of docs/how-to/pagers.md, at a real API server."""
+    page = (ROOT / "docs/how-to/pagers.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    (told,) = (text for language, text in blocks if not language)
+    commands = [line.replace("sliceward --from", "keys --from") for line in told.splitlines() if "rollout" not in line]
+    for name in ("pagerduty", "webhook"):
+        (tmp_path / name).write_text(f"key of {name}", encoding="utf-8")
+
+    def call(line: str, given: str = "") -> str:
+        words = [kubectl, "--kubeconfig", str(control_plane), *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True, input=given)  # noqa: S603 (found by the fixture)
+        return done.stdout
+
+    def made_anew(turned: dict[str, int]) -> None:
+        install = an_install(namespace="keys")
+        ours = [one for one in secrets.objects(install, NODES, KEY, turned) if one["metadata"]["namespace"] == "keys"]
+        call("kubectl apply --server-side -f -", documents(ours))
+
+    call("kubectl create namespace keys")
+    made_anew({})
+    for line in commands:
+        command, _, file = line.partition(" > ")
+        told = call(command)
+        if file:
+            (tmp_path / file).write_text(told, encoding="utf-8")
+    made_anew({"token:view": 1})
+    held = json.loads(call("kubectl --namespace keys get secret sliceward-tokens -o json"))["data"]
+    assert base64.b64decode(held["pagerduty"]) == b"key of pagerduty"
+    assert base64.b64decode(held["view"]).decode() == secrets.token_of(KEY, "tpu", "view", 1)

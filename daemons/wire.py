@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 import structlog
 
+from sliceward.daemons.cancelling import Cancelling
 from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.topics import matches
 from sliceward.topology.errors import Misconfigured, Refused, Retry
@@ -200,6 +201,7 @@ class Wire:
         self._options = options or WireOptions()
         self._client: aiomqtt.Client | None = None
         self._last_connected = -math.inf
+        self._cancelling: Cancelling
 
     @property
     def connected(self) -> bool:
@@ -223,11 +225,15 @@ class Wire:
         client = self._client
         if client is None:
             raise Retry(f"no connection to the broker {self.address}: {self.error}")
+        patience = self._options.publish_timeout
         try:
-            await client.publish(topic, payload, qos, retain, timeout=self._options.publish_timeout)
-        except (aiomqtt.MqttError, OSError) as error:
+            async with asyncio.timeout(patience):
+                # Without a limit of its own: aiomqtt's would be one of wait_for, which may lose a cancellation.
+                await client.publish(topic, payload, qos, retain, timeout=math.inf)
+        except (aiomqtt.MqttError, OSError) as error:  # TimeoutError is an OSError
             self.counts["publish_failed"] += 1
-            raise Retry(f"{topic} was not confirmed by the broker {self.address}: {error}") from error
+            why = str(error) or f"no word within {patience:g} s"
+            raise Retry(f"{topic} was not confirmed by the broker {self.address}: {why}") from error
         except ValueError as error:
             raise Refused(f"{topic!r} cannot be published: {error}") from error
 
@@ -237,7 +243,7 @@ class Wire:
         on_connect: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Connect, subscribe, take in; for ever. ``on_connect`` runs beside the messages after each (re)connection."""
-        context = self._tls_context()
+        context, self._cancelling = self._tls_context(), Cancelling()
         failures = 0
         while True:
             began = time.monotonic()
@@ -248,6 +254,7 @@ class Wire:
             finally:
                 if self._client is not None:
                     self._client, self._last_connected = None, time.monotonic()
+            self._cancelling.look()
             failures = 0 if time.monotonic() - began > self._options.longest_wait else failures + 1
             wait = min(self._options.longest_wait, self._options.first_wait * 2.0 ** min(failures, 16))
             wait *= random.uniform(0.5, 1.0)  # noqa: S311 (spreads a fleet's reconnections, keeps no secret)
@@ -263,6 +270,7 @@ class Wire:
         inbox = Inbox(self._options, self.counts)
         async with self._new_client(inbox, context) as client, asyncio.TaskGroup() as tasks:
             await self._subscribe(client)
+            self._cancelling.look()
             self._client, self.error = client, ""
             self.counts["connected"] += 1
             log.info("broker connected", broker=str(self.address), client=self._client_id)
@@ -330,6 +338,7 @@ class Wire:
                 # A message that mattered was dropped: subscribing again makes the broker tell its retained ones again.
                 inbox.missed, asked_again = False, time.monotonic()
                 await self._subscribe(client)
+                self._cancelling.look()
 
     async def _hand_over(self, message: aiomqtt.Message, on_message: Callable[[Message], Awaitable[None] | None]) -> None:
         topic, payload = message.topic.value, message.payload

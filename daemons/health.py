@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Something that a daemon needs. ``age``: seconds since it last answered; None: it never did."""
+    """Something that a daemon needs. ``age``: seconds since it last answered; None: it never did.
+
+    ``shown``: it is told, and readiness does not depend on it: taking a process out of service helps nobody who asks it.
+    """
 
     name: str
     ok: bool
     age: float | None
     why: str = ""
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class _LoopProgress(Collector):
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily("sliceward_build_info", "Version of sliceward, in a label.", labels=["version"])
         build.add_metric([self._version], 1)
-        age = GaugeMetricFamily("sliceward_loop_age_seconds", "Seconds since the last whole round.", labels=["loop"])
+        age = GaugeMetricFamily("sliceward_loop_age_seconds", "Seconds since the last round ended.", labels=["loop"])
         limit = GaugeMetricFamily("sliceward_loop_deadline_seconds", "Most seconds between rounds.", labels=["loop"])
         beats = CounterMetricFamily("sliceward_loop_beats", "Whole rounds done.", labels=["loop"])
         aside = GaugeMetricFamily("sliceward_loop_set_aside", "Rows or objects that the loop skips.", labels=["loop"])
@@ -97,7 +101,7 @@ def _healthz(health: Health) -> Answer:
 
 def _readyz(health: Health) -> Answer:
     needs = health.dependencies()
-    ok = all(need.ok for need in needs)
+    ok = all(need.ok for need in needs if not need.shown)
     told = [
         {
             "name": need.name,

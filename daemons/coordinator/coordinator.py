@@ -141,11 +141,12 @@ class Coordinator:
         self.deciding.silences = self.silencing.present
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
+        self.outbox.leads = lambda: self.leads
         sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
         self.sweep = Sweep(of.store, sides, self.deciding, of.clock, self._loop("sweep", sweeps))
         self.vigil = Vigil(
             of.store, of.sides, of.loops, of.pagers, of.clock, self._loop("vigil", 60 + of.pace.page_timeout.total_seconds() * 4),
-            of.pace.silence_paged_after, of.pace.page_timeout,
+            of.pace.silence_paged_after, of.pace.page_timeout, lambda: self.leads,
         )  # fmt: skip
         self.beatings = self._beatings()
         registry = new_registry(of.loops, version=of.version)
@@ -174,8 +175,10 @@ class Coordinator:
         return self.parts.monotonic
 
     async def begin(self) -> None:
-        """Take the lead, and read what is open. Raises `Retry` where the store is away."""
-        epoch = await self.store.lead(self.parts.holder, now=self.clock())
+        """Take the lead, and read what is open. Raises `Retry` where the store is away, or the Lease ran out meanwhile."""
+        leadership = self.parts.leadership
+        leads = (lambda: True) if leadership is None else (lambda: leadership.leads)
+        epoch = await self.store.lead(self.parts.holder, now=self.clock(), leads=leads)
         await self.deciding.load()
         await self.silencing.load()
         await self.desk.round()
@@ -205,6 +208,7 @@ class Coordinator:
                 await self._work(tasks, endless, stopped)
             for task in endless:
                 task.cancel()
+        await self.vigil.leave()
         if self.parts.leadership is not None:
             await self.parts.leadership.release()
         if self.deciding.fenced:
@@ -222,7 +226,7 @@ class Coordinator:
             try:
                 await self.begin()
             except Retry as error:
-                self.deciding.loop.failed(str(error))
+                self.deciding.loop.retried(str(error))
                 log.warning("cannot lead yet", why=str(error))
                 await asyncio.sleep(PULSE.total_seconds())
             else:
@@ -351,15 +355,13 @@ class Coordinator:
         }
 
     def dependencies(self) -> list[Dependency]:
-        """Give what readiness shows: the store, and each cluster's API server and broker."""
+        """Give what readiness shows: the store, without which nothing can be answered, and each cluster's API server and broker."""
         found = [Dependency("store", self.store.age < self._store_deadline, self.store.age)]
         for side in self.parts.sides:
             age = None if side.age is None else side.age.total_seconds()
-            found.append(Dependency(f"cluster {side.name}", side.reachable, age, side.problem))
-            broker = _finite(side.bus.age)
-            found.append(
-                Dependency(f"broker {side.name}", side.bus.connected, broker, "" if side.bus.connected else "not connected")
-            )
+            found.append(Dependency(f"cluster {side.name}", side.reachable, age, side.problem, shown=True))
+            why = "" if side.bus.connected else "not connected"
+            found.append(Dependency(f"broker {side.name}", side.bus.connected, _finite(side.bus.age), why, shown=True))
         return found
 
     @property
@@ -445,14 +447,14 @@ class Coordinator:
     async def _every(
         self, pause: timedelta, round_: Callable[[], Awaitable[object]], loop: Loop, woken: asyncio.Event | None = None
     ) -> None:
-        """Run a round again and again, on a wake at once. What fails is shown, and the deadline passes if it goes on."""
+        """Run a round again and again, on a wake at once. What fails is shown; the deadline passes unless something was only away."""
         wake = woken or asyncio.Event()
         while True:
             wake.clear()
             try:
                 await round_()
             except Retry as error:
-                loop.failed(str(error))
+                loop.retried(str(error))
             except Exception as error:
                 log.exception("round failed", loop=loop.name)
                 loop.failed(f"{type(error).__name__}: {error}")

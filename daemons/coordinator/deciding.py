@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import structlog
 
 from sliceward.daemons.coordinator import apart, step
+from sliceward.daemons.coordinator.guarded import Guard, Turns
 from sliceward.daemons.coordinator.tally import Tally
 from sliceward.daemons.store import Case
 from sliceward.detectors.finding import Kind, State
@@ -98,6 +99,7 @@ class Deciding:
     waking: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _calls: dict[str, tuple[asyncio.Task[None], frozenset[Hashable]]] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=Turns)
     _aside: dict[str, datetime] = field(default_factory=dict)
     _started: tuple[Started, ...] = ()
     _doubtful: dict[str, Call | None] = field(default_factory=dict)
@@ -155,7 +157,7 @@ class Deciding:
                 for until in await self._side_guarded(side):
                     soonest = until if soonest is None else min(soonest, until)
         except (Retry, Refused) as error:
-            self.loop.failed(str(error))
+            self.loop.retried(str(error))
             log.warning("round interrupted", why=str(error))
         else:
             self.loop.beat()
@@ -391,8 +393,8 @@ class Deciding:
             action = self.rules.actions.get(call.step.action)
             answer: Outcome = Failed(f"this version has no action {call.step.action!r}")
             if action is not None:
-                target = self._target(side, incident, run, call)
-                answer = await step.call(action, target, side.ports, within=self.rules.call_timeout)
+                target, guard = self._target(side, incident, run, call), self.guard(side)
+                answer = guard.whole(await step.call(action, target, guard.ports(side.ports), within=self.rules.call_timeout))
             self.tally.answered(call.step.action, answer)
             async with self.lock:
                 case = self.cases.get(incident)
@@ -409,6 +411,10 @@ class Deciding:
         except Exception as error:
             log.exception("incident set aside", incident=incident, step=call.step.name)
             self._set_aside(incident, f"{type(error).__name__}: {error}")
+
+    def guard(self, side: Side) -> Guard:
+        """Give what stands before the writes of one call: it lets them pass for as long as this replica leads."""
+        return Guard(self.leads, self._turns.of(side.name))
 
     def _target(self, side: Side, incident: str, run: Run, call: Call) -> Target:
         case, fleet, now = self.cases[incident], side.fleet, self.clock()

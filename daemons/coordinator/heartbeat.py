@@ -1,7 +1,7 @@
 """The dead man's switch: a word to each configured receiver while this coordinator leads and gets on with its work.
 
-A beat goes out only after a look at everything that may be stuck: the lead, the progress of every loop, and the store, by a
-write that only the leader can make. Otherwise it is withheld, and the receiver pages for want of it. A receiver that is slow
+A beat goes out only after a look at everything that may be stuck: the lead, the progress of every loop and what came of it, clusters
+that are set aside as a whole, and the store, by a write that only the leader can make. Otherwise it is withheld, and the receiver pages for want of it. A receiver that is slow
 or away delays nobody: each heartbeat is a task of its own.
 """
 
@@ -20,13 +20,13 @@ from sliceward.remediations.paging.heartbeat import Beat, HeartbeatPlan
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime, timedelta
 
     from prometheus_client import Metric
 
     from sliceward.daemons.coordinator.settings import PagerSettings
-    from sliceward.daemons.loops import Loop
+    from sliceward.daemons.loops import Loop, Loops
     from sliceward.daemons.store import Store
     from sliceward.remediations.paging.heartbeat import Heartbeat
 
@@ -56,7 +56,7 @@ class Pulse:
     """What says that the coordinator lives. ``leads``: whether this replica decides now; ``loops``: all of the process."""
 
     store: Store
-    loops: Iterable[Loop]
+    loops: Loops
     leads: Callable[[], bool]
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -69,6 +69,11 @@ class Pulse:
         late = [loop.name for loop in self.loops if loop.late and loop is not but]
         if late:
             return f"late loops: {', '.join(late)}"
+        stalled = [f"{loop.name} ({loop.error})" for loop in self.loops if loop.stalled and loop is not but]
+        if stalled:
+            return f"loops without a result: {', '.join(stalled)}"
+        if self.loops.undecided:
+            return f"set aside: {', '.join(self.loops.undecided)}"
         try:
             await self.store.prove(now=self.clock())
         except (Retry, Refused) as error:

@@ -136,10 +136,10 @@ class Leadership:
             self.loop.beat()  # somebody wrote it in between: the next look tells who
             return False
         except TimeoutError:
-            self.loop.failed(f"the API server did not answer about the lease within {self._patience:.1f} s")
+            self.loop.retried(f"the API server did not answer about the lease within {self._patience:.1f} s")
             return False
         except (Retry, Refused) as error:
-            self.loop.failed(str(error))
+            self.loop.retried(str(error))
             return False
         self.loop.beat()
         return won

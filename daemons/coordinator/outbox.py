@@ -46,7 +46,7 @@ def pause_after(attempts: int, *, asked: float | None, dice: random.Random) -> t
 class Outbox:
     """Sends what is due. ``within``: longest time of one delivery, as configured. ``public_url``: address of our page, for a link in each page.
 
-    ``counts``: deliveries by pager and outcome. ``waiting``: what is not sent yet, by pager, as of the last round.
+    ``leads``: whether this replica may send at this moment. ``counts``: deliveries by pager and outcome. ``waiting``: what is not sent yet, by pager, as of the last round.
     """
 
     store: Store
@@ -59,6 +59,7 @@ class Outbox:
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     look_again: timedelta = timedelta(seconds=1)
+    leads: Callable[[], bool] = lambda: True
 
     @property
     def slice_(self) -> timedelta:
@@ -126,7 +127,12 @@ class Outbox:
         return True
 
     async def _answered(self, pager: Pager, delivery: Delivery) -> bool:
-        """Send one page, note what came of it, and say whether there was any answer in time."""
+        """Send one page, note what came of it, and say whether there was any answer in time.
+
+        Who was frozen since the store was read sends nothing: the next leader has sent it, and perhaps its resolve too.
+        """
+        if not self.leads():
+            return False
         try:
             async with asyncio.timeout(self.patience.total_seconds()):
                 await pager.send(self._linked(delivery))

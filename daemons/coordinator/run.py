@@ -27,6 +27,7 @@ from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
 from sliceward.daemons.coordinator.heartbeat import heartbeat_plan
 from sliceward.daemons.coordinator.leadership import Candidacy, Leadership
 from sliceward.daemons.coordinator.metrics import Figures
+from sliceward.daemons.coordinator.opening import until_it_answers
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.standby import standing_by
 from sliceward.daemons.coordinator.tokens import Tokens
@@ -46,7 +47,7 @@ from sliceward.remediations.paging.plan import PagerPlan, Surroundings
 from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
 from sliceward.scheduling.quota import Quota
-from sliceward.topology.errors import Misconfigured, Refused
+from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.names import override
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
 async def serve(settings: CoordinatorSettings) -> None:
     """Run until SIGTERM or SIGINT: then no new step begins, what is under way is finished and saved.
 
-    One of several replicas that lost the lead drops all it knows, opens everything anew and stands by.
+    One of several replicas that lost the lead drops all it knows, opens everything anew and stands by. Where the store is away it
+    waits, alive and not ready.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -154,6 +156,9 @@ async def serve(settings: CoordinatorSettings) -> None:
     while not stopped.is_set():
         try:
             await _serve_once(settings, stopped)
+        except Retry as error:
+            log.warning("cannot begin yet", why=str(error))
+            await until_it_answers(store_url(settings.store), settings.api, stopped)
         except Refused as error:
             if not settings.leader.lease:
                 raise

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.daemons.coordinator.guarded import GuardedCluster
 from sliceward.playbooks.incident import Entry, EntryKind
 from sliceward.playbooks.record import BadRecord
 from sliceward.remediations import marks
@@ -89,7 +90,7 @@ class Sweep:
             patch = None if node is None else marks.given_back(node, incident=incident)
             if patch is None:
                 return 0
-            await side.cluster.patch(NODE, host.name, patch)
+            await GuardedCluster(side.cluster, self.deciding.guard(side)).patch(NODE, host.name, patch)
         except Retry as error:
             self.loop.set_aside[about] = str(error)
             return 0

@@ -2,7 +2,8 @@
 
 None of this is an incident: nothing is decided about it, and the loop that decides may be the one that is late. So each
 trouble is a page of its own, through the outbox, with a resolve when it is over; while the store is away, straight to the
-pagers. What was told is kept in the store, so that a restart neither repeats it nor forgets to resolve it.
+pagers. What was told is kept in the store, so that a restart neither repeats it nor forgets to resolve it. What went straight
+cannot be kept: so who begins where a watch broke off closes all that may have been told meanwhile; what is still so is told anew.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.daemons.loops import WHOLE
 from sliceward.remediations.page import Page, PageEvent
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.health import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from sliceward.daemons.coordinator.side import Side
     from sliceward.daemons.loops import Loop, Loops
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-SETTING = "troubles"
+SETTING, WATCH = "troubles", "watch"
+NOTED_EVERY = timedelta(seconds=30)
+BROKEN_OFF = timedelta(minutes=2)
+"""A watch without a note for so long broke off: its store, or it, was away, and what it told then stands nowhere."""
 QUIET = timedelta(minutes=1)
 """A trouble is over when it was not seen for so long: one that comes and goes is one trouble."""
 NO_PATIENCE = timedelta(0)
@@ -63,6 +68,8 @@ class Vigil:
     loop: Loop
     silence: timedelta
     within: timedelta = timedelta(seconds=15)
+    leads: Callable[[], bool] = lambda: True
+    _noted: datetime | None = None
     _first: dict[str, datetime] = field(default_factory=dict)
     _last: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -74,7 +81,7 @@ class Vigil:
         now, seen = self.clock(), {trouble.key: trouble for trouble in self.troubles()}
         self._first = {key: self._first.get(key, now) for key in seen}
         self._last |= dict.fromkeys(seen, now)
-        await self._recall()
+        await self._recall(seen)
         told = self._told
         for key, trouble in seen.items():
             if key not in told and now - self._first[key] >= trouble.patience:
@@ -89,22 +96,40 @@ class Vigil:
         if self._unsaved:
             await self.store.set_setting(SETTING, told, who="coordinator", now=now)
             self._unsaved = False
+        if self._recalled and (self._noted is None or now - self._noted >= NOTED_EVERY):
+            await self.store.set_setting(WATCH, now.isoformat(), who="coordinator", now=now)
+            self._noted = now
         self.loop.beat()
+
+    async def leave(self) -> None:
+        """End the watch in order: nothing was told that does not stand in the store."""
+        if self._noted is None or self._unsaved or not self.leads():
+            return
+        try:
+            await self.store.set_setting(WATCH, "", who="coordinator", now=self.clock())
+        except (Retry, Refused) as error:
+            log.warning("watch not ended", why=str(error))
 
     def troubles(self) -> Iterator[Trouble]:
         """Give what is not as it should be now."""
+        away = self.store.age > self.silence.total_seconds()
         for loop in self.loops:
             if loop.late and loop is not self.loop:
                 said = f": {loop.error}" if loop.error else ""
                 text = f"loop {loop.name} has not finished a round for more than {loop.deadline:.0f} s{said}"
                 yield Trouble(f"loop {loop.name}", "LoopLate", text, "see the coordinator's log; it may have to be restarted")
-            aside = [name for name in loop.set_aside if name.startswith("inc-")]
+            elif loop.stalled and not away and loop is not self.loop:
+                text = f"loop {loop.name} goes round and has no result: {loop.error}"
+                yield Trouble(
+                    f"stalled {loop.name}", "LoopStalled", text, "mend what it names; no restart is needed", self.silence
+                )
+            aside = [name for name in loop.set_aside if name.startswith(("inc-", *WHOLE))]
             for name in sorted(aside)[:20]:
                 text = f"{name} is set aside: {loop.set_aside[name]}"
                 yield Trouble(
                     f"aside {name}", "SetAside", text, f"nothing is done about {name} until this is mended", self.silence
                 )
-        if self.store.age > self.silence.total_seconds():
+        if away:
             yield Trouble("store", "StoreAway", "the store does not answer: nothing is decided", "look at the database")
         for side in self.sides:
             yield from self._blindness(side)
@@ -124,16 +149,31 @@ class Vigil:
             text = f"the watcher of cluster {name} is silent: nobody looks at its chips"
             yield Trouble(f"watcher {name}", "WatcherSilent", text, "look at the watcher's log", lasting)
 
-    async def _recall(self) -> None:
+    async def _recall(self, seen: Container[str]) -> None:
         """Read once what was told before a restart; while the store is away, what is known here must do."""
         if self._recalled:
             return
         try:
-            kept = await self.store.setting(SETTING)
+            kept, noted = await self.store.setting(SETTING), await self.store.setting(WATCH)
         except Retry:
             return
         self._told = (kept if isinstance(kept, dict) else {}) | self._told
+        now = self.clock()
+        if noted and now - datetime.fromisoformat(str(noted)) >= BROKEN_OFF:
+            for key, kind in self._possible():
+                if key not in seen and key not in self._told:
+                    text = f"what was told of {key} before {now.isoformat(timespec='seconds')}, when the watch over it began anew"
+                    await self._page(Trouble(key, kind, text, "nothing any more"), PageEvent.RESOLVE, now.isoformat())
         self._recalled = True
+
+    def _possible(self) -> Iterator[tuple[str, str]]:
+        """Give the key and the kind of all that may be told while the store is away."""
+        yield "store", "StoreAway"
+        for loop in self.loops:
+            yield f"loop {loop.name}", "LoopLate"
+        for side in self.sides:
+            yield from ((f"cluster {side.name}", "ClusterSilent"), (f"broker {side.name}", "BrokerAway"))
+            yield f"watcher {side.name}", "WatcherSilent"
 
     async def _page(self, trouble: Trouble, event: PageEvent, since: str) -> bool:
         """Put the page into the outbox, or while the store is away give it to the pagers; gives whether that was done."""
@@ -161,6 +201,8 @@ class Vigil:
 
     async def _straight(self, pager: Pager, page: Page) -> bool:
         """Send without the outbox: a store that is away is itself the trouble. Gives whether it was taken."""
+        if not self.leads():
+            return False
         try:
             async with asyncio.timeout(self.within.total_seconds()):
                 await pager.send(page)

@@ -49,12 +49,13 @@ def nobody(user: int = NOBODY) -> Object:
 def probes(port: int | str, host: str = "") -> Object:
     """Give the three probes: alive is loop progress alone, ready means that what it needs answers.
 
-    A first list of a large cluster may take a minute before the loops turn.
+    A first list of a large cluster may take a minute before the loops turn. A loop that is late is restarted after four minutes:
+    by then its alert fires and its page is out, and there is something to look at.
     """
     where = {"port": port, **({"host": host} if host else {})}
     return {
         "startupProbe": {"httpGet": {"path": "/healthz", **where}, "periodSeconds": 2, "failureThreshold": 60},
-        "livenessProbe": {"httpGet": {"path": "/healthz", **where}, "periodSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {"httpGet": {"path": "/healthz", **where}, "periodSeconds": 10, "failureThreshold": 24},
         "readinessProbe": {"httpGet": {"path": "/readyz", **where}, "periodSeconds": 5},
     }
 

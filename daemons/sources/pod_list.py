@@ -120,7 +120,7 @@ class PodList:
                 known.pods = await self.pods()
                 loop.beat()
             except Retry as error:
-                loop.failed(str(error))
+                loop.retried(str(error))
                 log.warning("pods unknown", node=self.node, why=str(error))
             # Ten thousand agents that were started together must not ask together for ever after.
             await self._rest(known, self.every * random.uniform(0.8, 1.2))  # noqa: S311 (spreads calls over time, keeps no secret)

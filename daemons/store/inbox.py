@@ -1,6 +1,6 @@
 """Alerts that webhooks delivered: stored before the sender hears yes, told apart by their dedup key, read in order.
 
-Any coordinator may take an alert in, so these writes are not fenced.
+Any coordinator may take an alert in, so `Inbox.put` alone of all writes is not fenced: it adds what is true whoever leads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from sliceward.daemons.store.values import Alert, Put, Received
 from sliceward.playbooks import record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from sqlalchemy import Row
@@ -39,9 +40,10 @@ def dedup_key(alert: Alert) -> str:
 class Inbox:
     """The alert inbox."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep the database."""
+    def __init__(self, database: Database, fenced: Callable[[], AbstractAsyncContextManager[AsyncConnection]]) -> None:
+        """``fenced`` gives the leader's transaction."""
         self._database = database
+        self._fenced = fenced
 
     async def put(self, alerts: Sequence[Alert], *, now: datetime) -> Put:
         """Store all alerts of a delivery in one transaction; on disk when this returns.
@@ -65,7 +67,7 @@ class Inbox:
 
     async def done(self, numbers: Sequence[int], *, now: datetime, why: str = "") -> None:
         """Mark as processed; ``why`` says what became of them where that is not plain (unmapped, set aside)."""
-        async with self._database.writing() as connection:
+        async with self._fenced() as connection:
             await connection.execute(update(INBOX).where(INBOX.c.seq.in_(numbers)).values(processed=now, why=why))
 
     async def present(self, *, since: datetime) -> tuple[tuple[Received, ...], Mapping[str, str]]:

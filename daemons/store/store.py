@@ -20,10 +20,10 @@ from sliceward.daemons.store.values import Case, Loaded
 from sliceward.detectors.finding import storable
 from sliceward.playbooks import record
 from sliceward.playbooks.world import Started
-from sliceward.topology.errors import Refused
+from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,7 +48,7 @@ class Store:
         self._database = opened
         self._epoch = 0
         self._last_ok = time.monotonic()
-        self.inbox = Inbox(opened)
+        self.inbox = Inbox(opened, self._fenced)
         self.outbox = Outbox(opened, self._fenced)
         self.silences = Silences(opened, self._fenced)
         self.history = History(opened)
@@ -58,12 +58,22 @@ class Store:
         """The epoch that this coordinator's writes carry; 0 before `lead`."""
         return self._epoch
 
-    async def lead(self, holder: str, *, now: datetime) -> int:
-        """Begin a new epoch for ``holder``: from here on writes of all earlier leaders are refused."""
+    async def lead(self, holder: str, *, now: datetime, leads: Callable[[], bool] = lambda: True) -> int:
+        """Begin a new epoch for ``holder``: from here on writes of all earlier leaders are refused.
+
+        ``leads`` is asked once the fence is locked: who leads then is followed by no other before this is written, and who was
+        frozen before it unseats nobody.
+
+        Raises:
+            Retry: it does not lead any more, or the database is away; no epoch began.
+        """
         async with self._database.writing() as connection:
             await connection.execute(update(FENCE).values(epoch=FENCE.c.epoch + 1, holder=holder, at=now))
-            self._epoch = int((await connection.execute(select(FENCE.c.epoch))).scalar_one())
-        return self._epoch
+            epoch = int((await connection.execute(select(FENCE.c.epoch))).scalar_one())
+            if not leads():
+                raise Retry(f"the lead of {holder} ran out before it began")
+        self._epoch = epoch
+        return epoch
 
     async def ping(self) -> None:
         """Ask the database whether it is there, and remember when it was."""
@@ -167,7 +177,7 @@ class Store:
 
     async def audit(self, *, who: str, what: str, about: str, reason: str, now: datetime) -> None:
         """Write down who asked for what; also what was refused."""
-        async with self._database.writing() as connection:
+        async with self._fenced() as connection:
             await connection.execute(AUDIT.insert().values(at=now, who=who, what=what, about=about, reason=reason))
 
     async def forget(self, *, older_than: timedelta, now: datetime) -> int:

@@ -458,6 +458,7 @@ async def test_what_can_never_be_written_is_not_asked_again(store: Store) -> Non
 @pytest.mark.parametrize("who", ["a NUL \0", "long" * 100], ids=["NUL", "too long"])
 async def test_what_postgresql_alone_can_never_take_is_not_asked_again_either(postgres: str, who: str) -> None:
     async with open_store(postgres) as store:
+        await store.lead("one", now=NOW)
         with pytest.raises(Unstorable):
             await store.audit(who=who, what="pause", about="all", reason="why", now=NOW)
 
@@ -478,3 +479,28 @@ async def test_a_database_that_is_not_there_is_asked_again_later() -> None:
     with pytest.raises(Retry):
         async with open_store("postgresql://nobody@127.0.0.1:1/none"):
             pass
+
+
+async def test_who_does_not_lead_any_more_when_the_fence_is_his_begins_no_epoch(store: Store, url: str) -> None:
+    async with open_store(url) as late:
+        with pytest.raises(Retry, match="ran out"):
+            await late.lead("late", now=NOW, leads=lambda: False)
+        assert late.epoch == 0
+        with pytest.raises(Refused):
+            await late.set_setting("paused", "x", who="late", now=NOW)
+    await store.set_setting("paused", "x", who="one", now=NOW)
+    assert store.epoch == 1
+
+
+async def test_all_that_a_former_leader_writes_is_refused_and_an_alert_is_taken_in_by_anybody(store: Store, url: str) -> None:
+    await store.inbox.put([an_alert()], now=NOW)
+    async with open_store(url) as other:
+        await other.lead("two", now=NOW)
+        ((received,), _) = await store.inbox.take()
+        with pytest.raises(Refused, match="two leads"):
+            await store.inbox.done([received.seq], now=NOW)
+        with pytest.raises(Refused, match="two leads"):
+            await store.audit(who="ada", what="pause", about="fleet", reason="storm", now=NOW)
+        assert len((await other.inbox.take())[0]) == 1
+        assert (await other.history.audit()).items == ()
+        assert (await store.inbox.put([an_alert("again")], now=NOW)).accepted == 1

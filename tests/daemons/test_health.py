@@ -56,3 +56,21 @@ async def test_metrics_show_age_and_deadline_of_each_loop(clock: _Clock) -> None
     assert 'sliceward_loop_deadline_seconds{loop="outbox"} 30.0' in text
     assert 'sliceward_loop_set_aside{loop="outbox"} 1.0' in text
     assert 'sliceward_build_info{version="1.2"} 1.0' in text
+
+
+def test_a_loop_that_finds_something_away_is_alive_without_a_result(clock: _Clock) -> None:
+    loop = Loops(clock).add("deciding", deadline=5)
+    for _ in range(4):
+        clock.now += 4
+        loop.retried("the store did not answer")
+    assert (loop.late, loop.stalled, loop.beats, loop.error) == (False, True, 0, "the store did not answer")
+    loop.beat()
+    assert (loop.late, loop.stalled, loop.beats, loop.error) == (False, False, 1, "")
+    clock.now += 6
+    loop.failed("KeyError: 'x'")
+    assert (loop.late, loop.stalled) == (True, True)
+    loop.begin()
+    assert (loop.late, loop.stalled) == (False, False)
+    loop.resting = True
+    clock.now += 60
+    assert (loop.late, loop.stalled) == (False, False)

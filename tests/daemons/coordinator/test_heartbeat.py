@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from sliceward.daemons.coordinator.run import running
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sliceward.daemons.coordinator.heartbeat import Beating
+    from sliceward.detectors.finding import Finding
     from sliceward.remediations.paging.heartbeat import Beat
     from tests.daemons.coordinator.bench import Bench
 
@@ -212,3 +214,37 @@ async def test_a_coordinator_that_runs_is_heard_and_one_whose_loop_is_stuck_is_n
                 assert len(receiver.beats) == heard
     assert receiver.beats[0]["data"]["every_seconds"] == 1.0
     assert receiver.refused == 0
+
+
+async def test_it_stops_when_a_loop_goes_round_without_a_result(world: World, heart: FakeHeart) -> None:
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding.loop
+        for _ in range(int(deciding.deadline) + 2):
+            await pass_(bench, 1, stuck="deciding")
+            deciding.retried("cluster c1 was not read yet")
+        assert not deciding.late
+        before = len(heart.beats)
+        await pass_(bench, EVERY, stuck="deciding")
+        deciding.retried("cluster c1 was not read yet")
+        assert len(heart.beats) == before
+        await pass_(bench, 1)
+        assert len(heart.beats) == before + 1
+
+
+async def test_it_stops_while_a_whole_cluster_is_set_aside(world: World, heart: FakeHeart) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 1)
+        bench.coordinator.deciding.alerts = unreadable
+        with capture_logs():  # the traceback of a whole fleet takes a minute to draw
+            await bench.coordinator.deciding.round()
+        await pass_(bench, 3 * EVERY)
+        assert len(heart.beats) == 1
+        assert beating(bench).why == "set aside: cluster c1"
+        bench.coordinator.deciding.alerts = lambda _cluster: {}
+        await bench.coordinator.deciding.round()
+        await pass_(bench, 1)
+        assert len(heart.beats) == 2
+
+
+def unreadable(cluster: str) -> dict[str, Finding]:
+    raise KeyError(cluster)

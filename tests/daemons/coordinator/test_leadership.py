@@ -189,3 +189,20 @@ async def test_of_two_that_find_it_free_in_the_same_moment_one_leads() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_an_api_server_that_is_away_for_long_is_no_reason_to_restart_who_waits_for_the_lease() -> None:
+    cluster = FakeCluster()
+    second = a_candidate(cluster, "b")
+
+    async def away(*_: object) -> None:
+        raise Retry("no route to host")
+
+    cluster.between = away
+    taking = asyncio.create_task(second.acquire())
+    await asyncio.sleep(10 * second.loop.deadline)
+    assert (second.loop.late, second.loop.stalled, second.loop.error) == (False, True, "no route to host")
+    cluster.between = None
+    await taking
+    assert second.leads
+    assert not second.loop.stalled

@@ -21,6 +21,7 @@ from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, some_r
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
     from typing import Any
 
@@ -118,3 +119,26 @@ def test_pauses_grow_are_bounded_and_honour_what_was_asked(attempts: int, asked:
     assert FIRST_PAUSE / 2 <= pause <= max(LONGEST_PAUSE, GIVE_UP_AFTER)
     if asked is not None:
         assert pause >= min(timedelta(seconds=asked), GIVE_UP_AFTER)
+
+
+async def test_who_was_frozen_after_it_read_what_is_due_sends_nothing(world: World) -> None:
+    async with a_bench(world) as bench:
+        outbox, due = bench.coordinator.outbox, bench.coordinator.store.outbox.due
+
+        async def frozen(now: datetime) -> Any:  # noqa: ANN401 (as `due` gives)
+            found = await due(now)
+            outbox.leads = lambda: False
+            return found
+
+        outbox.leads = lambda: False
+        await some_rounds(bench, 3)
+        outbox.leads = lambda: True
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(bench.coordinator.store.outbox, "due", frozen)
+            assert await outbox.round() == 1
+        assert world.pager.pages == []
+        (row,) = await pages(bench)
+        assert (row["state"], row["attempts"]) == ("pending", 0)
+        outbox.leads = lambda: True
+        await outbox.round()
+        assert len(world.pager.pages) == 1

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from sliceward.daemons import topics
 from sliceward.daemons.wire import Message
 from sliceward.remediations.page import PageEvent
 from sliceward.topology.errors import Refused, Retry
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
+from tests.daemons.coordinator.test_heartbeat import unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.daemons.coordinator.bench import Bench
@@ -141,3 +145,94 @@ async def test_while_the_store_is_away_the_pagers_are_told_straight(world: World
             with pytest.raises(Retry):
                 await bench.coordinator.vigil.round()
         assert told(world) == [("StoreAway", TRIGGER)]
+
+
+async def test_a_cluster_that_is_set_aside_as_a_whole_is_paged_and_resolved(world: World) -> None:
+    async with a_bench(world) as bench:
+        bench.coordinator.deciding.alerts = unreadable
+        with capture_logs():  # the traceback of a whole fleet takes a minute to draw
+            await bench.coordinator.deciding.round()
+        await pass_(bench, 340)
+        assert told(world) == [("SetAside", TRIGGER)]
+        assert "cluster c1" in world.pager.pages[0].summary
+        bench.coordinator.deciding.alerts = lambda _cluster: {}
+        await bench.coordinator.deciding.round()
+        await pass_(bench, 120)
+        assert told(world) == [("SetAside", TRIGGER), ("SetAside", RESOLVE)]
+
+
+async def test_a_loop_that_goes_round_without_a_result_is_paged_after_a_while_and_is_not_late(world: World) -> None:
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding.loop
+        for _ in range(60):
+            world.clock.pass_(10)
+            whole = deciding.whole
+            live(bench)
+            deciding.whole = whole
+            deciding.retried("cluster c1 was not read yet")
+            await bench.settle()
+            await bench.coordinator.vigil.round()
+            await bench.coordinator.outbox.round()
+        assert told(world) == [("LoopStalled", TRIGGER)]
+        await pass_(bench, 120)
+        assert told(world)[1:] == [("LoopStalled", RESOLVE)]
+
+
+async def test_what_was_told_straight_before_a_crash_is_resolved_by_who_begins_anew(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        with no_store(bench):
+            world.clock.pass_(400)
+            live(bench)
+            await bench.settle()
+            await straight(bench)
+    assert told(world) == [("StoreAway", TRIGGER)]
+    async with a_bench(world) as bench:
+        await pass_(bench, 120)
+    resolved = {page.dedup_key for page in world.pager.pages if page.event is RESOLVE}
+    assert world.pager.pages[0].dedup_key in resolved
+    assert [page.event for page in world.pager.pages].count(TRIGGER) == 1
+    before = len(world.pager.pages)
+    async with a_bench(world) as bench:
+        await pass_(bench, 120)
+    assert len(world.pager.pages) == before, "a quick restart closes nothing"
+
+
+async def test_a_watch_that_ended_in_order_leaves_nothing_to_close(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        await bench.coordinator.vigil.leave()
+    world.clock.pass_(3600)
+    async with a_bench(world) as bench:
+        await pass_(bench, 120)
+    assert told(world) == []
+
+
+async def test_who_does_not_lead_any_more_tells_nobody_straight(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        bench.coordinator.vigil.leads = lambda: False
+        with no_store(bench):
+            world.clock.pass_(400)
+            await straight(bench)
+    assert told(world) == []
+
+
+@contextmanager
+def no_store(bench: Bench) -> Iterator[None]:
+    """Let the store be away meanwhile."""
+    store = bench.coordinator.store
+
+    async def away(*_: object, **__: object) -> None:
+        raise Retry("the store did not answer")
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("tell", "set_setting", "setting"):
+            patched.setattr(store, name, away)
+        patched.setattr(store, "_last_ok", store._last_ok - 1000)  # noqa: SLF001 (its age is in real seconds)
+        yield
+
+
+async def straight(bench: Bench) -> None:
+    with pytest.raises(Retry):
+        await bench.coordinator.vigil.round()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
 from sliceward.daemons.manifests import tree
 from sliceward.daemons.manifests.install import CONFIG, Install, Overlay
+from sliceward.daemons.manifests.processes import probes
 from sliceward.daemons.settings import load
 from sliceward.daemons.watcher.settings import WatcherSettings
 from tests.daemons.manifests.deployed import an_install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from sliceward.remediations.ports import Object
 
+ROOT = Path(__file__).resolve().parents[3]
 OVERLAYS = pytest.mark.parametrize("overlay", list(Overlay))
 NAMES = ("sliceward-watcher", "sliceward-coordinator", "mosquitto")
 
@@ -155,3 +159,12 @@ def test_each_secret_is_read_from_a_file_that_is_mounted(overlay: Overlay) -> No
         texts = named(an_install(overlay), "ConfigMap")[name]["data"].values()
         files = {word.strip("{},") for text in texts for word in text.split() if word.startswith("/etc/sliceward/")}
         assert [file for file in files if not any(file.startswith(f"{path}/") for path in paths)] == []
+
+
+def test_a_loop_that_is_late_is_told_before_it_is_restarted() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "alerts.yaml").read_text(encoding="utf-8"))
+    (late,) = (rule for group in rules["groups"] for rule in group["rules"] if rule["alert"] == "SlicewardLoopLate")
+    lasting = timedelta(minutes=int(late["for"].removesuffix("m")))
+    scraped = timedelta(minutes=1)
+    probe = probes("http")["livenessProbe"]
+    assert timedelta(seconds=probe["periodSeconds"] * probe["failureThreshold"]) > lasting + 2 * scraped

@@ -53,6 +53,11 @@ class Daemon:
             with error:
                 return error.code, error.read()
 
+    def sees_all(self) -> bool:
+        """Whether all that readiness tells of answers; a coordinator is ready before it does."""
+        status, body = self.get("/readyz")
+        return status == 200 and all(need["ok"] for need in json.loads(body)["dependencies"])
+
     def json(self, path: str) -> Json:
         status, body = self.get(path)
         assert status == 200, body
@@ -155,7 +160,7 @@ def a_watcher(ground: Ground) -> Iterator[Daemon]:
         "log": LOG,
     }
     with a_daemon(ground, "watcher", port, whole) as daemon:
-        until(lambda: daemon.get("/readyz")[0] == 200, "a watcher that is ready")
+        until(daemon.sees_all, "a watcher that is ready")
         yield daemon
 
 
@@ -171,5 +176,5 @@ def a_coordinator(ground: Ground, **more: Any) -> Iterator[Daemon]:  # noqa: ANN
         **more,
     }
     with a_daemon(ground, "coordinator", port, whole) as daemon:
-        until(lambda: daemon.get("/readyz")[0] == 200, "a coordinator that is ready")
+        until(daemon.sees_all, "a coordinator that sees all")
         yield daemon

@@ -202,5 +202,5 @@ def test_a_thousand_objects_that_cannot_be_read_fill_no_log(writer: Writer) -> N
 def test_after_all_that_both_are_well(writer: Writer, watcher: Daemon) -> None:
     writer.well()
     for daemon in (watcher, writer.coordinator):
-        assert daemon.get("/readyz")[0] == 200
+        assert daemon.sees_all()
         daemon.unharmed()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import Counter
 
+from sliceward.daemons.cancelling import Cancelling
 from sliceward.daemons.coordinator.deciding import Deciding, Rules
 from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.events import Bell
@@ -448,8 +449,9 @@ class Coordinator:
         self, pause: timedelta, round_: Callable[[], Awaitable[object]], loop: Loop, woken: asyncio.Event | None = None
     ) -> None:
         """Run a round again and again, on a wake at once. What fails is shown; the deadline passes unless something was only away."""
-        wake = woken or asyncio.Event()
+        wake, cancelling = woken or asyncio.Event(), Cancelling()
         while True:
+            cancelling.look()
             wake.clear()
             try:
                 await round_()

@@ -360,6 +360,7 @@ class Deciding:
         now = self.clock()
         # What other open incidents tell of is theirs; folded anew here, a thousand of them would cost seconds a call.
         theirs = {one.id for case in self._of(side) if case.incident.id != incident.id for one in case.incident.findings}
+        theirs -= {one.id for one in incident.findings}
         found = [one for key, one in self.findings(side).items() if key not in theirs]
         folded = fold([incident], found, fleet, self.rules.book, now)
         present = next((one for one in folded.incidents if one.id == incident.id), None)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_FROZEN = "6s"
+"""What PostgreSQL waits for a client that says nothing in the middle of a transaction; less than a Lease lasts."""
 _MIGRATING = 7_342_811  # any number, the same in all coordinators: the advisory lock of PostgreSQL during migration
 
 
@@ -101,7 +103,7 @@ async def database(url: str) -> AsyncIterator[Database]:
     if parsed.drivername.startswith("sqlite"):
         opened = Database(_sqlite(parsed, writer=True), _sqlite(parsed, writer=False))
     else:
-        engine = create_async_engine(parsed, pool_size=8, pool_pre_ping=True, connect_args={"timeout": 10, "command_timeout": 30})
+        engine = _postgresql(parsed)
         opened = Database(engine, engine)
     try:
         await _first_contact(opened)
@@ -141,6 +143,21 @@ def parsed_url(url: str) -> URL:
     if kind == "sqlite" and not Path(str(parsed.database)).expanduser().parent.is_dir():
         raise Misconfigured("store.url", f"the folder of {parsed.database} does not exist", "Make it, or name another")
     return parsed.set(drivername=_DRIVERS[kind])
+
+
+def _postgresql(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=8, pool_pre_ping=True, connect_args={"timeout": 10, "command_timeout": 30})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 (a driver's connection)
+        cursor = connection.cursor()
+        # Who is frozen in the middle of a write holds its locks, and no other could lead. Asked for here and not at the
+        # start of the connection, where a pooler in between would refuse it.
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_FROZEN}'")
+        cursor.close()
+        connection.commit()
+
+    return engine
 
 
 def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text, update
 
+from sliceward.daemons.coordinator.settings import LeaderSettings
 from sliceward.daemons.store import Alert, Store, open_store
-from sliceward.daemons.store.connect import Unstorable
+from sliceward.daemons.store.connect import Unstorable, database
+from sliceward.daemons.store.tables import FENCE
 from sliceward.detectors.finding import Kind
 from sliceward.playbooks.incident import Entry, EntryKind, How, Incident, Needs, Phase
 from sliceward.playbooks.run import Call, Ending, Run, Step, StepState
@@ -504,3 +507,17 @@ async def test_all_that_a_former_leader_writes_is_refused_and_an_alert_is_taken_
         assert len((await other.inbox.take())[0]) == 1
         assert (await other.history.audit()).items == ()
         assert (await store.inbox.put([an_alert("again")], now=NOW)).accepted == 1
+
+
+async def test_a_leader_that_freezes_in_the_middle_of_a_write_does_not_keep_the_next_from_leading(postgres: str) -> None:
+    async with open_store(postgres) as store, database(postgres) as frozen:
+        with pytest.raises(Retry):  # noqa: PT012 (a transaction with a pause in it)
+            async with frozen.writing() as connection:
+                await connection.execute(update(FENCE).values(holder="frozen"))
+                assert await store.lead("next", now=NOW) == 1
+                # It wakes up.
+                await connection.execute(update(FENCE).values(holder="frozen"))
+        await store.set_setting("paused", "x", who="next", now=NOW)
+        async with frozen.reading() as connection:
+            shown = (await connection.execute(text("SHOW idle_in_transaction_session_timeout"))).scalar_one()
+    assert int(str(shown).removesuffix("s")) < LeaderSettings(lease="x").duration.total_seconds()

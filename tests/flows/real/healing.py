@@ -76,7 +76,7 @@ class Healing:
         """Nothing is given back before it was repaired and proven, and nothing repaired before the gang was gone."""
         ended = [entry["text"].split()[0] for entry in record["timeline"] if entry["kind"] == "step-done"]
         wanted = ["mark", "suspend", "end-dead", "wait-gone", "place", "resume", "verify", "repair", "burn-in", "give-back"]
-        assert [name for name in ended if name in wanted] == wanted
+        assert [name for name in ended if name in wanted] == wanted, [entry["text"] for entry in record["timeline"]]
 
     def _gangs(self) -> None:
         """All pods of the gang are others, on the other cube and the spare, each slice in one; the other gang was not touched."""
@@ -107,7 +107,8 @@ class Healing:
 
     def _pages(self, record: Json) -> None:
         receiver = self.fleet.receiver
-        assert [(one.key, one.events) for one in receiver.incidents.values()] == [(record["id"], ["trigger", "resolve"])]
+        paged = [(one.key, one.events) for one in receiver.incidents.values()]
+        assert paged == [(record["id"], ["trigger", "resolve"])], [one.summaries for one in receiver.incidents.values()]
         assert receiver.refused == 0
 
 

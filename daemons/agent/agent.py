@@ -22,8 +22,9 @@ from sliceward.daemons.agent.changes import changes
 from sliceward.daemons.agent.frames import FrameMaker
 from sliceward.daemons.agent.identity import Identity, identify, layout_of
 from sliceward.daemons.agent.queue import EventQueue
-from sliceward.daemons.agent.requests import Requests, read_request
+from sliceward.daemons.agent.requests import BadRequest, Request, Requests, read_request
 from sliceward.daemons.agent.rounds import Round, Rounds
+from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.sources.catalog import SOURCES, Surroundings
 from sliceward.daemons.sources.devices import Devices
@@ -72,6 +73,7 @@ class Agent:
         self.says_good_bye = True
         self.bus: Bus | None = None
         self.rounds: Rounds | None = None
+        self.reporter: ReporterSource | None = None
         self._connect, self._start, self._version = connect, time.time(), VERSION
         self._names = override(settings.names)
         self._node = Node()
@@ -81,6 +83,7 @@ class Agent:
         self._wake = asyncio.Event()
         self._numbered = 0
         self._identity: Identity | None = None
+        self._complaints = Complaints(log)
 
     async def run(self) -> None:
         """Work until cancelled, then say good-bye.
@@ -110,7 +113,7 @@ class Agent:
             rounds = self.rounds = Rounds(sources, layout, period=self.period)
             stack.push_async_callback(rounds.close)
             await rounds.open()
-            reporter = next((source for source in sources if isinstance(source, ReporterSource)), None)
+            reporter = self.reporter = next((source for source in sources if isinstance(source, ReporterSource)), None)
             allowed = frozenset(self.settings.sources.holders.allowed)
             requests = Requests(devices=devices, node=self._node, reporter=reporter, allowed=allowed)
             maker = FrameMaker(identity, layout, self.period, self._version)
@@ -120,11 +123,8 @@ class Agent:
         answering: set[asyncio.Task[None]] = set()
 
         def on_message(message: Message) -> None:
-            # A retained request would be asked again by every reconnection; nobody asks like that.
-            if message.retain or not (request := read_request(message.payload)):
-                return
-            if len(answering) >= _MOST_REQUESTS:
-                self.counts["requests_refused"] += 1
+            request = self._request_in(message, room=len(answering) < _MOST_REQUESTS)
+            if request is None:
                 return
             task = asyncio.create_task(self._answer(requests, request))
             answering.add(task)
@@ -203,7 +203,11 @@ class Agent:
             self._wake.clear()
 
     async def _send(self, bus: Bus) -> None:
-        while (event := self.queue.first()) is not None:
+        # No more than wait now: frames must have their turn however fast somebody makes events.
+        for _ in range(len(self.queue)):
+            event = self.queue.first()
+            if event is None:
+                break
             try:
                 await bus.publish(self._topic(topics.EVENT), json.dumps(event).encode())
                 self.counts["events_sent"] += 1
@@ -249,6 +253,24 @@ class Agent:
 
     def _reporter_said(self, gang: str, event: str, text: str) -> None:
         self.event(f"reporter-{event}"[:64], f"{gang}: {text}" if gang else text)
+
+    def _request_in(self, message: Message, *, room: bool) -> Request | None:
+        """Give what is asked; None, counted and told once, where it is nothing to answer to."""
+        try:
+            # A retained request would be asked again by every reconnection; nobody asks like that.
+            if message.retain:
+                count, why = "requests_retained", "the broker keeps it: it would be asked again at each connection"
+            elif not room:
+                read_request(message.payload)
+                count, why = "requests_refused", f"{_MOST_REQUESTS} are being answered already"
+            else:
+                return read_request(message.payload)
+        except BadRequest as error:
+            count, why = "requests_malformed", error.why
+        self.counts[count] += 1
+        what_to_do = "Find who publishes there beside the coordinator, and let the broker's ACL keep all others out"
+        self._complaints.tell(count.replace("_", " "), where=f"topic {message.topic}", why=why, what_to_do=what_to_do)
+        return None
 
     async def _answer(self, requests: Requests, request: Any) -> None:  # noqa: ANN401 (Request; typed where it is read)
         try:

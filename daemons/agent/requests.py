@@ -7,12 +7,13 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import structlog
+from msgspec import Meta
 
 from sliceward.daemons.sources.holders import find_holders
+from sliceward.daemons.sources.reports import RequestId  # noqa: TC001 (msgspec reads it)
 from sliceward.daemons.sources.threads import OneAtATime
 from sliceward.topology.errors import Retry
 
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from sliceward.daemons.sources.pods import Node
     from sliceward.daemons.sources.reporter import ReporterSource
 
-log = structlog.get_logger(__name__)
-
 _REMEMBERED = 256
 _MOST_SECONDS = 86_400.0
+_MOST_STEP = 1 << 53
+_LONGEST_WHY = 200
+
+RequestName = Annotated[str, Meta(max_length=64)]
 
 
 class Request(msgspec.Struct, frozen=True):
     """What the coordinator asks. ``deadline``: ISO 8601 with zone, or unix seconds."""
 
-    id: str
-    request: str
+    id: RequestId
+    request: RequestName
     deadline: datetime | float
     facts: dict[str, Any] = {}
 
@@ -58,13 +61,25 @@ class Answer:
 _DECODER = msgspec.json.Decoder(Request)
 
 
-def read_request(payload: bytes) -> Request | None:
-    """Give the request, None where it is none (logged; there is no id to answer to)."""
+class BadRequest(ValueError):
+    """A message that is no request, and why: there is no id to answer to."""
+
+    def __init__(self, why: str) -> None:
+        """Keep the reason."""
+        super().__init__(why)
+        self.why = why
+
+
+def read_request(payload: bytes) -> Request:
+    """Give the request.
+
+    Raises:
+        BadRequest: no JSON, a wrong type, an id or a name that is too long.
+    """
     try:
         return _DECODER.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        log.warning("request refused", why=str(error)[:200])
-        return None
+        raise BadRequest(str(error)[:_LONGEST_WHY]) from None
 
 
 class Requests:
@@ -113,7 +128,7 @@ class Requests:
             return Answer(request.id, request.request, ok=False, why="the reporter source is switched off")
         at_step = request.facts.get("at_step")
         told = await self._reporter.checkpoint(
-            request.id, deadline=request.until, at_step=at_step if isinstance(at_step, int) and at_step >= 0 else 0
+            request.id, deadline=request.until, at_step=at_step if isinstance(at_step, int) and 0 <= at_step <= _MOST_STEP else 0
         )
         facts = {} if told.checkpoint_step is None else {"checkpoint_step": told.checkpoint_step}
         return Answer(request.id, request.request, ok=told.ok, why=told.why, facts=facts)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_LONGEST = 300  # characters of an error: what it quotes was written by others
 _STILL_TRUE = 3.0  # a reading counts for this many floors or periods, then its values are missing rather than old
 
 
@@ -126,13 +127,14 @@ class Rounds:
             self._failed(slot, str(error))
         except Exception as error:
             # Whatever a source meets on a sick host is a reading of its own (its age), never the end of the agent.
-            told = f"{type(error).__name__}: {error}"
+            told = f"{type(error).__name__}: {error}"[:_LONGEST]
             if slot.error != told:
                 log.exception("source failed", source=slot.source.name)
             self._failed(slot, told)
 
     def _failed(self, slot: Slot, error: str) -> None:
         self.counts[slot.source.name] += 1
+        error = error[:_LONGEST]
         if slot.error != error:
             log.info("source not read", source=slot.source.name, why=error)
         slot.error = error

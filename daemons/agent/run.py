@@ -101,4 +101,12 @@ class AgentMetrics(Collector):
             for slot in agent.rounds.slots:
                 age.add_metric([slot.source.name], agent.rounds.age(slot))
                 failed.add_metric([slot.source.name], agent.rounds.counts[slot.source.name])
-        return (events, waiting, age, failed)
+        wire = CounterMetricFamily(
+            "sliceward_agent_messages", "Messages of the broker by what became of them.", labels=["outcome"]
+        )
+        for name, count in sorted(agent.bus.counts.items() if agent.bus is not None else ()):
+            wire.add_metric([name], count)
+        reporter = CounterMetricFamily("sliceward_agent_reporter", "What reporters said that was not taken.", labels=["outcome"])
+        for name, count in sorted(agent.reporter.counts.items() if agent.reporter is not None else ()):
+            reporter.add_metric([name], count)
+        return (events, waiting, age, failed, wire, reporter)

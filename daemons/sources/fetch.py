@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _PART = 65_536
 
 
+class Unfit(Retry):
+    """There was an answer, but none to make use of: asking again helps when whoever answers there has changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What a server answered: the status, and all of the body where that is 200."""
@@ -48,7 +52,8 @@ class Fetcher:
         """Ask once. ``tls`` makes what the certificate of an ``https:`` server is checked with; it is called on the thread.
 
         Raises:
-            Retry: no answer in time, one that is not HTTP, or one that is too large.
+            Retry: no answer in time.
+            Unfit: one that is not HTTP, or one that is too large.
         """
         ask = _Ask(url, dict(headers or {}), time.monotonic() + self.patience, self.patience, self.most)
         try:
@@ -56,8 +61,10 @@ class Fetcher:
                 return await self._thread.run(lambda: ask.run(tls))
         except TimeoutError:
             raise Retry(f"{url} does not answer in {self.patience:g} s") from None
-        except (http.client.HTTPException, OSError, ValueError) as error:
+        except OSError as error:
             raise Retry(f"{url} does not answer: {error or type(error).__name__}") from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise Unfit(f"{url} does not answer: {error or type(error).__name__}") from error
         finally:
             ask.end()
 
@@ -94,7 +101,7 @@ class _Ask:
         while part := answer.read1(_PART):
             body += part
             if len(body) > self.most:
-                raise Retry(f"{self.url} tells more than {self.most} bytes")
+                raise Unfit(f"{self.url} tells more than {self.most} bytes")
             if time.monotonic() > self.deadline:
                 raise TimeoutError
         # A body that ends before its length is half of one: read() would say so, read1() does not.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, assert_never
 
 import structlog
 
+from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.sources.devices import text_in
 from sliceward.daemons.sources.reports import Answer, BadReport, Event, Hello, State, read_report
 from sliceward.daemons.sources.source import Layout, Reading
@@ -40,6 +41,8 @@ _MOST_JOBS = 64
 _MOST_OF_PEER = 16
 """Connections of one pod, process or address: eight chips a host, one process each, and each twice while it reconnects."""
 _MOST_BAD = 10
+_MOST_EVENTS = 60
+"""Events of one peer in a minute: each goes to the broker, by way of the disk."""
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
 
 
@@ -86,6 +89,9 @@ class ReporterSource:
     _servers: list[asyncio.Server] = field(default_factory=list)
     _is_open: bool = False
     _answers: dict[tuple[str, int], asyncio.Future[Answer]] = field(default_factory=dict)
+    _minute: int = 0
+    _told: Counter[str] = field(default_factory=Counter)
+    _complaints: Complaints = field(default_factory=lambda: Complaints(log))
 
     async def __aenter__(self) -> Self:
         """Listen at all doors; `Retry` where one of them cannot be opened, and then at none."""
@@ -170,6 +176,7 @@ class ReporterSource:
         peer, pod_uid = self._peer_of(writer)
         if len(self._jobs) >= _MOST_JOBS or sum(job.peer == peer for job in self._jobs) >= _MOST_OF_PEER:
             self.counts["refused_full"] += 1
+            self._complain("reporter refused", peer, f"of {_MOST_JOBS} connections, {_MOST_OF_PEER} from one, none is free")
             writer.close()
             return
         clock = time.monotonic()
@@ -180,7 +187,11 @@ class ReporterSource:
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             # A TimeoutError is an OSError: whoever says no hello holds a place that a training process needs.
             self.counts["cut_off"] += 1
-            log.info("reporter cut off", peer=peer, why=str(error)[:200] or f"no hello within {self.hello_within:g} s")
+            why = str(error) or f"no hello within {self.hello_within:g} s"
+            if isinstance(error, ConnectionError):  # a training process may be killed at any time
+                log.info("reporter gone", peer=peer, why=why)
+            else:
+                self._complain("reporter cut off", peer, why)
         finally:
             self._jobs.discard(job)
             for key in [key for key in self._answers if key[1] == id(job)]:
@@ -202,8 +213,7 @@ class ReporterSource:
             except BadReport as error:
                 bad += 1
                 self.counts["bad_lines"] += 1
-                if bad == 1:
-                    log.warning("reporter speaks nonsense", why=error.why)
+                self._complain("reporter speaks nonsense", job.peer, error.why)
                 if bad > _MOST_BAD:
                     return
 
@@ -216,7 +226,8 @@ class ReporterSource:
                 if state.step is not None and (job.base is None or not 0 <= state.step - job.base < 1 << 24):
                     job.base = state.step  # float32 counts single steps only to 2**24
             case Event(event=event, text=text):
-                self.on_event(str(_gang(self._seat(job)) or ""), event, text)
+                if self._may_tell(job.peer):
+                    self.on_event(str(_gang(self._seat(job)) or ""), event, text)
             case Answer() as answer:
                 waiting = self._answers.get((answer.id, id(job)))
                 if waiting is not None and not waiting.done():
@@ -225,6 +236,22 @@ class ReporterSource:
                 self.counts["unknown_lines"] += 1
             case other:
                 assert_never(other)
+
+    def _may_tell(self, peer: str) -> bool:
+        """Whether one more event of a peer is passed on in this minute."""
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._told = minute, Counter()
+        self._told[peer] += 1
+        if self._told[peer] <= _MOST_EVENTS:
+            return True
+        self.counts["dropped_events"] += 1
+        self._complain("events of a reporter dropped", peer, f"it tells more than {_MOST_EVENTS} in a minute")
+        return False
+
+    def _complain(self, event: str, peer: str, why: str) -> None:
+        what_to_do = "Find what speaks at the reporter's door there; sliceward.workload speaks right (docs/workload.md)"
+        self._complaints.tell(event, where=peer, why=why, what_to_do=what_to_do)
 
     def _seat(self, job: Job) -> Seat | None:
         """Give the job's place: by the labels of its own pod, else by what it says, else by the only pod there is."""

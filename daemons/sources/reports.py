@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Annotated
 
 import msgspec
@@ -14,6 +13,8 @@ from sliceward.topology.ids import GangId
 
 Text = Annotated[str, Meta(max_length=253)]
 LongText = Annotated[str, Meta(max_length=4000)]
+RequestId = Annotated[str, Meta(max_length=512)]
+"""An operation and the name of a host, which alone may have 253 characters."""
 Step = Annotated[int, Meta(ge=0, le=1 << 53)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 Score = Annotated[int, Meta(ge=0, le=10)]
@@ -45,7 +46,7 @@ class Hello(msgspec.Struct, frozen=True):
     """First on each connection."""
 
     version: int = 1
-    job: JobSaid = field(default_factory=JobSaid)
+    job: JobSaid = msgspec.field(default_factory=JobSaid)
     pid: int = 0
 
 
@@ -72,7 +73,7 @@ class Event(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """Answer to a request of the agent."""
 
-    id: Text
+    id: RequestId
     ok: bool
     why: LongText = ""
     checkpoint_step: Step | None = None

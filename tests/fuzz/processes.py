@@ -132,9 +132,9 @@ def _target(link: Path) -> str:
 
 
 @contextmanager
-def a_daemon(ground: Ground, name: str, port: int, whole: Mapping[str, Any]) -> Iterator[Daemon]:
+def a_daemon(ground: Ground, name: str, port: int, whole: Mapping[str, Any], *, folder_name: str = "") -> Iterator[Daemon]:
     """Run one until the block ends; by then it must not have taken harm."""
-    folder = ground.folder / name
+    folder = ground.folder / (folder_name or name)
     folder.mkdir()
     (folder / "settings.yaml").write_text(yaml.safe_dump(dict(whole)))
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".types"), "HOME": str(folder)}

@@ -279,3 +279,55 @@ async def test_a_host_whose_chips_nobody_knows_is_refused_with_what_to_do(tmp_pa
         await Agent(settings, lambda _wanted: MemoryWire(MemoryBroker(), "x")).run()
     with pytest.raises(Misconfigured, match="period"):
         Agent(settings.model_copy(update={"period": settings.period * 1000}), lambda _wanted: MemoryWire(MemoryBroker(), "x"))
+
+
+async def test_requests_that_are_none_are_counted_by_what_is_wrong_and_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker, topic = MemoryBroker(), topics.host("prod", "node-1", topics.REQUEST)
+    async with a_host(tmp_path, address=ADDRESS) as host, an_agent(host, broker) as agent:
+        await eventually(lambda: broker.wires)
+        for long in ({"id": "x" * 513, "request": "dance"}, {"id": "r1", "request": "x" * 65}):
+            ask(broker, **long)
+        for _ in range(3):
+            broker.publish(Message(topic, b"\xff nonsense"))
+        ask(broker, id="x" * 512, request="dance")
+        await eventually(lambda: events(broker))
+        shown = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in AgentMetrics(agent).collect()
+            for sample in family.samples
+        }
+    assert [event["id"] for event in events(broker)] == ["x" * 512]
+    assert shown["sliceward_agent_events_total", "requests_malformed"] == 5
+    assert shown["sliceward_agent_messages_total", "received"] == 6
+    assert capsys.readouterr().out.count("requests malformed") == 1
+
+
+async def test_more_requests_than_can_be_answered_are_refused_and_counted(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    async with a_host(tmp_path, address=ADDRESS) as host, an_agent(host, broker) as agent:
+        await eventually(lambda: broker.wires)
+        await host.start_job(a_job())
+        host.step(40)
+        await eventually(lambda: agent.reporter is not None and agent.reporter.reporting)
+        for number in range(20):
+            ask(broker, id=f"r{number}", request="checkpoint")
+        await eventually(lambda: agent.counts["requests_refused"] == 4)
+
+
+async def test_frames_have_their_turn_however_fast_events_come(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    async with a_host(tmp_path, address=ADDRESS) as host, an_agent(host, broker) as agent:
+        await eventually(lambda: broker.wires)
+        put = broker.publish
+
+        def one_more(message: Message) -> None:
+            put(message)
+            if message.topic.endswith("/event"):
+                agent.event("test", "another")
+
+        broker.publish = one_more  # type: ignore[method-assign]  # each event makes the next, as a flood does
+        agent.event("test", "the first")
+        before = len(frames(broker))
+        await eventually(lambda: len(frames(broker)) > before + 2)

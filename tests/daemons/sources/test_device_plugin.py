@@ -55,6 +55,17 @@ def test_a_value_that_is_no_number_is_missing() -> None:
     assert found[2] == 5.0
 
 
-def test_a_broken_line_of_ours_is_no_reading() -> None:
+@pytest.mark.parametrize("value", ["many", "1" * 400])
+def test_a_broken_line_of_ours_is_no_reading(value: str) -> None:
     with pytest.raises(Retry, match="cannot be read"):
-        columns_in('duty_cycle_node{accelerator_id="77-1"} many', TPU7X)
+        columns_in(f'duty_cycle_node{{accelerator_id="77-1"}} {value}', TPU7X)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\n".join(LINE.format(n, 1) for n in range(5000)), LINE.format(1, 1).replace("cloud-tpu", "x" * 5000)],
+    ids=["more than any host has", "one without end"],
+)
+def test_series_that_would_take_long_to_read_are_not_read(text: str) -> None:
+    with pytest.raises(Retry, match="more than"):
+        columns_in(text, TPU7X)

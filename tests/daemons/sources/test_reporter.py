@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sliceward.daemons.sources.pods import Node, PodsOnNode, read_pods
 from sliceward.daemons.sources.reporter import Doors, ReporterSource
-from sliceward.daemons.sources.reports import BadReport, Hello, State, read_report
+from sliceward.daemons.sources.reports import BadReport, Hello, JobSaid, State, read_report
 from sliceward.topology.errors import Retry
 from sliceward.topology.names import NAMES
 from sliceward.workload.messages import MAX_LINE, line
@@ -281,7 +281,7 @@ def test_a_number_out_of_range_or_of_another_type_is_refused(text: str) -> None:
 def test_what_a_newer_reporter_adds_is_skipped() -> None:
     assert read_report(b'{"say":"song"}') is None
     assert read_report(b'{"say":"state","step":3,"mood":"good"}') == State(step=3)
-    assert isinstance(read_report(b'{"say":"hello"}'), Hello)
+    assert read_report(b'{"say":"hello"}') == Hello(job=JobSaid())
 
 
 def a_pod(uid: str = POD, **status: str) -> dict[str, Any]:
@@ -297,3 +297,14 @@ def test_pods_that_ask_for_no_chips_or_have_ended_are_left_out() -> None:
     assert [pod.ip for pod in found.pods] == ["10.0.0.7"]
     assert str(found.pods[0].seat) == "prod/gang/ml/JobSet/llm|slice|2|5"
     assert isinstance(found, PodsOnNode)
+
+
+async def test_a_flood_of_events_of_one_peer_is_bounded_and_counted(tmp_path: Path) -> None:
+    async with a_source(tmp_path) as source, a_talker(tmp_path) as job:
+        for number in range(200):
+            job.say(say="event", event="fatal", text=str(number))
+        job.say(say="state", checkpoint_step=1)
+        await reading_of(source, "checkpoint_step")
+    # The minute may have turned meanwhile.
+    assert 60 <= len(EVENTS) <= 120
+    assert source.counts["dropped_events"] == 200 - len(EVENTS)

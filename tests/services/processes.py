@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -44,9 +45,18 @@ def need_program(*names: str, variable: str = "", folders: Sequence[str | Path] 
 
 
 def free_port() -> int:
-    """Give a loopback port that nobody holds at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
+    """Give a loopback port that nobody holds at this moment.
+
+    It lies below those that Linux gives to outgoing connections (net.ipv4.ip_local_port_range): one of them could take it before
+    its server has come up, or while the server is away.
+    """
+    while True:
+        port = 16_384 + secrets.randbelow(16_384)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def accepts(port: int) -> Callable[[], bool]:

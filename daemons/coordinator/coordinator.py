@@ -27,7 +27,7 @@ from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.daemons.coordinator.alerts import AlertMap
@@ -446,7 +446,7 @@ class Coordinator:
                 log.warning("old incidents kept", why=str(error))
 
     async def _every(
-        self, pause: timedelta, round_: Callable[[], Awaitable[object]], loop: Loop, woken: asyncio.Event | None = None
+        self, pause: timedelta, round_: Callable[[], Coroutine[Any, Any, object]], loop: Loop, woken: asyncio.Event | None = None
     ) -> None:
         """Run a round again and again, on a wake at once. What fails is shown; the deadline passes unless something was only away."""
         wake, cancelling = woken or asyncio.Event(), Cancelling()
@@ -454,7 +454,8 @@ class Coordinator:
             cancelling.look()
             wake.clear()
             try:
-                await round_()
+                # In a task of its own: a TaskGroup whose last child fails while it ends leaves behind that it asked its task to end.
+                await asyncio.create_task(round_())
             except Retry as error:
                 loop.retried(str(error))
             except Exception as error:

@@ -139,7 +139,9 @@ def main() -> None:
             better="lower",
             reference="after a leader that was told to end, and gave its Lease back",
             reference_value=told,
-            setup=setup(f"longest of {TRIALS} kills -9, Lease of 8 s, two processes, emulated API server, PostgreSQL without fsync"),
+            setup=setup(
+                f"longest of {TRIALS} kills -9, Lease of 8 s, two processes, emulated API server, PostgreSQL without fsync"
+            ),
         )
     )
 

@@ -264,13 +264,24 @@ class RealFleet:
     async def cordon(self, node: str) -> None:
         """Cordon a node as ``kubectl cordon`` does."""
         await self.world.client.patch(NODES, {"metadata": {"name": node}}, {"spec": {"unschedulable": True}})
+        await self._is_seen(node, lambda spec: spec.get("unschedulable"))
         self.witness.people[node] = None
 
     async def taint(self, node: str, taint: Json) -> None:
         """Put a taint of one's own on a node, beside what it has."""
         found = await self.world.client.call("GET", NODES.path(name=node))
         await self.world.client.patch(NODES, found, {"spec": {"taints": [*found["spec"].get("taints", ()), taint]}})
+        await self._is_seen(node, lambda spec: taint in spec.get("taints", ()))
         self.witness.people[node] = taint
+
+    async def _is_seen(self, node: str, good: Callable[[Json], object]) -> None:
+        """Wait until the witness sees what was done to a node: until then it would miss it."""
+
+        def seen() -> bool:
+            found = self.witness.nodes.get(node)
+            return found is not None and bool(good(found["spec"]))
+
+        await self.until(seen, f"the witness sees what people put on {node}")
 
 
 STRUCK = 5

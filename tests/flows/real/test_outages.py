@@ -1,0 +1,28 @@
+"""A sick link with everything away once in the middle of its healing, and a new leader: the end must be the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.flows.real.fleet import Pace, a_real_fleet
+from tests.flows.real.healing import strike
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENT = Pace(silence="60s")
+"""As deployed: agents find a broker that is back within 30 s, and are not lost before."""
+
+
+async def test_a_sick_link_heals_the_same_through_a_change_of_leaders_and_every_outage(tmp_path: Path, kubectl: str) -> None:
+    async with a_real_fleet(tmp_path, kubectl, pace=PATIENT) as fleet:
+        healing = await strike(fleet, "link-degraded")
+        await healing.marked()
+        paused = await fleet.change_of_leaders()
+        await fleet.without(fleet.api_server)
+        await fleet.watcher.kill()
+        await fleet.without(fleet.broker)
+        await fleet.watcher.start()
+        await fleet.without(fleet.database)
+        healing.check(await healing.healed())
+        assert paused.alive

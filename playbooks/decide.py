@@ -190,8 +190,11 @@ def _closed(incident: Incident, run: Run | None, close: Close, world: World, dec
         call = Call(moved.run.steps[moved.run.at], moved.run.at, moved.run.operation)
         return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(call))
     if marked:
-        why = f"{len(marked)} hosts still carry our mark of a closed story; waiting to see them gone"
-        return replace(decision, verdict=Hold(now + RECHECK, why, between=True))
+        why = f"{len(marked)} hosts still carry our mark of a closed story, e.g. {marked[0].id.name}; waiting to see them gone"
+        if now < (incident.settles if run is None or run.ended is None else run.ended) + PATIENCE:
+            return replace(decision, verdict=Hold(now + RECHECK, why, between=True))
+        # It came late, or an earlier run left it: no run takes it back any more.
+        return replace(decision, verdict=Hold(now + RECHECK, f"{why}: take the taint off by hand", Needs.HUMAN))
     return replace(decision, verdict=close)
 
 

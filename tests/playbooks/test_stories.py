@@ -115,6 +115,21 @@ def test_a_spare_cube_without_a_gang_is_marked_repaired_and_given_back() -> None
     assert stage.incident.how is How.HEALED
 
 
+def test_a_mark_that_no_run_knows_of_is_waited_for_and_then_asked_of_a_human() -> None:
+    stage = Stage().see(a_finding(Kind.CHIP_LOST, chip("cube-3-host-05"))).until("domain.give_back")
+    clean = stage.builder
+    stage.builder = clean.marked(stage.incident.id, "cube-3-host-05")  # a write that was long under way
+    stage.become(State.RESOLVED).play(10)
+    assert (stage.incident.open, stage.incident.needs) == (True, Needs.NOTHING)
+    stage.play(20, seconds(60))
+    assert (stage.incident.open, stage.incident.needs) == (True, Needs.HUMAN)
+    assert "cube-3-host-05; waiting to see them gone: take the taint off by hand" in stage.incident.why
+    stage.builder = clean
+    stage.play(3)
+    assert stage.incident.how is How.HEALED
+    assert stage.pages[-1].event is PageEvent.RESOLVE
+
+
 def test_a_fault_that_resolves_before_anything_irreversible_is_given_back_and_closed() -> None:
     stage = link_down().until("gang.checkpoint")
     stage.become(State.RESOLVED).play()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sliceward.detectors.finding import Kind
+from sliceward.topology import ids
 from sliceward.topology.ids import ChipId, HostId, LinkId
 from sliceward.topology.links import is_between_cubes, link_at, links_of_chip
 
@@ -80,16 +81,10 @@ def locate(fleet: Fleet, suspects: Iterable[Suspect]) -> tuple[Located, ...]:
 
 def hosts_of(fleet: Fleet, part: PartId) -> tuple[HostId, ...]:
     """Give the hosts on which a part sits: one for a chip, one or two for a link, those that hold it for a gang or slice."""
-    if isinstance(part, HostId):
-        return (part,)
-    if isinstance(part, ChipId):
-        return (part.host_id,)
-    if isinstance(part, LinkId):
-        return tuple(sorted({end.host_id for end in part.ends}))
     for group in (fleet.gangs, fleet.slices, fleet.cubes):
         if part in group:
             return tuple(sorted(group[part].hosts))  # type: ignore[index]  # the group that knows the part
-    return ()
+    return ids.hosts_of(part)
 
 
 def _as_is(suspect: Suspect) -> Located:

@@ -14,8 +14,8 @@ from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.decision import Guard
 from sliceward.playbooks.incident import Needs
 from sliceward.playbooks.silences import about, covering
-from sliceward.playbooks.sufferers import hosts_of
 from sliceward.topology.gangs import ManagedBy
+from sliceward.topology.ids import hosts_of
 
 if TYPE_CHECKING:
     from datetime import datetime

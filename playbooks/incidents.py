@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.incident import Entry, EntryKind, How, Incident, Phase
-from sliceward.playbooks.sufferers import gang_of, hosts_of, overlap, sufferers
-from sliceward.topology.ids import ChipId, ClusterId, GangId, HostId, LinkId, SliceId
+from sliceward.playbooks.sufferers import gang_of, overlap, sufferers
+from sliceward.topology.ids import ChipId, ClusterId, GangId, HostId, LinkId, SliceId, hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -17,8 +17,7 @@ from fnmatch import translate
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
-from sliceward.playbooks.sufferers import hosts_of
-from sliceward.topology.ids import CubeId, GangId, SliceId
+from sliceward.topology.ids import CubeId, GangId, SliceId, hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sliceward.topology.gangs import GangState
-from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId
+from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId, hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,19 +50,6 @@ def _joined(fleet: Fleet, one: PartId, other: PartId) -> bool:
         alike = fleet.is_inside_one_cube(one) == fleet.is_inside_one_cube(other)
         return alike and bool(set(one.ends) & set(other.ends))
     return False
-
-
-def hosts_of(part: PartId) -> tuple[HostId, ...]:
-    """Give the hosts that a part sits on: one for host and chip, one or two for a link, none for the rest."""
-    match part:
-        case HostId():
-            return (part,)
-        case ChipId():
-            return (part.host_id,)
-        case LinkId():
-            return tuple(dict.fromkeys(end.host_id for end in part.ends))
-        case _:
-            return ()
 
 
 def gang_of(fleet: Fleet, finding: Finding) -> GangId | None:

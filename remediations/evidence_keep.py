@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sliceward.remediations import hurt
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON
-from sliceward.remediations.host_parts import hosts_of
 from sliceward.remediations.outcome import Done, Outcome, Wait
 from sliceward.remediations.ports import EVENT, NODE
 from sliceward.topology.errors import Misconfigured, Refused, Retry
+from sliceward.topology.ids import hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,10 @@ from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import LATER, answering
 from sliceward.remediations.gangs.kind import asks_for_tpu
 from sliceward.remediations.given import duration, text
-from sliceward.remediations.host_parts import hosts_of
 from sliceward.remediations.nodes import read_all, some
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
 from sliceward.remediations.ports import POD
+from sliceward.topology.ids import hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

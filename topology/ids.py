@@ -201,6 +201,20 @@ class GangId:
 
 PartId = ClusterId | PodId | CubeId | HostId | ChipId | LinkId | SliceId | GangId
 
+
+def hosts_of(part: PartId) -> tuple[HostId, ...]:
+    """Give the hosts that a part sits on: one for host and chip, one or two for a link, none for the rest."""
+    match part:
+        case HostId():
+            return (part,)
+        case ChipId():
+            return (part.host_id,)
+        case LinkId():
+            return tuple(dict.fromkeys(end.host_id for end in part.ends))
+        case _:
+            return ()
+
+
 _NAMED: dict[str, type[PodId | CubeId | HostId | SliceId]] = {
     "pod": PodId,
     "cube": CubeId,

@@ -11,13 +11,13 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sliceward.detectors.finding import Finding, State
-from sliceward.remediations import host_parts
 from sliceward.remediations.gangs.catalog import GANG_KINDS
 from sliceward.remediations.ports import NODE, POD
 from sliceward.simulation.virtual.agenda import BEGIN, Agenda, Clock
 from sliceward.simulation.virtual.controllers import Controllers
 from sliceward.simulation.virtual.objects import Objects
 from sliceward.simulation.virtual.repairs import Receiver, Workshop
+from sliceward.topology import ids
 from sliceward.topology.health import Severity
 from sliceward.topology.ids import GangId, HostId, LinkId
 from sliceward.topology.names import NAMES
@@ -299,4 +299,4 @@ def _drawn(plan: ClusterPlan) -> Drawn:
 
 def hosts_of(fault: Fault) -> set[str]:
     """Give the names of the hosts that carry the broken part."""
-    return {host.name for host in host_parts.hosts_of(fault.part)}
+    return {host.name for host in ids.hosts_of(fault.part)}

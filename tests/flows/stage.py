@@ -27,7 +27,7 @@ from sliceward.detectors.finding import Finding, Kind, State, to_json
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Mode
 from sliceward.playbooks.shipped import shipped
-from sliceward.remediations import host_parts, kubernetes
+from sliceward.remediations import kubernetes
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.scheduling.quota import Quota
 from sliceward.simulation import controllers
@@ -35,6 +35,7 @@ from sliceward.simulation.controllers.client import NODES, Refusal, connect
 from sliceward.simulation.kube import kinds
 from sliceward.simulation.kube.server import running_api
 from sliceward.simulation.world import furnish
+from sliceward.topology import ids
 from sliceward.topology.health import Severity
 from sliceward.topology.ids import ChipId, GangId, LinkId
 from sliceward.topology.names import NAMES
@@ -279,7 +280,7 @@ def _pool(host: str) -> str:
 
 def hosts_of(part: PartId) -> set[str]:
     """Give the names of the hosts that carry a part."""
-    return {host.name for host in host_parts.hosts_of(part)}
+    return {host.name for host in ids.hosts_of(part)}
 
 
 def sick_link(stage: Stage, pool: str) -> LinkId:

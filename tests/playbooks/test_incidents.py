@@ -16,9 +16,9 @@ from sliceward.playbooks.incidents import Near, fold, same_cause
 from sliceward.playbooks.inputs import inputs
 from sliceward.playbooks.load import Book, load_book
 from sliceward.playbooks.shipped import shipped
-from sliceward.playbooks.sufferers import hosts_of, overlap
+from sliceward.playbooks.sufferers import overlap
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.topology.ids import ClusterId, CubeId, GangId, HostId, LinkId, PartId, PodId, SliceId
+from sliceward.topology.ids import ClusterId, CubeId, GangId, HostId, LinkId, PartId, PodId, SliceId, hosts_of
 from tests.builders import NOW, FleetBuilder, a_fleet, gang_id
 from tests.playbooks.stage import ENFORCED, Stage, a_finding, chip, inner_link, outer_link, seconds, two_gangs
 

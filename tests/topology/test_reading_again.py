@@ -85,8 +85,13 @@ def test_reading_again_gives_what_reading_anew_gives(steps: list[tuple[str, int]
 
 def numberless(fleet: Fleet) -> Fleet:
     """Leave out the numbers of nameless objects, which keep the one under which they were met first."""
-    named = (replace(problem, about=re.sub(r"\[\d+\]", "", problem.about)) for problem in fleet.problems)
-    return replace(fleet, problems=tuple(named))
+
+    def bare(name: str) -> str:
+        return re.sub(r"\[\d+\]", "", name)
+
+    named = (replace(problem, about=bare(problem.about)) for problem in fleet.problems)
+    strangers = {host: tuple(map(bare, pods)) for host, pods in fleet.strangers.items()}
+    return replace(fleet, problems=tuple(named), strangers=strangers)
 
 
 @pytest.mark.parametrize("told", [[[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], "nonsense", None])

@@ -79,7 +79,17 @@ async def test_a_coordinator_that_dies_before_and_after_every_write_to_the_clust
     async with an_incident(tmp_path, small_pools()) as incident:
         strikes = OnceAt(lambda now: any(word in now for word in (" patch of ", " request for ")))
         await incident.see_through(strikes)
-        assert incident.lives > 40
+        before = {moment.removeprefix("before ") for moment in strikes.struck if moment.startswith("before ")}
+        after = {moment.removeprefix("after ") for moment in strikes.struck if moment.startswith("after ")}
+        marks = {f"patch of nodes/{incident.pool}-host-{n:02} taints annotations" for n in range(4)}
+        returns = {f"{mark} -sliceward.dev/incident" for mark in marks}
+        assert marks | returns <= before
+        # The hosts of a pool are written at once: of those that are under way when one is done, what lands is found done.
+        assert after & marks
+        assert after & returns
+        one_by_one = before - marks - returns
+        assert one_by_one <= after
+        assert len(one_by_one) == 3 + 8 + len(incident.sick), "suspend, place, resume; labels of 8 hosts; repairs"
         await incident.check()
 
 

@@ -93,6 +93,7 @@ async def test_a_label_that_is_longer_than_any_cluster_is_kept_by_postgresql(pos
 
 async def test_the_machine_of_an_alert_is_the_one_that_bore_the_name_when_it_came_in(tmp_path: Path) -> None:
     async with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        await store.lead("one", now=NOW)
         desk = a_desk(store)
         desk.machine = lambda host: f"first-{host.name}"
         labels = (

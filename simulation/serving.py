@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,4 +22,8 @@ async def served(app: web.Application, *, host: str = "127.0.0.1", port: int = 0
         await site.start()
         yield f"http://{host}:{runner.addresses[0][1]}"
     finally:
+        for door in tuple(runner.sites):
+            await door.stop()
+        for _ in range(5):  # whoever came in just now is taken in, in some turns of the loop, and closed with the others
+            await asyncio.sleep(0)
         await runner.cleanup()

@@ -79,6 +79,7 @@ class _Ask:
     patience: float
     most: int
     _socket: socket.socket | None = None
+    _ended: bool = False
 
     def run(self, tls: Callable[[], ssl.SSLContext] | None) -> Fetched:
         parts = urlsplit(self.url)
@@ -90,8 +91,11 @@ class _Ask:
             connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self.patience, context=context)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with closing(connection):
-            connection.connect()
-            self._socket = connection.sock
+            if not self._ended:
+                connection.connect()
+                self._socket = connection.sock
+            if self._ended:
+                raise TimeoutError
             connection.request("GET", target, headers=self.headers)
             with connection.getresponse() as answer:
                 return Fetched(answer.status, self._body(answer) if answer.status == http.HTTPStatus.OK else b"")
@@ -111,6 +115,7 @@ class _Ask:
 
     def end(self) -> None:
         """Let a thread that still waits for this server go on: it has nobody to answer to."""
+        self._ended = True
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)

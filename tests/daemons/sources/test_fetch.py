@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import socketserver
+import ssl
 import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -15,7 +17,6 @@ from sliceward.topology.errors import Misconfigured, Retry
 from tests.daemons.sources.builders import eventually
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -132,3 +133,24 @@ async def test_what_cannot_be_checked_is_not_asked() -> None:
 
     with pytest.raises(Misconfigured):
         await Fetcher(20.0, 100).get("https://127.0.0.1:1/", tls=without_ca)
+
+
+async def test_who_waits_no_longer_before_there_is_a_connection_makes_none() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow_to_begin() -> ssl.SSLContext:
+        begun.set()
+        go.wait(20)
+        return ssl.create_default_context()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        fetcher = Fetcher(60.0, 100)
+        task = asyncio.create_task(fetcher.get(f"https://127.0.0.1:{server.getsockname()[1]}/", tls=slow_to_begin))
+        await eventually(begun.is_set)
+        task.cancel()
+        await asyncio.wait([task])
+        go.set()
+        await eventually(lambda: fetcher._thread._began is None)  # noqa: SLF001 (the thread is free)
+        with pytest.raises(BlockingIOError):
+            server.accept()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.remediations.ports import POD, Kind, Object
 from sliceward.simulation.kube import selectors
+from sliceward.simulation.kube.patches import merge
 from sliceward.topology.errors import Conflict, Refused
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Objects:
             raise Conflict(f"PATCH {kind.plural}/{name}: 409 Conflict the object has been modified")
         if ours and "status" in body:
             body = {part: value for part, value in body.items() if part != "status"}
-        new = merged(known, body)
+        new = merge(known, body)
         if new == known:
             return known
         self._version += 1
@@ -128,19 +129,6 @@ class Objects:
     def _tell(self, kind: Kind, before: Object | None, after: Object | None, *, ours: bool) -> None:
         for listener in self.listeners:
             listener(kind, before, after, ours)
-
-
-def merged(old: Any, patch: Any) -> Any:  # noqa: ANN401 (any JSON)
-    """Give ``old`` after an RFC 7396 merge patch, sharing what is not touched."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(old) if isinstance(old, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 def stamp(at: datetime) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+from sliceward.simulation.serving import served
 
 if TYPE_CHECKING:
     from sliceward.simulation.hosts.state import HostState
@@ -17,24 +19,19 @@ class PluginText:
     def __init__(self, state: HostState, address: str, port: int) -> None:
         """Nothing is served before `open`."""
         self._state, self._address, self._port = state, address, port
-        self._http: web.Server | None = None
-        self._server: asyncio.Server | None = None
+        self._door = AsyncExitStack()
 
     async def open(self) -> None:
         """Begin to serve."""
-        self._http = web.Server(self._answer, access_log=None)
-        self._server = await asyncio.get_running_loop().create_server(self._http, self._address, self._port)
+        app = web.Application()
+        app.router.add_get("/metrics", self._answer)
+        await self._door.enter_async_context(served(app, host=self._address, port=self._port, patience=0.1))
 
     async def close(self) -> None:
         """Stop serving and hang up."""
-        if self._server is not None and self._http is not None:
-            self._server.close()
-            await self._http.shutdown(0.1)
-            self._server = self._http = None
+        await self._door.aclose()
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if request.path != "/metrics":
-            return web.Response(status=404)
+    async def _answer(self, _request: web.Request) -> web.Response:
         return web.Response(text=text_of(self._state), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

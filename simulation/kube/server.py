@@ -16,6 +16,7 @@ from sliceward.simulation.kube.faults import Faults
 from sliceward.simulation.kube.garbage import Garbage
 from sliceward.simulation.kube.store import Store, now_utc
 from sliceward.simulation.kube.writes import Call, Writer
+from sliceward.simulation.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -178,12 +179,5 @@ async def running_api(
     api = make_api(faults=faults, clock=clock, log_capacity=log_capacity)
     app = web.Application(client_max_size=_LARGEST_BODY)
     app.router.add_route("*", "/{path:.*}", api.handle)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app, port=port, patience=0.1, gone_ends=True) as api.url:
         yield api
-    finally:
-        await runner.cleanup()

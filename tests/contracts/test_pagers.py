@@ -19,6 +19,7 @@ from sliceward.remediations.page import Page, PageEvent
 from sliceward.remediations.paging import delivery
 from sliceward.remediations.paging.catalog import PAGERS, make
 from sliceward.remediations.paging.plan import PagerPlan, Surroundings
+from sliceward.simulation.serving import served
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.health import Severity
 
@@ -68,13 +69,8 @@ async def receiver() -> AsyncIterator[Receiver]:
     answering = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", answering.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    answering.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield answering
-    await runner.cleanup()
+    async with served(app) as answering.url:
+        yield answering
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import aiohttp
 from aiohttp import web
 
+from sliceward.simulation.serving import served
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
@@ -156,15 +157,9 @@ async def _http(tolls: Tolls, upstream: str, effect_of: Callable[[web.Request, b
     app = web.Application(client_max_size=1 << 26)
     app.router.add_route("*", "/{path:.*}", passed_on)
     patience = aiohttp.ClientTimeout(total=None, sock_connect=5)
-    async with aiohttp.ClientSession(auto_decompress=False, timeout=patience) as session:
-        # Whoever hangs up ends what is done for it: watches would go on for ever.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+    # Whoever hangs up ends what is done for it: watches would go on for ever.
+    async with aiohttp.ClientSession(auto_decompress=False, timeout=patience) as session, served(app, gone_ends=True) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 from sliceward.remediations.kubernetes.calls import WRITES_AT_ONCE, Calls, path_of
 from sliceward.remediations.kubernetes.cluster import KubernetesCluster
 from sliceward.remediations.ports import JOBSET, NODE, POD
+from sliceward.simulation.serving import served
 from sliceward.topology.errors import Conflict, Refused, Retry, SlicewardError
 
 if TYPE_CHECKING:
@@ -25,14 +26,11 @@ async def _cluster(
 ) -> AsyncIterator[KubernetesCluster]:
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    configuration.api_key["BearerToken"] = "Bearer s3cr3t"
-    async with ApiClient(configuration) as client:
-        yield KubernetesCluster("c1", Calls(client, patience))
-    await runner.cleanup()
+    async with served(app, patience=0.1) as url:
+        configuration = Configuration(host=url)
+        configuration.api_key["BearerToken"] = "Bearer s3cr3t"
+        async with ApiClient(configuration) as client:
+            yield KubernetesCluster("c1", Calls(client, patience))
 
 
 def _status(code: int, reason: str, message: str = "told", **details: object) -> web.Response:

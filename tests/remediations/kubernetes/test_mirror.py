@@ -18,6 +18,7 @@ import sliceward.remediations.kubernetes.mirror as module
 from sliceward.remediations.kubernetes.calls import Calls
 from sliceward.remediations.kubernetes.mirror import Mirror, Rhythm, split_lines
 from sliceward.remediations.ports import NODE
+from sliceward.simulation.serving import served
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
@@ -69,12 +70,9 @@ class Server:
 async def _mirroring(server: Server, **rhythm: float) -> AsyncIterator[tuple[Mirror, Any]]:
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.05)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     woken = asyncio.Event()
     pace = {"first_pause": 0.001, "longest_pause": 0.01, "absent": 0.01, **rhythm}
-    async with ApiClient(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")) as client:
+    async with served(app, patience=0.05) as url, ApiClient(Configuration(host=url)) as client:
         clock = asyncio.get_running_loop().time
         mirror = Mirror(NODE, {}, Calls(client, 1.0), Rhythm(clock, random.Random(1), **pace))  # noqa: S311 (jitter)
         running = asyncio.create_task(mirror.run(woken.set))
@@ -90,7 +88,6 @@ async def _mirroring(server: Server, **rhythm: float) -> AsyncIterator[tuple[Mir
         finally:
             running.cancel()
             await asyncio.wait([running])
-    await runner.cleanup()
 
 
 async def test_it_lists_then_follows_from_the_lists_version() -> None:

@@ -14,6 +14,7 @@ from sliceward.remediations.ports import Repair
 from sliceward.remediations.providers.catalog import PROVIDERS, make
 from sliceward.remediations.providers.plan import ProviderPlan
 from sliceward.simulation.provider import running_provider
+from sliceward.simulation.serving import served
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.ids import HostId
 
@@ -61,11 +62,8 @@ async def answers() -> AsyncIterator[tuple[str, list[web.Response], list[web.Req
 
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", told, seen
-    await runner.cleanup()
+    async with served(app) as url:
+        yield url, told, seen
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sliceward.remediations import kubernetes
 from sliceward.remediations.ports import JOBSET, NODE, POD, SLICE
 from sliceward.simulation import controllers
 from sliceward.simulation.controllers.client import JOBSETS, NODES, Client, Resource, connect
-from sliceward.simulation.hosts import HostState, SimulatedHost, address_of, free_net
+from sliceward.simulation.hosts import HostState, SimulatedHost, address_of, own_net
 from sliceward.simulation.hosts.host import Pace
 from sliceward.simulation.kube.server import running_api
 from sliceward.simulation.provider import SimulatedProvider, running_provider
@@ -127,8 +127,7 @@ async def running_world(
         await stack.enter_async_context(controllers.run(kubeconfig, which=which, times=pacing.times))
         client = await stack.enter_async_context(connect(kubeconfig))
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sw-")))
-        planned = hosts_of(plan, folder, sockets, pacing.reporter)
-        hosts = {name: await stack.enter_async_context(host) for name, host in planned.items()}
+        hosts = await stack.enter_async_context(running_hosts(plan, folder, sockets, pacing.reporter))
         cluster = await stack.enter_async_context(kubernetes.connect(plan.name, kubeconfig=kubeconfig))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         mirrors = {kind.plural: cluster.mirror(kind) for kind in (NODE, POD, JOBSET, SLICE)}
@@ -159,30 +158,34 @@ def gangs_of(plan: ClusterPlan) -> tuple[GangId, ...]:
     return tuple(GangId(plan.name, gang.namespace, gang.kind, gang.name) for gang in plan.gangs)
 
 
-def hosts_of(plan: ClusterPlan, folder: Path, sockets: Path, pace: Pace) -> dict[str, SimulatedHost]:
-    """Give a simulated host for every node of the plan, each with its own loopback address, root folder and socket.
+@asynccontextmanager
+async def running_hosts(plan: ClusterPlan, folder: Path, sockets: Path, pace: Pace) -> AsyncIterator[dict[str, SimulatedHost]]:
+    """Boot a simulated host for every node of the plan, each with its own loopback address, root folder and socket.
 
     The addresses are in a net of their own, so that two worlds on one machine do not meet.
     """
-    fleet, net = fleet_of(plan, datetime.now(UTC)), free_net()
-    found = {}
-    for number, host in enumerate(sorted(fleet.hosts.values(), key=lambda host: host.id)):
-        state = HostState(
-            node=host.id.name,
-            generation=plan.kind,
-            chips=host.chips,
-            instance_id=host.instance_id or f"instance-{host.id.name}",
-            boot_id=host.boot_id or f"boot-{host.id.name}-0",
-            index=host.index,
-        )
-        found[host.id.name] = SimulatedHost(
-            state,
-            address=address_of(number, net),
-            folder=folder / "hosts" / host.id.name,
-            socket=sockets / f"{host.id.name}.sock",
-            pace=pace,
-        )
-    return found
+    fleet = fleet_of(plan, datetime.now(UTC))
+    async with AsyncExitStack() as stack:
+        net = stack.enter_context(own_net())
+        found = {}
+        for number, host in enumerate(sorted(fleet.hosts.values(), key=lambda host: host.id)):
+            state = HostState(
+                node=host.id.name,
+                generation=plan.kind,
+                chips=host.chips,
+                instance_id=host.instance_id or f"instance-{host.id.name}",
+                boot_id=host.boot_id or f"boot-{host.id.name}-0",
+                index=host.index,
+            )
+            simulated = SimulatedHost(
+                state,
+                address=address_of(number, net),
+                folder=folder / "hosts" / host.id.name,
+                socket=sockets / f"{host.id.name}.sock",
+                pace=pace,
+            )
+            found[host.id.name] = await stack.enter_async_context(simulated)
+        yield found
 
 
 async def furnish(client: Client, plan: ClusterPlan) -> None:

@@ -1,7 +1,10 @@
-"""Real services as fixtures, and the count of what was skipped.
+"""Real services as fixtures, the count of what was skipped, and which tests run beside each other.
 
 A test that needs an absent service is skipped by name; the names stand at the end of each run. In CI (``CI=true``) or with
 ``SLICEWARD_NO_SKIPS=1`` a skipped test is a failure.
+
+``make test`` runs `GROUPS` beside each other, each in one process from its first test to its last: flows on real parts mostly
+wait for their real clocks, and tests of one folder may share an address.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("sliceward")
 
-SKIPPED = pytest.StashKey[dict[str, str]]()
+# The longest first: the rest is one group of its own.
+GROUPS = ("tests/flows/real", "tests/flows")
 _NO = {"", "0", "false", "no"}
 
 
@@ -33,8 +37,7 @@ def skips_are_failures() -> bool:
     return any(os.environ.get(name, "").lower() not in _NO for name in ("CI", "SLICEWARD_NO_SKIPS"))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SKIPPED] = {}
+def pytest_configure() -> None:
     # looptime asks for the loop before the first test has one, which would make one that nobody closes.
     asyncio.set_event_loop(None)
 
@@ -45,31 +48,34 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(report.longrepr)
 
 
-def _note(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
-    if not report.skipped or hasattr(report, "wasxfail"):
-        return
-    config.stash[SKIPPED][report.nodeid] = _reason(report)
-    if skips_are_failures():
+def _judge(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and skips_are_failures() and not hasattr(report, "wasxfail"):
+        report.longrepr = f"Skipped where nothing may be skipped: {_reason(report)}"
         report.outcome = "failed"
-        report.longrepr = f"Skipped where nothing may be skipped: {config.stash[SKIPPED][report.nodeid]}"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    _note(report, item.config)
+    _judge(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
-    _note(report, collector.config)
+    _judge(report)
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    skipped = config.stash[SKIPPED]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        group = next((group for group in GROUPS if item.nodeid.startswith(f"{group}/")), "rest")
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = {report.nodeid: _reason(report) for report in terminalreporter.stats.get("skipped", ())}
     if not skipped:
         return
     terminalreporter.section(f"{len(skipped)} skipped", sep="-")

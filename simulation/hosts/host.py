@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ from sliceward.topology.names import NAMES
 from sliceward.workload import Reporter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -29,21 +31,24 @@ def address_of(number: int, net: int = FIRST_NET) -> str:
     return f"127.{net}.{number // _A_NET}.{number % _A_NET + 1}"
 
 
-def free_net(port: int = NAMES.device_plugin_port) -> int:
-    """Give a net for `address_of` on which no other simulated fleet of this machine serves.
+@contextmanager
+def own_net(port: int = NAMES.device_plugin_port) -> Iterator[int]:
+    """Give a net for `address_of` that no other simulated fleet of this machine gets as long as the block runs.
+
+    What is held is the UDP port beside the TCP port that the first host serves on.
 
     Raises:
         Retry: all of them are taken.
     """
-    for net in range(FIRST_NET, LAST_NET + 1):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        for net in range(FIRST_NET, LAST_NET + 1):
             try:
-                probe.bind((address_of(0, net), port))
+                held.bind((address_of(0, net), port))
             except OSError:
                 continue
-            return net
-    raise Retry(f"port {port} is taken on every net from 127.{FIRST_NET} to 127.{LAST_NET}")
+            yield net
+            return
+        raise Retry(f"port {port} is taken on every net from 127.{FIRST_NET} to 127.{LAST_NET}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sliceward.daemons.wire import Message, Wire
 from sliceward.detectors.finding import Kind, State, from_json
 from sliceward.simulation.controllers.client import connect
 from sliceward.simulation.hosts.host import Pace
-from sliceward.simulation.world import furnish, hosts_of
+from sliceward.simulation.world import furnish, running_hosts
 from sliceward.topology.ids import ChipId, HostId
 from sliceward.topology.names import NAMES
 from tests.builders import a_fleet
@@ -146,9 +146,7 @@ def _kubeconfig(folder: Path) -> Iterator[Path]:
 async def scene(mosquitto: Service, tmp_path: Path) -> AsyncIterator[Scene]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SLICEWARD_")}
     async with AsyncExitStack() as stack:
-        hosts = hosts_of(PLAN, tmp_path / "simulated", tmp_path, Pace())
-        for host in hosts.values():
-            await stack.enter_async_context(host)
+        hosts = await stack.enter_async_context(running_hosts(PLAN, tmp_path / "simulated", tmp_path, Pace()))
         scene = Scene(hosts, tmp_path, await stack.enter_async_context(aiohttp.ClientSession()))
         stack.callback(scene.prometheus.close)
         scene.start_prometheus()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sliceward.simulation.faults import FAULTS, Place, links_to_break, place_on_link
-from sliceward.simulation.hosts import Holder, SimulatedHost, address_of, free_net
+from sliceward.simulation.hosts import Holder, SimulatedHost, address_of
 from sliceward.simulation.hosts.host import Pace
 from sliceward.simulation.hosts.plugin_text import text_of
-from sliceward.simulation.world import hosts_of
+from sliceward.simulation.world import running_hosts
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import ChipId, HostId
 from tests.builders import a_fleet
@@ -153,14 +152,14 @@ async def test_a_fault_shows_in_the_state_and_a_repair_undoes_it(tmp_path: Path,
     assert f"/{fault.part}/" in str(fault.named("c1", place))
 
 
-def test_two_fleets_on_one_machine_take_two_nets(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind((address_of(0, free_net()), 2112))
-        other.listen()
-        taken = other.getsockname()[0].split(".")[1]
-        assert free_net() != int(taken)
-        plan = a_fleet().with_cubes(1).plan
-        assert not any(host.address.startswith(f"127.{taken}.") for host in hosts_of(plan, tmp_path, tmp_path, Pace()).values())
+async def test_two_fleets_on_one_machine_take_two_nets(tmp_path: Path) -> None:
+    plan, pace = a_fleet().with_cubes(1).plan, Pace()
+    (tmp_path / "other").mkdir()
+    async with (
+        running_hosts(plan, tmp_path, tmp_path, pace) as ours,
+        running_hosts(plan, tmp_path / "other", tmp_path / "other", pace) as theirs,
+    ):
+        assert not {host.address for host in ours.values()} & {host.address for host in theirs.values()}
 
 
 def test_truth_names_the_part_and_a_fault_of_a_link_needs_one() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,13 +11,14 @@ import pytest
 from sliceward.simulation.hosts import HostState
 from sliceward.simulation.hosts.state import UNUSABLE
 from sliceward.simulation.training import Program, Training, pace_of
-from sliceward.simulation.world import Pacing, hosts_of
+from sliceward.simulation.world import Pacing, running_hosts
 from sliceward.topology.generations import GENERATIONS
 from sliceward.topology.plan import fleet_of
 from sliceward.topology.planned import ClusterPlan, plans_from_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from sliceward.simulation.hosts import SimulatedHost
@@ -72,13 +72,8 @@ async def go(training: Training, gang: Gang, hosts: dict[str, SimulatedHost], cl
         await training.round(gang, hosts, now=clock.seconds, passed=0.1)
 
 
-@asynccontextmanager
-async def hosts_up(plan: ClusterPlan, folder: Path) -> AsyncIterator[dict[str, SimulatedHost]]:
-    async with AsyncExitStack() as stack:
-        yield {
-            name: await stack.enter_async_context(host)
-            for name, host in hosts_of(plan, folder, folder, Pacing().reporter).items()
-        }
+def hosts_up(plan: ClusterPlan, folder: Path) -> AbstractAsyncContextManager[dict[str, SimulatedHost]]:
+    return running_hosts(plan, folder, folder, Pacing().reporter)
 
 
 def a_plan() -> ClusterPlan:

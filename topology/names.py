@@ -116,14 +116,13 @@ class Names:
     # ports
     runtime_metrics_port: int = 8431
     device_plugin_port: int = 2112
-    coordinator_port: int = 8482
 
 
 NAMES = Names()
 """The names as GKE, JobSet and Kueue use them today."""
 
 FIXED = frozenset({
-    "coordinator_port", "degraded", "gang", "healthy", "hostname", "incident", "instance_id", "job_complete", "job_failed",
+    "degraded", "gang", "healthy", "hostname", "incident", "instance_id", "job_complete", "job_failed",
     "job_index", "job_name", "jobset_completed", "jobset_failed", "jobset_name", "kubernetes_out_of_service",
     "kueue_managed_by_prefix", "kueue_queue", "out_of_service", "ready", "replicated_job", "slice", "slice_topology",
     "tpu_resource", "tpu_taint", "unreachable",

@@ -227,9 +227,9 @@ def _paged(turn: Turn, before: Incident, decision: Decision, now: datetime) -> T
 
 
 def _failing(turn: Turn, before: Incident, run: Run, now: datetime) -> Turn:
-    """Give the turn with a second page where a run that acts just ended in a human's hands, or waits for them half-way."""
+    """Give the turn with a second page where a run that acts ended in a human's hands, waits for them half-way, or did not help."""
     fresh = turn.incident.needs is Needs.HUMAN and before.needs is not Needs.HUMAN
-    acted = run.harms and (run.open or run.ending is Ending.HANDED_OVER)
+    acted = run.harms and (run.open or run.ending in {Ending.HANDED_OVER, Ending.HEALED})
     if not (fresh and acted and before.paged):
         return turn
     return _with_page(turn, pages.handed_over(turn.incident, run, now))

@@ -274,6 +274,8 @@ def test_what_fires_on_after_healing_goes_to_a_human_and_is_not_repaired_in_circ
     assert stage.actions.count("host.repair") == 1
     assert stage.incident.needs is Needs.HUMAN
     assert "still firing" in stage.incident.why
+    assert [page.event for page in stage.pages] == [PageEvent.TRIGGER, PageEvent.TRIGGER]
+    assert "still firing" in stage.pages[-1].summary
 
 
 def test_the_incident_of_a_healed_fault_stays_open_while_our_mark_is_seen() -> None:

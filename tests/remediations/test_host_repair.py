@@ -124,7 +124,7 @@ async def test_without_a_provider_it_is_a_humans() -> None:
         (LinkId("c1", SICK, 0, SICK, 1), {SICK}),
         (LinkId("c1", "cube-0-host-04", 0, SICK, 1), {"cube-0-host-04", SICK}),
     ],
-    ids=str,
+    ids=["a chip", "a link inside a host", "a link between hosts"],
 )
 async def test_a_part_is_repaired_on_the_hosts_that_carry_it(part: ChipId | LinkId, hosts: set[str]) -> None:
     scene = await _drained()

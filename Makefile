@@ -37,7 +37,7 @@ demo: .venv
 # Three processes, one for each group of tests/conftest.py; ARGS="--numprocesses=0" for all in this one.
 # In CI (CI=true, or SLICEWARD_NO_SKIPS=1 anywhere) a skipped test is a failure, and so is a pure folder below 95 % of branches.
 test: .venv
-	$(RUN) -m pytest --numprocesses=3 --dist=loadgroup $(if $(CI)$(SLICEWARD_NO_SKIPS)$(COVERAGE),$(PURE:%=--cov=sliceward.%) --cov-report=json:.coverage.json) $(ARGS)
+	$(RUN) -m pytest --numprocesses=3 $(if $(CI)$(SLICEWARD_NO_SKIPS)$(COVERAGE),$(PURE:%=--cov=sliceward.%) --cov-report=json:.coverage.json) $(ARGS)
 	$(if $(CI)$(SLICEWARD_NO_SKIPS)$(COVERAGE),$(RUN) tests/coverage_by_folder.py .coverage.json 95 $(PURE))
 
 lint: .venv

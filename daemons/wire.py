@@ -28,10 +28,13 @@ from sliceward.daemons.topics import matches
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 log = structlog.get_logger(__name__)
+
+LONGEST_TURN = 0.01
+"""Seconds for which messages are handled before others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,17 @@ class Inbox(asyncio.Queue[Any]):
             self._counts["dropped_full"] += 1
             self.missed = bool(self.get_nowait().qos) or self.missed
         super().put_nowait(item)
+
+    async def lying_there(self) -> AsyncIterator[Any]:
+        """Give as many as lie there now, one by one; after each `LONGEST_TURN` the socket and the other loops have theirs."""
+        began = time.monotonic()
+        for _ in range(self.qsize()):
+            if time.monotonic() - began > LONGEST_TURN:
+                await asyncio.sleep(0)
+                began = time.monotonic()
+            if self.empty():
+                return  # a large one that came meanwhile pushed out many small ones
+            yield self.get_nowait()
 
     # The two doors that asyncio.Queue leaves to its subclasses.
 
@@ -330,10 +344,8 @@ class Wire:
         async for first in client.messages:
             await self._hand_over(first, on_message)
             # aiomqtt makes two tasks for each message that it is asked for: what lies there already is taken without.
-            for taken in range(inbox.qsize()):
-                await self._hand_over(inbox.get_nowait(), on_message)
-                if taken % 256 == 255:  # noqa: PLR2004 (let the socket and the other loops have their turn)
-                    await asyncio.sleep(0)
+            async for message in inbox.lying_there():
+                await self._hand_over(message, on_message)
             if inbox.missed and time.monotonic() - asked_again > self._options.longest_wait:
                 # A message that mattered was dropped: subscribing again makes the broker tell its retained ones again.
                 inbox.missed, asked_again = False, time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from sliceward.daemons import yaml_text
+from sliceward.daemons.coordinator.pieces import Pieces, decoded
 from sliceward.daemons.settings import Section
 from sliceward.detectors.finding import Finding, Kind, State, storable
 from sliceward.topology.errors import Misconfigured, Refused
@@ -77,16 +79,23 @@ def read_payload(body: bytes, *, receiver: str, now: datetime) -> Payload:
     Raises:
         Refused: the body is no version 4 payload; says which part is wrong.
     """
+    said: dict[str, Any] = {}
     try:
-        data = json.loads(body)
+        for name, value in Pieces(decoded(body)).members({"alerts"}):
+            said[name] = tuple(_alerts(value, receiver=receiver, now=now)) if isinstance(value, Iterator) else value
     except (ValueError, RecursionError) as error:
         raise Refused(f"the body is no JSON: {error}") from None
-    if not isinstance(data, dict) or str(data.get("version")) != VERSION or not isinstance(data.get("alerts"), list):
+    alerts = said.get("alerts")
+    if str(said.get("version")) != VERSION or not isinstance(alerts, tuple):
         raise Refused('the body is no Alertmanager payload: "version" must be "4" and "alerts" a list')
-    if len(data["alerts"]) > MOST_ALERTS:
-        raise Refused(f"{len(data['alerts'])} alerts in one post; at most {MOST_ALERTS} are taken")
-    alerts = tuple(_alert(row, place, receiver=receiver, now=now) for place, row in enumerate(data["alerts"]))
-    return Payload(alerts, _truncated(data.get("truncatedAlerts")))
+    return Payload(alerts, _truncated(said.get("truncatedAlerts")))
+
+
+def _alerts(rows: Iterator[Any], *, receiver: str, now: datetime) -> Iterator[Alert]:
+    for place, row in enumerate(rows):
+        if place == MOST_ALERTS:
+            raise Refused(f"more than {MOST_ALERTS} alerts in one post")
+        yield _alert(row, place, receiver=receiver, now=now)
 
 
 def _truncated(value: object) -> int:

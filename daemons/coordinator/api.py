@@ -13,6 +13,7 @@ from sliceward.daemons.coordinator.alerts import Unmapped
 from sliceward.daemons.coordinator.bodies import reason_of
 from sliceward.daemons.coordinator.door import door
 from sliceward.daemons.coordinator.events import Events
+from sliceward.daemons.coordinator.pictures import Pictures
 from sliceward.daemons.coordinator.silence_api import SilenceApi
 from sliceward.daemons.coordinator.web import (
     CALLER,
@@ -23,6 +24,7 @@ from sliceward.daemons.coordinator.web import (
     listed,
     number_of,
     page_of,
+    told,
     told_as_json,
 )
 from sliceward.daemons.coordinator.webhook import MOST_BYTES, Webhook, counting
@@ -36,20 +38,11 @@ if TYPE_CHECKING:
 
     from sliceward.daemons.coordinator.coordinator import Coordinator
     from sliceward.daemons.coordinator.tokens import Tokens
-    from sliceward.daemons.coordinator.views import Row, Sight
+    from sliceward.daemons.coordinator.views import Row
     from sliceward.playbooks.incident import Incident
 
 _SERVED = frozenset({".html", ".js", ".mjs", ".css", ".svg", ".png", ".ico", ".woff2"})
 PAGE = Path(__file__).parent.parent / "web"
-
-_LISTS: Mapping[str, Callable[[Sight], list[Row]]] = {
-    "hosts": views.host_rows,
-    "cubes": views.cube_rows,
-    "slices": views.slice_rows,
-    "gangs": views.gang_rows,
-    "links": views.link_rows,
-    "findings": views.finding_rows,
-}
 
 
 class Api:
@@ -57,7 +50,7 @@ class Api:
 
     def __init__(self, coordinator: Coordinator, tokens: Tokens) -> None:
         """Keep both."""
-        self._of, self._tokens = coordinator, tokens
+        self._of, self._tokens, self._pictures = coordinator, tokens, Pictures(coordinator)
 
     def application(self, *outer: Middleware) -> web.Application:
         """Give the application with all routes; ``outer`` middlewares see a request before it is known who calls."""
@@ -69,7 +62,7 @@ class Api:
             app.router.add_post("/v1/webhooks/alertmanager/{name}" + slash, hook.post)
         app.add_routes(serving.routes(of.health))
         api = "/api/v1"
-        app.add_routes([web.get(f"{api}/{kind}", self._list_of(rows)) for kind, rows in _LISTS.items()])
+        app.add_routes([web.get(f"{api}/{kind}", self._list_of(kind)) for kind in views.SKETCHES])
         app.add_routes(
             [
                 web.get(f"{api}/fleet", self.fleet),
@@ -98,17 +91,15 @@ class Api:
 
     async def fleet(self, _request: web.Request) -> web.Response:
         """Give the ``Fleet``."""
-        return web.json_response(self._of.fleet_view())
+        return told(await self._pictures.fleet())
 
     async def status(self, _request: web.Request) -> web.Response:
         """Give the status."""
         return web.json_response(self._of.status())
 
-    def _list_of(self, rows: Callable[[Sight], list[Row]]) -> Callable[[web.Request], Any]:
+    def _list_of(self, kind: str) -> Callable[[web.Request], Any]:
         async def rows_of(request: web.Request) -> web.Response:
-            wanted = asked(request)
-            cluster = wanted.filters.get("cluster", "")
-            return page_of((row for sight in self._of.sights(cluster) for row in rows(sight)), wanted)
+            return told(await self._pictures.page(kind, asked(request)))
 
         return rows_of
 

@@ -18,7 +18,7 @@ from sliceward.daemons.coordinator.heartbeat import Beating, HeartbeatFigures, P
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
-from sliceward.daemons.coordinator.views import Row, Sight, cluster_view
+from sliceward.daemons.coordinator.views import Row, Sight
 from sliceward.daemons.coordinator.vigil import Vigil
 from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.playbooks.incident import Entry, EntryKind
@@ -50,8 +50,6 @@ log = structlog.get_logger(__name__)
 FORGET_AFTER = timedelta(days=30)
 FORGET_EVERY = timedelta(hours=6)
 PULSE = timedelta(seconds=1)
-SHOWN_FOR = 1.0
-"""Seconds for which one picture of the fleet is given to all who ask: 10,000 chips take 0.15 s to draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,6 @@ class Coordinator:
     health: Health = field(init=False)
     webhooks: Counter = field(init=False)
     answers: Counter = field(init=False)
-    _shown: tuple[float, int, Row] = field(init=False, default_factory=lambda: (0.0, 0, {}))
     _alerts_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _pages_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -303,14 +300,6 @@ class Coordinator:
             quota=self.parts.quota,
             problem=side.problem,
         )
-
-    def fleet_view(self) -> Row:
-        """Give the ``Fleet`` of docs/api.md; made once for all who ask within a second while nothing changed."""
-        made, changes, shown = self._shown
-        if not shown or changes != self.bell.fleet or self.monotonic() - made > SHOWN_FOR:
-            shown = {"as_of": self.clock().isoformat(), "clusters": [cluster_view(sight) for sight in self.sights()]}
-            self._shown = (self.monotonic(), self.bell.fleet, shown)
-        return shown
 
     def status(self) -> Row:
         """Give the status of docs/api.md."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks import record
@@ -19,18 +19,21 @@ from sliceward.topology.ids import ChipId, LinkId
 from sliceward.topology.links import is_between_cubes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.incident import Incident
     from sliceward.playbooks.silences import Silence
     from sliceward.remediations.ports import Progress
-    from sliceward.topology.fleet import Cube, Fleet, Host, Problem
+    from sliceward.topology.fleet import Cube, Fleet, Host, Problem, Slice
     from sliceward.topology.gangs import Gang, Member
     from sliceward.topology.ids import CubeId, GangId, HostId, PartId
 
 Row = dict[str, Any]
+Sketch = tuple[str, "Callable[[], Row]"]
+"""Id of a row, and what draws it."""
+Part = TypeVar("Part")
 
 _BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
 """Findings that say that nothing is known about the part, not that it is sick."""
@@ -180,20 +183,17 @@ def link_rows(sight: Sight) -> list[Row]:
     ]
 
 
-def slice_rows(sight: Sight) -> list[Row]:
-    """Give the slices."""
-    return [
-        {
-            "id": str(one.id),
-            "cluster": sight.name,
-            "shape": list(one.shape),
-            "cubes": [str(cube) for cube in one.cubes],
-            "gang": None if one.gang is None else str(one.gang),
-            "role": one.role,
-            "index": one.index,
-        }
-        for one in (sight.fleet.slices.values() if sight.fleet else ())
-    ]
+def slice_row(sight: Sight, one: Slice) -> Row:
+    """Give a ``Slice``."""
+    return {
+        "id": str(one.id),
+        "cluster": sight.name,
+        "shape": list(one.shape),
+        "cubes": [str(cube) for cube in one.cubes],
+        "gang": None if one.gang is None else str(one.gang),
+        "role": one.role,
+        "index": one.index,
+    }
 
 
 def gang_row(sight: Sight, gang: Gang) -> Row:
@@ -274,36 +274,32 @@ def silence_row(silence: Silence, now: datetime) -> Row:
     }
 
 
-def host_rows(sight: Sight) -> list[Row]:
-    """Give all hosts."""
-    return [host_row(sight, host) for host in (sight.fleet.hosts.values() if sight.fleet else ())]
+def _sketched(draw: Callable[[Sight, Part], Row], sight: Sight, parts: Mapping[Any, Part]) -> list[Sketch]:
+    return [(str(name), partial(draw, sight, part)) for name, part in parts.items()]
 
 
-def cube_rows(sight: Sight) -> list[Row]:
-    """Give all cubes."""
-    return [cube_row(sight, cube) for cube in (sight.fleet.cubes.values() if sight.fleet else ())]
+SKETCHES: Mapping[str, Callable[[Sight], list[Sketch]]] = {
+    "hosts": lambda sight: _sketched(host_row, sight, sight.fleet.hosts if sight.fleet else {}),
+    "cubes": lambda sight: _sketched(cube_row, sight, sight.fleet.cubes if sight.fleet else {}),
+    "slices": lambda sight: _sketched(slice_row, sight, sight.fleet.slices if sight.fleet else {}),
+    "gangs": lambda sight: _sketched(gang_row, sight, sight.fleet.gangs if sight.fleet else {}),
+    "links": lambda sight: [(str(row["id"]), partial(dict, row)) for row in link_rows(sight)],
+    "findings": lambda sight: _sketched(finding_row, sight, {finding.id: finding for finding in sight.findings}),
+}
+"""What each list shows of a cluster, by its name: of 10,000 rows a page holds a hundred, and no others are drawn."""
 
 
-def gang_rows(sight: Sight) -> list[Row]:
-    """Give all gangs."""
-    return [gang_row(sight, gang) for gang in (sight.fleet.gangs.values() if sight.fleet else ())]
-
-
-def finding_rows(sight: Sight) -> list[Row]:
-    """Give all findings as they are known now."""
-    return [finding_row(finding) | {"cluster": sight.name} for finding in sight.findings]
-
-
-def finding_row(finding: Finding) -> Row:
-    """Give a ``Finding``."""
+def finding_row(sight: Sight, finding: Finding) -> Row:
+    """Give a ``Finding`` as it is known now."""
     row: Row = record.plain(finding)
-    return row | {"id": finding.id}
+    return row | {"id": finding.id, "cluster": sight.name}
 
 
 def cluster_view(sight: Sight) -> Row:
-    """Give one cluster of a ``Fleet``."""
+    """Give one cluster of a ``Fleet``; its many rows are drawn one by one, as they are asked for."""
     fleet = sight.fleet
-    generations = Counter(host.generation for host in fleet.hosts.values()) if fleet else Counter[str]()
+    hosts = fleet.hosts.values() if fleet else ()
+    generations = Counter(host.generation for host in hosts)
     problems = [problem_row(problem) for problem in (fleet.problems if fleet else ())]
     if sight.problem:
         why = {"name": "ClusterNotReadable", "about": sight.name, "why": sight.problem}
@@ -314,10 +310,10 @@ def cluster_view(sight: Sight) -> Row:
         "age_seconds": None if sight.age is None else round(sight.age.total_seconds(), 3),
         "generation": generations.most_common(1)[0][0] if generations else None,
         "pods": sorted({str(cube.pod) for cube in fleet.cubes.values() if cube.pod}) if fleet else [],
-        "cubes": cube_rows(sight),
-        "hosts": [row for row in host_rows(sight) if row["cube"] is None],
-        "slices": slice_rows(sight),
-        "gangs": gang_rows(sight),
+        "cubes": (cube_row(sight, cube) for cube in (fleet.cubes.values() if fleet else ())),
+        "hosts": (host_row(sight, host) for host in hosts if host.cube is None),
+        "slices": (slice_row(sight, one) for one in (fleet.slices.values() if fleet else ())),
+        "gangs": (gang_row(sight, gang) for gang in (fleet.gangs.values() if fleet else ())),
         "quota": quota_rows(sight),
         "links": link_rows(sight),
         "problems": problems,

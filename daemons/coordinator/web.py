@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+    Sketch = tuple[str, Callable[[], Mapping[str, Any]]]
+    """Id of a row, and what draws it."""
+
 log = structlog.get_logger(__name__)
+
+Kept = TypeVar("Kept")
 
 INTERNAL = 500
 MOST_ROWS = 500
@@ -176,22 +183,41 @@ def number_of(cursor: str) -> int:
 
 def page_of(rows: Iterable[Mapping[str, Any]], wanted: Asked, *, key: str = "id") -> web.Response:
     """Give one page of rows that are all in memory, in the order of ``key``."""
-    ordered = sorted(rows, key=lambda row: str(row[key]))
+    return listed(*page(((str(row[key]), partial(dict, row)) for row in rows), wanted, keep=dict))
+
+
+def page(
+    sketches: Iterable[Sketch], wanted: Asked, *, keep: Callable[[Mapping[str, Any]], Kept]
+) -> tuple[list[Kept], str | None]:
+    """Give one page in the order of ids, each row as ``keep`` keeps it, and the cursor of the next; no row after it is drawn."""
+    ordered = sorted(sketches, key=itemgetter(0))
     if ordered:
-        for name in wanted.filters.keys() - ordered[0].keys():
-            _no_such_filter(name, ordered[0].keys())
-    found = [
-        row
-        for row in ordered
-        if str(row[key]) > wanted.after and all(_said(row.get(name)) == value for name, value in wanted.filters.items())
-    ]
-    more = len(found) > wanted.limit
-    return listed(found[: wanted.limit], str(found[wanted.limit - 1][key]) if more else None)
+        known = ordered[0][1]().keys()
+        for name in wanted.filters.keys() - known:
+            _no_such_filter(name, known)
+    found: list[Kept] = []
+    last = ""
+    for name, draw in ordered:
+        if name <= wanted.after:
+            continue
+        row = draw()
+        if not all(_said(row.get(field)) == value for field, value in wanted.filters.items()):
+            continue
+        if len(found) == wanted.limit:
+            return found, last
+        found.append(keep(row))
+        last = name
+    return found, None
 
 
 def listed(rows: Iterable[Mapping[str, Any]], following: str | None) -> web.Response:
     """Give a page with its cursor."""
-    return web.json_response({"items": list(rows), "next": None if following is None else _closed(following)})
+    return web.json_response({"items": list(rows), "next": cursor_of(following)})
+
+
+def told(text: bytes) -> web.Response:
+    """Give JSON that is written down already."""
+    return web.Response(body=text, content_type="application/json", charset="utf-8")
 
 
 def _no_such_filter(name: str, known: Iterable[str]) -> NoReturn:
@@ -202,8 +228,9 @@ def _said(value: object) -> str:
     return "true" if value is True else "false" if value is False else "" if value is None else str(value)
 
 
-def _closed(cursor: str) -> str:
-    return base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
+def cursor_of(last: str | None) -> str | None:
+    """Close the cursor of a page, None where there is no next."""
+    return None if last is None else base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
 
 
 def _opened(cursor: str) -> str:

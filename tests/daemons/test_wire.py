@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from sliceward.daemons import topics
 from sliceward.daemons.broker import running_broker
 from sliceward.daemons.setting_types import Secret
 from sliceward.daemons.topics import Address, matches, read
-from sliceward.daemons.wire import BrokerAddress, Inbox, Message, Wire, WireOptions
+from sliceward.daemons.wire import LONGEST_TURN, BrokerAddress, Inbox, Message, Wire, WireOptions
 from sliceward.topology.errors import Misconfigured, Retry
 
 if TYPE_CHECKING:
@@ -123,6 +124,30 @@ def test_an_inbox_is_bounded_in_bytes_too_and_keeps_nothing_that_is_larger_than_
     for _ in range(2):
         inbox.put_nowait(Message("t", b"x" * 8))
     assert (counts["dropped_full"], inbox.qsize()) == (1, 2), "what was taken out has left its room"
+
+
+async def test_a_large_message_that_pushes_out_what_lies_there_ends_nothing() -> None:
+    inbox = Inbox(WireOptions(inbox_bytes=20), Counter())
+    for name in "abc":
+        inbox.put_nowait(Message("t", name.encode()))
+    taken = []
+    async for message in inbox.lying_there():
+        taken.append(message.payload)
+        if message.payload == b"a":
+            inbox.put_nowait(Message("t", b"x" * 20))
+    assert taken == [b"a", b"x" * 20]
+
+
+async def test_messages_that_take_long_leave_the_others_their_turns() -> None:
+    inbox, turns = Inbox(WireOptions(), Counter()), list[int]()
+    for number in range(3):
+        inbox.put_nowait(Message("t", str(number).encode()))
+    async for message in inbox.lying_there():
+        asyncio.get_running_loop().call_soon(turns.append, int(message.payload))
+        end = time.monotonic() + LONGEST_TURN
+        while time.monotonic() <= end:
+            pass
+    assert turns == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from sliceward.topology.ids import ChipId, CubeId, HostId, LinkId
 from tests.builders import a_fleet
 
 if TYPE_CHECKING:
+    from sliceward.daemons.coordinator.views import Row
     from sliceward.topology.ids import PartId
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -42,6 +43,10 @@ def a_finding(part: PartId, kind: Kind = Kind.ICI_LINK_DEGRADED, state: State = 
 def a_sight(*findings: Finding, **more: object) -> Sight:
     sight = Sight("c1", FLEET, timedelta(0), reachable=True, telemetry=True, findings=findings)
     return replace(sight, **more)  # type: ignore[arg-type]  # fields of a Sight
+
+
+def rows(kind: str, sight: Sight) -> list[Row]:
+    return [draw() for _, draw in views.SKETCHES[kind](sight)]
 
 
 def chip(sight: Sight, of: ChipId = CHIP) -> Health:
@@ -90,7 +95,7 @@ def test_a_link_between_cubes_makes_no_cube_sick_and_is_said_to_be_between() -> 
     between = next(link for link in links.links_of(FLEET, two) if len(FLEET.cubes_of(link)) > 1)
     sight = a_sight(a_finding(between))
     assert views.link_rows(sight)[0]["between_cubes"] is True
-    assert {row["health"] for row in views.cube_rows(sight)} == {"healthy"}
+    assert {row["health"] for row in rows("cubes", sight)} == {"healthy"}
 
 
 def test_a_link_of_hosts_that_nobody_knows_is_still_shown() -> None:
@@ -100,12 +105,12 @@ def test_a_link_of_hosts_that_nobody_knows_is_still_shown() -> None:
 
 def test_marks_cordons_and_the_incident_stand_at_their_host() -> None:
     fleet = BUILDER.marked("inc-1", HOST.name).cordoned("cube-0-host-04").build(NOW)
-    rows = {row["name"]: row for row in views.host_rows(a_sight(fleet=fleet))}
-    assert (rows[HOST.name]["in_service"], rows[HOST.name]["incident"]) == (False, "inc-1")
-    assert rows[HOST.name]["marks"] == [
+    hosts = {row["name"]: row for row in rows("hosts", a_sight(fleet=fleet))}
+    assert (hosts[HOST.name]["in_service"], hosts[HOST.name]["incident"]) == (False, "inc-1")
+    assert hosts[HOST.name]["marks"] == [
         {"key": "sliceward.dev/out-of-service", "value": "inc-1", "effect": "NoSchedule", "ours": True}
     ]
-    assert (rows["cube-0-host-04"]["in_service"], rows["cube-0-host-04"]["cordoned"]) == (False, True)
+    assert (hosts["cube-0-host-04"]["in_service"], hosts["cube-0-host-04"]["cordoned"]) == (False, True)
 
 
 def test_only_a_whole_healthy_cube_in_service_without_a_gang_is_a_spare() -> None:
@@ -118,30 +123,30 @@ def test_only_a_whole_healthy_cube_in_service_without_a_gang_is_a_spare() -> Non
         (builder.without("cube-1-host-00"), ["cube-2"]),
     ):
         sight = a_sight(fleet=fleet.build(NOW))
-        assert [row["name"] for row in views.cube_rows(sight) if row["spare"]] == wanted
+        assert [row["name"] for row in rows("cubes", sight) if row["spare"]] == wanted
 
 
 def test_a_gang_is_shown_slice_by_slice_with_where_its_pods_are() -> None:
-    gangs = {row["name"]: row for row in views.gang_rows(a_sight())}
+    gangs = {row["name"]: row for row in rows("gangs", a_sight())}
     assert [part["cubes"] for part in gangs["train"]["slices"]] == [["c1/cube/cube-0"], ["c1/cube/cube-1"]]
     assert [part["cubes"] for part in gangs["one"]["slices"]] == [["c1/cube/cube-2", "c1/cube/cube-3"]]
     assert all(part["whole"] for row in gangs.values() for part in row["slices"])
 
 
 def test_a_suspended_gang_has_its_slices_without_places() -> None:
-    gang = next(row for row in views.gang_rows(a_sight(fleet=BUILDER.suspended("train").build(NOW))) if row["name"] == "train")
+    gang = next(row for row in rows("gangs", a_sight(fleet=BUILDER.suspended("train").build(NOW))) if row["name"] == "train")
     assert (gang["state"], [part["cubes"] for part in gang["slices"]], gang["hosts"]) == ("suspended", [[], []], 0)
     assert not any(part["whole"] for part in gang["slices"])
 
 
 def test_quota_shows_what_is_held_and_what_is_allowed() -> None:
-    rows = views.quota_rows(a_sight(quota=Quota.from_mapping({"default": {"tpu7x": 300}, "idle": {"tpu7x": 64}})))
-    assert {(row["tenant"], row["nominal"], row["used"]) for row in rows} == {("default", 300, 256), ("idle", 64, 0)}
+    accounts = views.quota_rows(a_sight(quota=Quota.from_mapping({"default": {"tpu7x": 300}, "idle": {"tpu7x": 64}})))
+    assert {(row["tenant"], row["nominal"], row["used"]) for row in accounts} == {("default", 300, 256), ("idle", 64, 0)}
 
 
 def test_a_cluster_that_was_never_read_is_shown_as_such() -> None:
     view = views.cluster_view(Sight("c1", None, None, reachable=False, telemetry=False, problem="nodes: connection refused"))
-    assert (view["reachable"], view["age_seconds"], view["cubes"]) == (False, None, [])
+    assert (view["reachable"], view["age_seconds"], list(view["cubes"])) == (False, None, [])
     assert view["problems"][0]["why"] == "nodes: connection refused"
 
 
@@ -149,5 +154,5 @@ def test_hosts_of_an_open_incident_name_it() -> None:
     finding = a_finding(CHIP, Kind.CHIP_LOST)
     incident = Incident("inc-7", "c1", NOW, NOW, (finding,), domain=FLEET.domain_of(CHIP))
     sight = a_sight(finding, incidents=(incident,))
-    assert {row["incident"] for row in views.host_rows(sight) if row["cube"] == "c1/cube/cube-0"} == {"inc-7"}
-    assert {row["incident"] for row in views.host_rows(sight) if row["cube"] != "c1/cube/cube-0"} == {None}
+    assert {row["incident"] for row in rows("hosts", sight) if row["cube"] == "c1/cube/cube-0"} == {"inc-7"}
+    assert {row["incident"] for row in rows("hosts", sight) if row["cube"] != "c1/cube/cube-0"} == {None}

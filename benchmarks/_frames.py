@@ -65,31 +65,34 @@ def publish(topic: bytes, payload: bytes) -> bytes:
 
 
 class Fleet:
-    """All hosts, and the next frame of each."""
+    """All hosts, and the next frame of each. ``began``: when their agents started."""
 
-    def __init__(self, hosts: int, period: float, boot: str) -> None:
+    def __init__(self, hosts: int, period: float, boot: str, *, began: float) -> None:
         """Pack what does not change."""
-        self.names, self.period, self.boot = hosts_of(hosts), period, boot
-        self.began = time.time()
+        self.names, self.period, self.boot, self.began = hosts_of(hosts), period, boot, began
         self.topics = [_text(topics.host(CLUSTER, name, topics.FRAME)) for name in self.names]
         well = [msgspec.Raw(_PACK(columns(n))) for n in range(VARIANTS)]
         sick = msgspec.Raw(_PACK(columns(sick=True)))
         self.columns = [sick if is_sick(n) else well[n % VARIANTS] for n in range(hosts)]
 
-    def frame(self, host: int, seq: int) -> bytes:
+    def packet(self, host: int, seq: int, at: float) -> bytes:
         """Give one frame as an MQTT packet."""
+        return publish(self.topics[host], self.frame(host, seq, at))
+
+    def frame(self, host: int, seq: int, at: float) -> bytes:
+        """Give one frame, of the time ``at`` on the host's clock."""
         name, full = self.names[host], (seq + host) % NOTES_EVERY == 0
         body = {
             "v": 1, "c": CLUSTER, "h": name, "i": f"{7_000_000_000 + host}", "b": f"{self.boot}-{host}", "x": host % 16,
-            "a": self.began, "s": seq, "t": time.time(), "p": self.period, "n": CHIPS, "l": PORTS,
+            "a": self.began, "s": seq, "t": at, "p": self.period, "n": CHIPS, "l": PORTS,
             "d": self.columns[host], "o": NOTES if full else {}, "f": full,
         }  # fmt: skip
-        return publish(self.topics[host], _PACK(body))
+        return _PACK(body)
 
 
 async def main(port: int, hosts: int, period: float, seconds: float, boot: str) -> None:
     """Send; a line says how much, and how late the latest burst was."""
-    fleet = Fleet(hosts, period, boot)
+    fleet = Fleet(hosts, period, boot, began=time.time())
     writers = []
     for n in range(CONNECTIONS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,7 +107,7 @@ async def main(port: int, hosts: int, period: float, seconds: float, boot: str) 
             due = began + (seq - 1) * period + n * STEP
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             latest = max(latest, time.monotonic() - due)
-            packets = b"".join([fleet.frame(host, seq) for host in range(first, last)])
+            packets = b"".join([fleet.packet(host, seq, time.time()) for host in range(first, last)])
             writer = writers[n % CONNECTIONS]
             writer.write(packets)
             await writer.drain()

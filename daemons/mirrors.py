@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from sliceward.daemons.complaints import Complaints
+from sliceward.remediations.ports import POD
+from sliceward.topology.names import NAMES
+from sliceward.topology.owners import asks_for_chips
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from sliceward.remediations.ports import Kind, Object
+    from sliceward.topology.names import Names
 
 log = structlog.get_logger(__name__)
 
@@ -45,17 +50,18 @@ class Mirror(Protocol):
 class Mirroring(Protocol):
     """A cluster that can be mirrored."""
 
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
-        """Give a mirror of one kind."""
+    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "", needed: Callable[[Object], bool] | None = None) -> Mirror:
+        """Give a mirror of one kind; objects that are not ``needed`` it may leave out."""
         ...
 
 
 class Mirrors(Mapping[str, Mirror]):
     """The mirrors of one cluster by plural of their kind; there are none where there is no cluster."""
 
-    def __init__(self, cluster: Mirroring | None, kinds: Iterable[Kind]) -> None:
-        """Make the mirrors; nothing runs yet."""
-        self._mirrors = {} if cluster is None else {kind.plural: cluster.mirror(kind) for kind in kinds}
+    def __init__(self, cluster: Mirroring | None, kinds: Iterable[Kind], names: Names = NAMES) -> None:
+        """Make the mirrors; nothing runs yet. Of pods only those that ask for chips are held: most of a cluster's do not."""
+        needed = {POD: partial(asks_for_chips, names=names)}
+        self._mirrors = {} if cluster is None else {kind.plural: cluster.mirror(kind, needed=needed.get(kind)) for kind in kinds}
 
     def __getitem__(self, plural: str) -> Mirror:
         """Give the mirror of one kind."""

@@ -183,8 +183,14 @@ def _age(look: Look, name: str) -> NDArray[np.float64]:
     column = ring.columns.get(name)
     if column is None:
         return np.full(ring.entities(CATALOGUE[name].kind), np.nan)
-    there = ~np.isnan(column[ring.recent(ring.rows * ring.period)])
-    return np.where(there.any(axis=0), there.argmax(axis=0) * ring.period, np.nan)
+    ages = np.full(column.shape[1:], np.nan)
+    # Row by row from the newest: most are read lately, and a copy of the whole window would be as large as the window.
+    for turn, row in enumerate(ring.recent(ring.rows * ring.period)):
+        unread = np.isnan(ages)
+        if not unread.any():
+            break
+        ages[unread & ~np.isnan(column[row])] = turn * ring.period
+    return ages
 
 
 def _seconds(look: Look, span: Span) -> NDArray[np.float64]:

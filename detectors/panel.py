@@ -34,13 +34,15 @@ TWIN_TURNS = 2
 """Returns of a former speaker that make twins: one is a frame that came late over a restart, a second is none."""
 MOST_FORMERS = 16
 """Former speakers that are remembered of a host: as many agents that speak by turns are told from one that restarts."""
+MOST_WAITING = 512
+"""Frames that wait to be stored together: as bytes they take ten times the room, and to store 25,000 would stop the loop for long."""
 TWIN_MEMORY = 60.0
 """Periods for which twins stay twins after the last turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelSize:
-    """``period``: seconds a row; ``rows``: how many are kept. ``max_bytes`` bounds the arrays; a watcher of 25,000 hosts needs 1 GiB.
+    """``period``: seconds a row; ``rows``: how many are kept. ``max_bytes`` bounds the arrays; a watcher of 25,000 hosts with four chips each needs 1.3 GB.
 
     Every host takes the room of the largest, so ``max_chips`` a host and ``max_ports`` a chip are what TPU hosts have at most.
     """
@@ -182,9 +184,10 @@ class Panel:
 
     def expect(self, names: Iterable[str]) -> None:
         """Know of hosts that should speak; one that never does is silent from now on."""
-        for name in names:
-            if name not in self.slots:
-                self._add(name)
+        new = [name for name in names if name not in self.slots]
+        self._ring.fit(hosts=min(len(self.slots) + len(new), self.size.max_hosts), chips=0, ports=0)
+        for name in new:
+            self._add(name)
 
     def forget(self, name: str) -> None:
         """Drop a host that no longer exists."""
@@ -263,6 +266,8 @@ class Panel:
         if row is None:
             return Taken.LATE
         self._waiting[slot] = (row, when, frame)
+        if len(self._waiting) >= MOST_WAITING:
+            self._store_waiting()
         return Taken.TAKEN
 
     def write(self, name: str, host: str, values: ArrayLike, when: float) -> bool:
@@ -314,7 +319,9 @@ class Panel:
             self.counts["hosts_refused"] += 1
             return None
         slot = self._free.pop() if self._free else len(self.hosts)
-        if not self._ring.fit(hosts=slot + 1, chips=0, ports=0):
+        # Hosts that nobody announced come one by one and by the thousand: each time a fourth more, or all would be copied too often.
+        room = slot + 1 if slot < self._ring.hosts else slot + 1 + slot // 4
+        if not (self._ring.fit(hosts=room, chips=0, ports=0) or self._ring.fit(hosts=slot + 1, chips=0, ports=0)):
             self.counts["hosts_refused"] += 1
             return None
         if slot == len(self.hosts):

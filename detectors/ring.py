@@ -2,7 +2,7 @@
 
 Shapes: host metrics ``[rows, hosts]``, chip metrics ``[rows, hosts, chips]``, link metrics ``[rows, hosts, chips, ports]``.
 All hosts have the same room for chips and ports; what is not there is NaN. Arrays are made when their first value comes
-and grow by doubling, up to a limit of memory in all.
+and grow with the hosts, one after the other, up to a limit of memory in all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Column = NDArray[np.float32]
 
 FIRST_HOSTS = 16
+SPARE = 32
+"""One host more for so many is made room for: a fleet that grows host by host is not copied at each."""
 
 
 class Ring:
@@ -56,10 +58,8 @@ class Ring:
 
     def fit(self, *, hosts: int, chips: int, ports: int) -> bool:
         """Make room for at least so many hosts, chips a host and ports a chip; False where memory does not allow it."""
-        wanted_hosts = self.hosts
-        while wanted_hosts < hosts:
-            wanted_hosts *= 2
-        wanted = (wanted_hosts, max(self.chips, chips), max(self.ports, ports))
+        room = self.hosts if hosts <= self.hosts else -(-(hosts + hosts // SPARE) // FIRST_HOSTS) * FIRST_HOSTS
+        wanted = (room, max(self.chips, chips), max(self.ports, ports))
         if wanted == (self.hosts, self.chips, self.ports):
             return True
         before = (self.hosts, self.chips, self.ports)

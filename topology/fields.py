@@ -61,11 +61,11 @@ class Fields:
         """Give a mapping, empty where it is missing."""
         return Fields.of(self._value(key, {}), self.where(key))
 
-    def texts(self, key: str) -> dict[str, str]:
-        """Give a mapping of text to text, such as labels."""
+    def texts(self, key: str) -> Mapping[str, str]:
+        """Give a mapping of text to text, such as labels: the very one that was read where it is good, for fleets have many."""
         inner = self.at(key)
         if all(type(name) is str and type(text) is str for name, text in inner.mapping.items()):
-            return dict(inner.mapping)
+            return inner.mapping
         return {name: inner.text(name) for name in map(_key, inner.mapping)}
 
     def each(self, key: str) -> tuple[Fields, ...]:

@@ -49,6 +49,14 @@ def chips_asked(pod_spec: Fields, names: Names) -> int:
     return total
 
 
+def asks_for_chips(pod: Mapping[str, object], *, names: Names) -> bool:
+    """Whether a pod asks for chips, or cannot be read: then whoever reads the fleet says so by its name."""
+    try:
+        return chips_asked(Fields.of(pod, "").at("spec"), names) > 0
+    except Misconfigured:
+        return True
+
+
 def controller_of(meta: Fields) -> tuple[str, str]:
     """Give kind and name of the object that controls this one, empty where none does."""
     owners = meta.each("ownerReferences")

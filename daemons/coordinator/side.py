@@ -74,7 +74,7 @@ class Side:
         """Make the mirrors; nothing runs yet."""
         self.presence = Presence(self.name, self.bus, clock=self.clock, pace=self.pace)
         self.agents = WireHosts(self.name, self.bus)
-        self._mirrors = Mirrors(self.cluster, KINDS)
+        self._mirrors = Mirrors(self.cluster, KINDS, self.names)
         self._reader = Reader(self.name, self.names)
 
     @property

@@ -38,7 +38,7 @@ class Surroundings:
     def __init__(self, name: str, cluster: Mirroring | None, *, names: Names = NAMES) -> None:
         """Nothing runs yet."""
         self.name, self.names = name, names
-        self.mirrors = Mirrors(cluster, KINDS)
+        self.mirrors = Mirrors(cluster, KINDS, names)
         self.fleet = Fleet(datetime.fromtimestamp(0, UTC), {}, {}, {}, {})
         self._dirty = True
         self._reader = Reader(name, names)

@@ -14,7 +14,7 @@ from sliceward.remediations.kubernetes.slim import Page, decode_any
 from sliceward.topology.errors import Conflict, Refused, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
     from sliceward.remediations.ports import Kind, Object
@@ -123,10 +123,10 @@ class KubernetesCluster:
         now = await self.get(kind, name, namespace)
         return now is None or now["metadata"]["uid"] != uid
 
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
-        """Give a copy of all objects of ``kind`` that match, kept fresh while its ``run`` runs."""
+    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "", needed: Callable[[Object], bool] | None = None) -> Mirror:
+        """Give a copy of all objects of ``kind`` that match and are ``needed``, kept fresh while its ``run`` runs."""
         selectors = {key: value for key, value in {"fieldSelector": fields, "labelSelector": labels}.items() if value}
-        return Mirror(kind, selectors, self._calls, Rhythm(time.monotonic, random.Random()))  # noqa: S311 (jitter)
+        return Mirror(kind, selectors, self._calls, Rhythm(time.monotonic, random.Random()), needed=needed)  # noqa: S311 (jitter)
 
 
 def _object(answer: Answer) -> Object:

@@ -64,13 +64,22 @@ class _Expired(Exception):
 
 
 class Mirror:
-    """All objects of ``kind`` that match the selectors. Not changed in place: a change replaces the object's dict.
+    """All objects of ``kind`` that match the selectors and are needed. Not changed in place: a change replaces the object's dict.
 
+    ``needed``: which objects are worth their memory; of the others nothing is held, and no change of them wakes anybody.
     ``problem``: why the mirror is not being kept fresh now, "" while it is. ``absent``: the server does not know the kind,
     which counts as empty. ``set_aside``: objects that could not be read, name -> why. ``relists`` and ``failures`` count.
     """
 
-    def __init__(self, kind: Kind, selectors: dict[str, str], calls: Calls, rhythm: Rhythm) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        selectors: dict[str, str],
+        calls: Calls,
+        rhythm: Rhythm,
+        *,
+        needed: Callable[[Object], bool] | None = None,
+    ) -> None:
         """Make it with ``KubernetesCluster.mirror``."""
         self.kind = kind
         self.synced = False
@@ -82,6 +91,7 @@ class Mirror:
         self._selectors = selectors
         self._calls = calls
         self._rhythm = rhythm
+        self._needed = needed
         self._decode = decoder(kind)
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = ""
@@ -244,6 +254,8 @@ class Mirror:
                 aside["/".join(filter(None, name))] = f"{type(error).__name__}: {error}"
             return True
         aside.pop("/".join(filter(None, key)), None)
+        if self._needed is not None and not self._needed(found):
+            return objects.pop(key, None) is not None
         known = objects.get(key)
         if known is None and len(objects) >= MOST_OBJECTS:
             raise Refused(f"more than {MOST_OBJECTS} {self.kind.plural}: narrow the selector of this mirror")

@@ -63,7 +63,14 @@ class VirtualCluster:
 
     # ── mirrors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> VirtualMirror:
+    def mirror(
+        self,
+        kind: Kind,
+        *,
+        fields: str = "",
+        labels: str = "",
+        needed: Callable[[Object], bool] | None = None,  # noqa: ARG002 (a mirror may hold more than is needed)
+    ) -> VirtualMirror:
         """Give a mirror of one kind."""
         mirror = VirtualMirror(self, kind, fields, labels)
         self.mirrors.append(mirror)

@@ -42,7 +42,9 @@ class LivingMirror(Protocol):
 class MirroringCluster(Cluster, Protocol):
     """The port, and mirrors."""
 
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Any: ...  # noqa: ANN401 (two classes, one shape)
+    def mirror(
+        self, kind: Kind, *, fields: str = "", labels: str = "", needed: Callable[[Object], bool] | None = None
+    ) -> Any: ...  # noqa: ANN401 (two classes, one shape)
 
 
 @pytest.fixture(params=["fake", "emulator", "real"])

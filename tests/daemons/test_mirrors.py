@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from sliceward.daemons.mirrors import Mirrors
 from sliceward.remediations.ports import NODE, POD
+from sliceward.topology.names import NAMES
 from tests.fakes.cluster import FakeCluster, FakeMirror
 
 
@@ -39,6 +41,27 @@ def test_they_are_as_old_as_the_oldest_and_in_step_when_all_are(mirrors: Mirrors
     pods.synced = True
     nodes.problem, pods.problem, pods.age = "", "the connection broke", 7.0
     assert (mirrors.synced, mirrors.age, mirrors.problem) == (True, 7.0, "pods: the connection broke")
+
+
+@pytest.mark.parametrize(
+    ("spec", "held"),
+    [
+        ({"containers": [{"resources": {"requests": {"cpu": "1"}}}]}, False),
+        ({"containers": [{"resources": {"limits": {NAMES.tpu_resource: "4"}}}]}, True),
+        ({"containers": [{}, {"resources": {"requests": {NAMES.tpu_resource: 4}}}]}, True),
+        ({"containers": "none"}, True),
+    ],
+    ids=["no chips", "chips", "one of its containers", "cannot be read"],
+)
+async def test_of_pods_those_are_held_that_ask_for_chips(spec: Any, *, held: bool) -> None:  # noqa: ANN401 (any JSON)
+    cluster = FakeCluster("c1")
+    mirrors = Mirrors(cluster, (POD,))
+    cluster.put(POD, {"metadata": {"name": "a", "namespace": "ml"}, "spec": spec})
+    async with asyncio.TaskGroup() as tasks:
+        mirrors.keep(tasks, lambda: None, where="c1")
+        await asyncio.sleep(0)
+        assert bool(mirrors["pods"].objects) is held
+        next(task for task in asyncio.all_tasks() if task.get_name().startswith("mirror of ")).cancel()
 
 
 def test_without_a_cluster_nothing_is_mirrored_and_nothing_is_missing() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sliceward.detectors.frame import MAX_NOTES
 from sliceward.detectors.metrics import EntityKind
-from sliceward.detectors.panel import Panel, PanelSize, Taken, notes_of
+from sliceward.detectors.panel import MOST_WAITING, Panel, PanelSize, Taken, notes_of
 from sliceward.topology.ids import ChipId, HostId
 from tests.detectors.frames import START, Speaker, feed, renamed
 
@@ -272,12 +272,40 @@ def test_memory_is_bounded_whatever_a_frame_claims() -> None:
     assert panel.put(vast, START) is Taken.FULL
     assert not panel.write(DUTY, "n1", [1] * 64, START)
     assert panel.fill(DUTY, "n1", 63, [(START, 1.0)]) == 0
-    for n in range(40):
+    for n in range(80):
         panel.expect([f"more-{n}"])
         panel.put(Speaker(f"more-{n}").say(START), START)
     assert panel.ring.bytes <= 100_000
     assert panel.counts["hosts_refused"] > 0
     assert panel.counts[Taken.FULL] > 1
+
+
+def test_hosts_that_are_announced_take_no_more_room_than_they_need() -> None:
+    panel = a_panel()
+    panel.expect(f"n{n}" for n in range(1000))
+    feed(panel, [Speaker("n0")], rounds=2)
+    assert 1000 <= panel.ring.hosts <= 1048
+    panel.expect(f"n{n}" for n in range(1001))
+    assert 1001 <= panel.ring.hosts <= 1048
+
+
+def test_hosts_that_nobody_announced_are_not_copied_at_each() -> None:
+    panel, rooms = a_panel(rows=8, max_hosts=2000), set()
+    for n in range(1000):
+        panel.put(Speaker(f"n{n}").say(START), START)
+        rooms.add(panel.ring.hosts)
+    assert len(rooms) < 25
+    assert panel.ring.hosts < 1400
+
+
+def test_frames_wait_in_bounded_numbers_to_be_stored_together() -> None:
+    panel = a_panel()
+    panel.expect(f"n{n}" for n in range(MOST_WAITING))
+    for n in range(MOST_WAITING - 1):
+        panel.put(Speaker(f"n{n}", readings={"host_step": 7}).say(START), START)
+    assert np.isnan(panel.changed["host_step"]).all()
+    panel.put(Speaker(f"n{MOST_WAITING - 1}", readings={"host_step": 7}).say(START), START)
+    assert np.count_nonzero(panel.changed["host_step"] == START) == MOST_WAITING
 
 
 def test_columns_that_do_not_fit_are_counted_and_the_others_are_kept() -> None:

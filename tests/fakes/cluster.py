@@ -167,9 +167,11 @@ class FakeCluster:
         self._wrote("delete", kind, name, {"uid": uid, "grace": grace})
         return True
 
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> FakeMirror:
+    def mirror(
+        self, kind: Kind, *, fields: str = "", labels: str = "", needed: Callable[[Object], bool] | None = None
+    ) -> FakeMirror:
         """Give a mirror that is fresh whenever ``run`` was entered."""
-        mirror = FakeMirror(self, kind, fields=fields, labels=labels)
+        mirror = FakeMirror(self, kind, fields=fields, labels=labels, needed=needed)
         self._mirrors.append(mirror)
         return mirror
 
@@ -229,7 +231,9 @@ class FakeCluster:
 class FakeMirror:
     """A mirror of a `FakeCluster`: as fresh as the cluster itself while it runs."""
 
-    def __init__(self, cluster: FakeCluster, kind: Kind, *, fields: str, labels: str) -> None:
+    def __init__(
+        self, cluster: FakeCluster, kind: Kind, *, fields: str, labels: str, needed: Callable[[Object], bool] | None
+    ) -> None:
         self.kind = kind
         self.synced = False
         self.absent = False
@@ -238,6 +242,7 @@ class FakeMirror:
         self.age = 0.0
         self._cluster = cluster
         self._selectors = {"fields": fields, "labels": labels}
+        self._needed = needed
         self._on_change: Callable[[], None] = lambda: None
         self._held: Sequence[Object] = ()
         self._stale = False
@@ -245,7 +250,8 @@ class FakeMirror:
     @property
     def objects(self) -> Collection[Object]:
         if self._stale:
-            self._held = self._cluster._select(self.kind, **self._selectors)  # noqa: SLF001 (the fake's own other half)
+            found = self._cluster._select(self.kind, **self._selectors)  # noqa: SLF001 (the fake's own other half)
+            self._held = [one for one in found if self._needed is None or self._needed(one)]
             self._stale = False
         return tuple(self._held)
 

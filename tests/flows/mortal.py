@@ -135,8 +135,8 @@ class MortalCluster:
         await self.fate.at(f"after delete of {kind.plural}/{name}")
         return gone
 
-    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "") -> Mirror:
-        return self.real.mirror(kind, fields=fields, labels=labels)
+    def mirror(self, kind: Kind, *, fields: str = "", labels: str = "", needed: Callable[[Object], bool] | None = None) -> Mirror:
+        return self.real.mirror(kind, fields=fields, labels=labels, needed=needed)
 
 
 def _keys(body: Mapping[str, Any]) -> str:

@@ -22,7 +22,9 @@ from sliceward.simulation.serving import served
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from sliceward.remediations.ports import Object
 
 
 def _node(name: str, version: int, **labels: str) -> dict[str, Any]:
@@ -67,14 +69,16 @@ class Server:
 
 
 @asynccontextmanager
-async def _mirroring(server: Server, **rhythm: float) -> AsyncIterator[tuple[Mirror, Any]]:
+async def _mirroring(
+    server: Server, needed: Callable[[Object], bool] | None = None, **rhythm: float
+) -> AsyncIterator[tuple[Mirror, Any]]:
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", server.handle)
     woken = asyncio.Event()
     pace = {"first_pause": 0.001, "longest_pause": 0.01, "absent": 0.01, **rhythm}
     async with served(app, patience=0.05) as url, ApiClient(Configuration(host=url)) as client:
         clock = asyncio.get_running_loop().time
-        mirror = Mirror(NODE, {}, Calls(client, 1.0), Rhythm(clock, random.Random(1), **pace))  # noqa: S311 (jitter)
+        mirror = Mirror(NODE, {}, Calls(client, 1.0), Rhythm(clock, random.Random(1), **pace), needed=needed)  # noqa: S311 (jitter)
         running = asyncio.create_task(mirror.run(woken.set))
 
         async def until(names: set[str]) -> None:
@@ -115,6 +119,20 @@ async def test_a_watch_that_closes_goes_on_from_the_last_version_bookmarks_too()
         await until({"b"})
         assert server.versions == ["10", "11", "40"]
         assert mirror.relists == 1
+
+
+async def test_what_is_not_needed_is_not_held_and_its_changes_are_followed() -> None:
+    server = Server()
+    server.lists = [[_node("a", 1), _node("b", 2, role="none")]]
+    server.watches = [
+        [_line("ADDED", _node("c", 11, role="none")), _line("MODIFIED", _node("c", 12, role="none"))],
+        [_line("MODIFIED", _node("b", 13)), _line("MODIFIED", _node("a", 14, role="none")), HANG],
+    ]
+    async with _mirroring(server, lambda node: "role" not in node["metadata"]["labels"]) as (mirror, until):
+        await until({"a"})
+        await until({"b"})
+        assert server.versions == ["10", "12"]
+        assert (mirror.get("a"), mirror.get("c")) == (None, None)
 
 
 @pytest.mark.parametrize("script", [[EXPIRED], 410], ids=["as a line", "as a status"])

@@ -78,12 +78,12 @@ class Mirrors(Mapping[str, Mirror]):
     @property
     def synced(self) -> bool:
         """Whether every kind was listed once."""
-        return all(mirror.synced for mirror in self.values())
+        return all(mirror.synced for mirror in self._mirrors.values())
 
     @property
     def age(self) -> float | None:
         """Seconds since the oldest mirror was fresh; None before all were listed, 0 without a cluster."""
-        return max((mirror.age for mirror in self.values()), default=0.0) if self.synced else None
+        return max((mirror.age for mirror in self._mirrors.values()), default=0.0) if self.synced else None
 
     @property
     def problem(self) -> str:

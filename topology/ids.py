@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from sliceward.topology.errors import Misconfigured
 
@@ -59,16 +59,13 @@ class ClusterId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Named:
+    kind: ClassVar[str]
     cluster: str
     name: str
 
     def __post_init__(self) -> None:
         _checked("cluster", self.cluster)
         _checked(self.kind, self.name)
-
-    @property
-    def kind(self) -> str:
-        return type(self).__name__.removesuffix("Id").lower()
 
     def __str__(self) -> str:
         return f"{self.cluster}/{self.kind}/{self.name}"
@@ -78,24 +75,28 @@ class PodId(_Named):
     """A TPU pod (superpod): the largest unit whose cubes can be joined; not a Kubernetes Pod."""
 
     __slots__ = ()
+    kind = "pod"
 
 
 class CubeId(_Named):
     """A cube: 4x4x4 chips on 16 hosts; on classic GKE the node pool, which is the failure domain there."""
 
     __slots__ = ()
+    kind = "cube"
 
 
 class HostId(_Named):
     """A TPU host (VM), by its node name."""
 
     __slots__ = ()
+    kind = "host"
 
 
 class SliceId(_Named):
     """A slice: chips joined by ICI for one gang."""
 
     __slots__ = ()
+    kind = "slice"
 
 
 @dataclass(frozen=True, slots=True, order=True)

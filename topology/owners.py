@@ -7,6 +7,7 @@ Kueue 0.19: no object says "ready"; ``suspend`` and the conditions Completed, Co
 from __future__ import annotations
 
 import re
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,12 @@ _BACKOFF_LIMIT = 6
 
 def read_owners(desk: Desk, jobsets: Iterable[object], jobs: Iterable[object], workloads: Iterable[object]) -> dict[GangId, Gang]:
     """Read the gangs, without members."""
-    queued = _owners_of_workloads(desk, workloads)
+    queues = tuple(workloads)
+    queued = desk.once("queued", queues, partial(_owners_of_workloads, desk, queues))
     found: dict[GangId, Gang] = {}
     for kind, objects in (("JobSet", jobsets), ("Job", jobs)):
         for number, value in enumerate(objects):
-            gang = _owner(desk, kind, value, number, queued)
+            gang = desk.once((kind, id(value)), (value, queued), partial(_owner, desk, kind, value, number, queued))
             if gang is not None:
                 found[gang.id] = gang
     return dict(sorted(found.items()))

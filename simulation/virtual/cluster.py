@@ -113,8 +113,10 @@ class VirtualMirror:
     def age(self) -> float:
         """Seconds since the server last proved the copy fresh."""
         way = self.cluster.way
+        if not (spells := way.weather.away.get(way.port)):
+            return 0.0
         now = way.agenda.clock.seconds
-        return max((now - begin for begin, end in way.weather.away.get(way.port, ()) if begin <= now < end), default=0.0)
+        return max((now - begin for begin, end in spells if begin <= now < end), default=0.0)
 
     async def run(self, on_change: Callable[[], None] | None = None) -> None:
         """List, and follow for ever."""

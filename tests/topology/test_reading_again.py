@@ -29,7 +29,19 @@ Kinds = dict[str, Any]
 
 def drawn() -> Kinds:
     objects = a_fleet().with_cubes(3).with_gang("llm", slices=2).on("cube-0", "cube-1").objects()
-    return {"nodes": list(objects.nodes), "pods": list(objects.pods), "jobsets": list(objects.jobsets), "jobs": []}
+    return {
+        "nodes": list(objects.nodes),
+        "pods": list(objects.pods),
+        "jobsets": list(objects.jobsets),
+        "jobs": [],
+        "workloads": [],
+    }
+
+
+def queued(name: str) -> Any:  # noqa: ANN401 (any JSON)
+    """Give Kueue's word that it manages a JobSet."""
+    owner = {"kind": "JobSet", "name": name, "controller": True}
+    return {"metadata": {"name": f"jobset-{name}", "namespace": "default", "ownerReferences": [owner]}}
 
 
 def edited(kind: str, edit: Callable[[Any], object]) -> Callable[[Kinds, int], None]:
@@ -67,6 +79,9 @@ CHANGES: dict[str, Callable[[Kinds, int], object]] = {
     "pod gone": removed("pods"),
     "gang gone": removed("jobsets"),
     "gang suspended": edited("jobsets", lambda gang: gang["spec"].update(suspend=True)),
+    "broken gang": edited("jobsets", lambda gang: gang.update(spec=7)),
+    "gang queued": lambda held, number: held["workloads"].append(queued("llm" if number % 2 else "other")),
+    "gang queued no more": removed("workloads"),
     "gang back": lambda held, _: held.update(jobsets=drawn()["jobsets"]),
     "all pods anew": lambda held, _: held.update(pods=drawn()["pods"]),
     "two of one name": lambda held, number: held["nodes"].append(held["nodes"][number % len(held["nodes"])]),

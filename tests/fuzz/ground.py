@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from paho.mqtt.client import Client
@@ -52,6 +52,12 @@ def until(question: Callable[[], object], what: str, *, within: float = PATIENCE
         time.sleep(0.01)
 
 
+class Stagehand(Protocol):
+    """Does things in the loop that serves the API, for those outside of it."""
+
+    def do(self, work: Coroutine[Any, Any, Result]) -> Result: ...
+
+
 class Backstage:
     """An event loop on a thread of its own, for servers that live as long as a module."""
 
@@ -76,7 +82,7 @@ class Ground:
     folder: Path
     broker: str
     api: EmulatedApi
-    backstage: Backstage
+    backstage: Stagehand
     client: Client
 
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -118,19 +124,28 @@ def kind_of(api: EmulatedApi, plural: str) -> Kind:
 
 
 @contextmanager
+def a_broker(folder: Path) -> Iterator[tuple[servers.Service, Client]]:
+    """Run a Mosquitto; gives it with a client that says anything."""
+    (folder / "mosquitto").mkdir()
+    with servers.mosquitto(folder / "mosquitto", lines=["max_queued_messages 0"]) as broker:
+        client = Client(CallbackAPIVersion.VERSION2, client_id="rude")
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        try:
+            yield broker, client
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+
+@contextmanager
 def a_ground(folder: Path) -> Iterator[Ground]:
     with ExitStack() as stack:
-        (folder / "mosquitto").mkdir()
-        broker = stack.enter_context(servers.mosquitto(folder / "mosquitto", lines=["max_queued_messages 0"]))
+        broker, client = stack.enter_context(a_broker(folder))
         backstage = Backstage()
         stack.callback(backstage.close)
         serving = running_api()
         api = backstage.do(serving.__aenter__())
         stack.callback(lambda: backstage.do(serving.__aexit__(None, None, None)))
         backstage.do(_fill(api))
-        client = Client(CallbackAPIVersion.VERSION2, client_id="rude")
-        client.connect("127.0.0.1", broker.port)
-        client.loop_start()
-        stack.callback(client.loop_stop)
-        stack.callback(client.disconnect)
         yield Ground(folder, broker.url, api, backstage, client)

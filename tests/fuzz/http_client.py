@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST = 8 << 20
 PIECE = 1 << 20
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""Comes before an answer, and is none (RFC 9110, 15.2.1)."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def read(door: socket.socket, *, bodyless: bool = False) -> Answer:
     """Read one answer, up to its end or to the end of the connection. ``bodyless``: its length is of what would have come."""
     raw, wanted = b"", None
     try:
-        while b"\r\n\r\n" not in raw and (more := door.recv(PIECE)):
-            raw += more
+        while (b"\r\n\r\n" not in raw or raw.startswith(GO_ON)) and (more := door.recv(PIECE)):
+            raw = (raw + more).removeprefix(GO_ON)
         head, _, body = raw.partition(b"\r\n\r\n")
         wanted = 0 if bodyless else _length(head)
         while (wanted is None or len(body) < wanted) and len(body) < MOST and (more := door.recv(PIECE)):

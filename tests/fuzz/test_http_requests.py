@@ -129,7 +129,9 @@ class Sender:
         if "json" in answer.head:
             answer.problem()
         else:
-            assert answer.status == 400, answer  # of the server itself: it tells the place in the line
+            assert answer.status in (400, 417), (
+                answer
+            )  # of the server itself: it tells the place in the line, or what it cannot expect
             assert 0 < len(answer.body.strip()) < 20_000
 
 

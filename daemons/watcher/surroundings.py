@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from sliceward.topology.names import NAMES
 from sliceward.topology.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sliceward.daemons.mirrors import Mirroring
     from sliceward.detectors.panel import Panel
@@ -33,11 +34,22 @@ STALE_AFTER = 90.0
 
 
 class Surroundings:
-    """One cluster as Kubernetes shows it; without a cluster there is an empty fleet and no reading."""
+    """One cluster as Kubernetes shows it; without a cluster there is an empty fleet and no reading.
 
-    def __init__(self, name: str, cluster: Mirroring | None, *, names: Names = NAMES) -> None:
+    ``beside`` calls something that takes long, so that frames are taken in meanwhile: in a thread, where there are threads.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cluster: Mirroring | None,
+        *,
+        names: Names = NAMES,
+        beside: Callable[[Callable[[], Fleet]], Awaitable[Fleet]] = asyncio.to_thread,
+    ) -> None:
         """Nothing runs yet."""
         self.name, self.names = name, names
+        self._beside = beside
         self.mirrors = Mirrors(cluster, KINDS, names)
         self.fleet = Fleet(datetime.fromtimestamp(0, UTC), {}, {}, {}, {})
         self._dirty = True
@@ -70,21 +82,30 @@ class Surroundings:
         """Why the copies are not kept fresh, "" while they are."""
         return self.mirrors.problem
 
-    def read(self, notes: Mapping[str, Mapping[str, str]], now: datetime) -> Fleet:
+    async def read(self, notes: Mapping[str, Mapping[str, str]], now: datetime) -> Fleet:
         """Give the fleet, read again only after a change; ``notes`` of the frames may hold places of chips."""
         self._learn(notes)
         if self.mirrors and self.synced and self._dirty:
             self._dirty = False
-            self.fleet = self._reader.read(
-                nodes=self.mirrors["nodes"].objects,
-                pods=self.mirrors["pods"].objects,
-                jobsets=self.mirrors["jobsets"].objects,
-                jobs=self.mirrors["jobs"].objects,
-                slices=self.mirrors["slices"].objects,
-                as_of=now,
-                positions=self._positions,
-            )
+            try:
+                self.fleet = await self._beside(self._reading(now))
+            except BaseException:
+                self._dirty = True
+                raise
         return self.fleet
+
+    def _reading(self, now: datetime) -> Callable[[], Fleet]:
+        """Give the reading of what the mirrors hold now; their objects are replaced and never changed, so a thread may do it."""
+        return partial(
+            self._reader.read,
+            nodes=self.mirrors["nodes"].objects,
+            pods=self.mirrors["pods"].objects,
+            jobsets=self.mirrors["jobsets"].objects,
+            jobs=self.mirrors["jobs"].objects,
+            slices=self.mirrors["slices"].objects,
+            as_of=now,
+            positions=dict(self._positions),
+        )
 
     def _changed(self) -> None:
         self._dirty = True

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sliceward.daemons.wire import Bus, Message
     from sliceward.detectors.finding import Finding
     from sliceward.detectors.rules import Clause, Rule
+    from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import GangId
 
 log = structlog.get_logger(__name__)
@@ -259,13 +260,15 @@ class Watcher:
         Raises:
             Retry: not everything could be told; the next round goes on with it.
         """
+        # Before the time is taken: a first reading of a large fleet takes seconds, in which frames go on coming in.
+        fleet = await self.parts.surroundings.read(notes_of(self.panel), self.parts.clock())
         now = self.parts.clock()
         step, back = self._own_step(now), now.timestamp() - self.panel.now
         if max(abs(step), -back) > max(OWN_STEP * self.panel.size.period, LEAST_STEP):
             self._begin_anew(now, min(step, back) if back < 0 else step)
         else:
             self.panel.shift(step)
-        self._detect(now)
+        self._detect(fleet, now)
         connections = self.parts.bus.counts["connected"]
         if connections != self._connections:
             self._connections = connections
@@ -299,13 +302,12 @@ class Watcher:
             self._warm_up(now)
         self._forget_telling()
 
-    def _detect(self, now: datetime) -> None:
+    def _detect(self, fleet: Fleet, now: datetime) -> None:
         panel, around, grace = self.panel, self.parts.surroundings, self.parts.settings.rules.grace
         # Time counts as attended only if there was a connection at both its ends: nobody ages while we could not hear.
         connected = self.parts.bus.connected
         panel.advance(now.timestamp(), attending=connected and self._attended)
         self._attended = connected
-        fleet = around.read(notes_of(panel), now)
         panel.expect(host.name for host in fleet.hosts if host.cluster == panel.cluster)
         self._listed = self._listed or around.synced
         if around.fresh:

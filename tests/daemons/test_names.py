@@ -102,7 +102,7 @@ async def test_the_watcher_reads_cubes_and_conditions_under_their_other_names(tm
     cluster = FakeCluster("c1")
     around = surroundings.Surroundings("c1", cluster, names=names)
     async with mirrored(cluster, around):
-        fleet = around.read({}, NOW)
+        fleet = await around.read({}, NOW)
     assert fleet.hosts[host_id(HOST)].cube == cube_id("cube-0")
     panel = Panel("c1")
     panel.advance(NOW.timestamp())

@@ -29,12 +29,14 @@ from sliceward.topology.health import Severity
 from sliceward.topology.ids import ChipId, HostId
 from tests.builders import NOW, a_fleet, gang_id
 from tests.detectors.frames import Speaker, speakers_of
+from tests.fakes.beside import at_once
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.wire import MemoryBroker, MemoryWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from sliceward.topology.fleet import Fleet
     from tests.builders import FleetBuilder
 
 H0, H1 = "cube-0-host-00", "cube-0-host-01"
@@ -53,6 +55,7 @@ class Stage:
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     now: datetime = NOW
     silent: set[str] = field(default_factory=set)
+    beside: Callable[[Callable[[], Fleet]], Awaitable[Fleet]] = at_once
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster("c1")
@@ -76,7 +79,7 @@ class Stage:
                 settings=settings,
                 rules=read_rules(settings.rules),
                 bus=self.wire,
-                surroundings=Surroundings("c1", self.cluster),
+                surroundings=Surroundings("c1", self.cluster, beside=self.beside),
                 loops=Loops(lambda: (self.now - NOW).total_seconds()),  # noqa: PLW0108 (`now` is replaced, not changed)
                 clock=lambda: self.now,
                 monotonic=lambda: (self.now - NOW).total_seconds(),  # noqa: PLW0108 (as above)
@@ -408,6 +411,44 @@ async def test_the_chips_themselves_say_where_they_are() -> None:
         await stage.rounds(2)
         found = stage.watcher.parts.surroundings.fleet.hosts
     assert {host: found[host].coordinates for host in found} == {host: truth.hosts[host].coordinates for host in truth.hosts}
+
+
+async def test_frames_are_taken_in_while_a_large_fleet_is_read() -> None:
+    read = asyncio.Event()
+
+    async def slowly(call: Callable[[], Fleet]) -> Fleet:
+        await read.wait()
+        return call()
+
+    stage = Stage(beside=slowly)
+    async with stage.connected():
+        going = asyncio.create_task(stage.rounds())
+        await settle()
+        assert stage.watcher.panel.counts["taken"] == len(stage.speakers)
+        await settle()
+        stage.say(topics.host("c1", H0, topics.FRAME), encode(stage.speakers[H0].say(stage.now.timestamp() + 1)))
+        await settle()
+        assert stage.watcher.panel.counts["taken"] == len(stage.speakers) + 1
+        assert not stage.watcher.parts.surroundings.fleet.hosts
+        read.set()
+        await going
+        assert len(stage.watcher.parts.surroundings.fleet.hosts) == len(stage.speakers)
+
+
+async def test_a_fleet_whose_reading_failed_is_read_again() -> None:
+    fails = [Retry("no thread")]
+
+    async def failing(call: Callable[[], Fleet]) -> Fleet:
+        if fails:
+            raise fails.pop()
+        return call()
+
+    stage = Stage(beside=failing)
+    async with stage.connected():
+        with pytest.raises(Retry):
+            await stage.rounds()
+        await stage.rounds()
+        assert len(stage.watcher.parts.surroundings.fleet.hosts) == len(stage.speakers)
 
 
 async def test_all_loops_run_and_beat() -> None:

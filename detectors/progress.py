@@ -39,7 +39,7 @@ STALE = 3
 class Pace:
     """How a gang gets on. ``rate`` in steps a second, None where unknown; ``checkpoint_age`` in seconds; ``at`` unix seconds.
 
-    ``marks``: (time, step) of the last readings; ``rates``: the rates while it stepped, oldest first.
+    ``marks``: (time, step) of the last readings; ``rates``: the rates over a whole window while it stepped, oldest first.
     """
 
     gang: GangId
@@ -126,7 +126,8 @@ def _next(pace: Pace, voices: Iterable[Voice], now: float) -> Pace:
         marks = () if marks and step < marks[-1][1] else marks
         marks = (*marks[-WINDOW:], (now, step)) if not marks or now > marks[-1][0] else marks
     rate = _rate(marks)
-    rates = (*pace.rates[-MEMORY + 1 :], rate) if rate else pace.rates
+    # The first steps that are heard of come in bursts, and fewer readings than these tell the wrong rate.
+    rates = (*pace.rates[-MEMORY + 1 :], rate) if rate and len(marks) > WINDOW else pace.rates
     return replace(
         pace,
         at=now,

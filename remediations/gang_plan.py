@@ -63,9 +63,8 @@ def _planned(target: Target, gang: Gang) -> Outcome:
 
 
 def _pace(target: Target) -> dict[str, Any]:
-    """Note how fast the gang ran before, for the comparison after the move."""
+    """Note how fast the gang ran before, for the comparison after the move; of one that had just begun nobody knows."""
     progress = target.progress
     if progress is None:
         return {"reporter": False}
-    before = progress.rate_before if progress.rate_before is not None else progress.rate
-    return {"reporter": True, "rate_before": before, "step_before": progress.step}
+    return {"reporter": True, "rate_before": progress.rate_before, "step_before": progress.step}

@@ -61,6 +61,15 @@ def test_the_rate_is_steps_a_second_and_the_rate_before_its_usual_value() -> Non
     assert pace.rate_before == pytest.approx(2.0, rel=0.3)
 
 
+def test_the_burst_in_which_the_first_steps_are_heard_of_is_no_usual_rate() -> None:
+    track = Track(speakers())
+    pace = track.go(0, 400, 420, 440)
+    assert pace.rate is not None
+    assert pace.rate > 10
+    assert pace.rate_before is None, "too few readings tell nothing"
+    assert track.go(*range(460, 800, 20)).rate_before == pytest.approx(2.0)
+
+
 def test_a_step_that_goes_back_begins_the_rate_anew_and_keeps_the_former() -> None:
     track = Track(speakers())
     track.go(*range(0, 400, 20))

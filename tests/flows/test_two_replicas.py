@@ -1,182 +1,83 @@
-"""Two replicas of the coordinator as processes of their own, over a real API server, broker and PostgreSQL."""
+"""Two replicas of the coordinator heal a sick link while the lead changes: its holder is killed, the next frozen, the next told to end.
+
+They are as deployed: service accounts, broker users, TLS, PostgreSQL, and the Lease as it is shipped.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import sys
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import pytest
+import asyncpg
 
-from sliceward.daemons import topics
-from sliceward.daemons.wire import Wire
-from sliceward.detectors.finding import Kind, to_json
-from sliceward.remediations import kubernetes
-from sliceward.remediations.ports import Kind as ObjectKind
-from sliceward.topology.ids import ChipId
-from tests.daemons.coordinator.bench import World
-from tests.services.processes import free_port
+from tests.flows.real.changes import Changes
+from tests.flows.real.fleet import a_real_fleet
+from tests.flows.real.healing import strike
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
-    from tests.services.servers import Service
+    from tests.flows.real.fleet import RealFleet
 
-ROOT = Path(__file__).parents[2]
-NAMESPACES = ObjectKind("v1", "namespaces", namespaced=False)
-PATIENCE = 60.0
-PART = ChipId("c1", "host-7", 0)
+WITHIN = timedelta(seconds=15)
+"""After the death of the first, the second acts."""
 
 
-@dataclass(eq=False)
-class Replica:
-    """One process and where its API is."""
-
-    name: str
-    url: str
-    process: asyncio.subprocess.Process
-
-    def send(self, which: signal.Signals) -> None:
-        self.process.send_signal(which)
-
-
-@dataclass(eq=False)
-class Pair:
-    """Two replicas over the same store, and a client that asks them."""
-
-    replicas: list[Replica]
-    session: aiohttp.ClientSession
-    broker: str
-    folder: Path
-
-    async def ask(self, replica: Replica, path: str) -> Any:  # noqa: ANN401 (any JSON)
-        """Give what a replica answers, None where it does not (yet)."""
-        try:
-            async with self.session.get(f"{replica.url}{path}", timeout=aiohttp.ClientTimeout(total=3)) as answer:
-                return await answer.json() if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError):
-            return None
-
-    async def until(self, replica: Replica, path: str, good: Callable[[Any], bool]) -> Any:  # noqa: ANN401 (as above)
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                found = await self.ask(replica, path)
-                if found is not None and good(found):
-                    return found
-                await asyncio.sleep(0.1)
-
-    async def leader(self) -> tuple[Replica, Replica]:
-        """Give who leads and who stands by, once both say the same."""
-        holders = set()
-        for replica in self.replicas:
-            found = await self.until(replica, "/api/v1/status", lambda status: bool(status["leader"]))
-            holders.add(found["leader"])
-        (holder,) = holders
-        first, second = self.replicas
-        return (first, second) if holder.endswith(f"-{first.process.pid}") else (second, first)
-
-    async def tell(self, kind: Kind) -> str:
-        """Publish a finding as a watcher does; gives its id."""
-        finding = World(self.folder).finding(PART, kind)
-        wire, connected = Wire(self.broker, client_id="watcher"), asyncio.Event()
-
-        async def greet() -> None:
-            connected.set()
-
-        speaking = asyncio.create_task(wire.run(lambda _message: None, greet))
-        await connected.wait()
-        await wire.publish(topics.finding("c1", finding.id), to_json(finding), retain=True)
-        speaking.cancel()
-        await asyncio.gather(speaking, return_exceptions=True)
-        return finding.id
-
-    async def opened(self, replica: Replica, kind: Kind) -> None:
-        await self.until(replica, "/api/v1/incidents", lambda shown: any(row["kind"] == kind.value for row in shown["items"]))
-
-
-@asynccontextmanager
-async def a_replica(name: str, environ: dict[str, str], folder: Path) -> AsyncIterator[Replica]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    more = {"SLICEWARD_API__PORT": str(port), "SLICEWARD_LEADER__ADDRESS": url}
-    with (folder / f"{name}.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sliceward.daemons.cli", "coordinator", env=environ | more, stdout=log, stderr=log, cwd=folder
-        )
+async def in_store(fleet: RealFleet, what: str, *given: object) -> Any:  # noqa: ANN401 (any column)
+    """Give one column of what the store holds."""
+    connection = await asyncpg.connect(fleet.doors.store)
     try:
-        yield Replica(name, url, process)
+        return [row[0] for row in await connection.fetch(what, *given)]
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-        await process.wait()
+        await connection.close()
 
 
-@pytest.fixture
-async def pair(bare_control_plane: Path, mosquitto: Service, postgres: str, tmp_path: Path) -> AsyncIterator[Pair]:
-    namespace = f"two-{os.getpid()}-{free_port()}"
-    async with kubernetes.connect("c1", kubeconfig=bare_control_plane) as cluster:
-        await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("SLICEWARD_")}
-    environ = plain | {
-        "PYTHONPATH": str(ROOT / ".types"),
-        "SLICEWARD_CLUSTER": "c1",
-        "SLICEWARD_MQTT_URL": mosquitto.url,
-        "SLICEWARD_STORE_URL": postgres.replace("postgresql+asyncpg", "postgresql"),
-        "SLICEWARD_LEADER__LEASE": "sliceward-coordinator",
-        "SLICEWARD_LEADER__NAMESPACE": namespace,
-        "SLICEWARD_LEADER__KUBECONFIG": str(bare_control_plane),
-        "SLICEWARD_PACE__DECIDE_EVERY": "200ms",
-        "SLICEWARD_PACE__BROKER_GRACE": "200ms",
-        "KUBECONFIG": str(bare_control_plane),
-    }
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        replicas = [await stack.enter_async_context(a_replica(name, environ, tmp_path)) for name in ("one", "two")]
-        yield Pair(replicas, session, mosquitto.url, tmp_path)
+async def first_line_after(fleet: RealFleet, death: datetime) -> datetime:
+    """Give when whoever came after the one who died then first wrote something."""
+    later = "SELECT min(at) FROM journal WHERE epoch > (SELECT max(epoch) FROM journal WHERE at <= $1)"
+    (at,) = await in_store(fleet, later, death.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return datetime.fromisoformat(at)
 
 
-async def test_the_second_acts_after_the_first_was_killed_and_answers_for_it_before(pair: Pair) -> None:
-    first, second = await pair.leader()
-    assert (await pair.ask(second, "/readyz"))["ok"], "a replica that stands by is ready"
-    await pair.tell(Kind.CHIP_LOST)
-    await pair.opened(second, Kind.CHIP_LOST)
-    before = await pair.ask(second, "/api/v1/status")
-    first.send(signal.SIGKILL)
-    await pair.tell(Kind.CHIP_THROTTLED)
-    await pair.opened(second, Kind.CHIP_THROTTLED)
-    after = await pair.ask(second, "/api/v1/status")
-    assert after["epoch"] == before["epoch"] + 1
-    assert after["leader"] != before["leader"]
+async def test_a_gang_is_moved_once_while_the_lead_passes_from_the_killed_to_the_frozen_to_who_must_end(
+    tmp_path: Path, kubectl: str
+) -> None:
+    gate = Changes(kills="PATCH nodes taints mark", freezes="PATCH jobsets suspend true")
+    async with a_real_fleet(tmp_path, kubectl, gate=gate) as fleet:
+        leader, other = await fleet.leader()
+        ready = await fleet.until_told("/readyz", bool, "whoever stands by is ready", of=other)
+        assert ready["ok"]
+        await fleet.leads(leader, of=other)
+        healing = await strike(fleet, "link-degraded")
 
+        # Killed, about to take the first host out of service: the other does.
+        await healing.marked()
+        (blow,) = gate.blows
+        assert timedelta(0) < await first_line_after(fleet, blow.at) - blow.at < WITHIN
 
-async def test_a_leader_that_was_paused_wakes_up_writes_nothing_and_stands_by(pair: Pair) -> None:
-    first, second = await pair.leader()
-    was = (await pair.ask(first, "/api/v1/status"))["leader"]
-    first.send(signal.SIGSTOP)
-    await pair.until(second, "/api/v1/status", lambda status: status["leader"] != was)
-    await pair.tell(Kind.CHIP_LOST)
-    await pair.opened(second, Kind.CHIP_LOST)
-    now = await pair.ask(second, "/api/v1/status")
-    first.send(signal.SIGCONT)
-    found = await pair.until(first, "/api/v1/status", lambda status: status["leader"] == now["leader"])
-    assert found["epoch"] == now["epoch"], "the one that woke up took no new epoch, and passes on what it is asked"
-    (shown,) = (await pair.ask(first, "/api/v1/incidents"))["items"]
-    story = (await pair.ask(second, f"/api/v1/incidents/{shown['id']}"))["timeline"]
-    assert [entry["kind"] for entry in story].count("seen") == 1
-    assert first.process.returncode is None
+        # Frozen, about to suspend the gang: the other does, and what the frozen one wakes up with is refused.
+        await fleet.until(lambda: gate.frozen, "one is frozen")
+        assert gate.frozen is not None
+        frozen = gate.frozen.victim
+        assert frozen is not None
+        other = next(one for one in fleet.coordinators if one is not frozen)
+        await fleet.until(lambda: gate.passed.count(gate.late[0]) == 1, "the gang is suspended by the other")
+        gate.let_go()
+        await fleet.until(lambda: frozen.said("answer not saved") and frozen.said(" is over: "), "what it wrote is refused")
+        gate.hears()
+        await fleet.until(lambda: frozen.said("stands by again"), "it stands by")
+        assert (gate.more, gate.passed.count(gate.late[0])) == ([], 1), (
+            "it asked for nothing more, and what it had asked for came too late"
+        )
+        await fleet.leads(other, of=frozen)
 
-
-async def test_a_leader_that_is_told_to_end_hands_over_at_once(pair: Pair) -> None:
-    first, second = await pair.leader()
-    was = (await pair.ask(first, "/api/v1/status"))["leader"]
-    first.send(signal.SIGTERM)
-    found = await pair.until(second, "/api/v1/status", lambda status: status["leader"] not in ("", was))
-    assert found["epoch"] == 2
-    assert await first.process.wait() == 0
+        # Told to end: hands over, and nothing is left undone.
+        leader, other = await fleet.leader()
+        assert leader.process is not None
+        leader.send(signal.SIGTERM)
+        await fleet.leads(other)
+        assert await leader.process.wait() == 0
+        healing.check(await healing.healed())
+        epochs = await in_store(fleet, "SELECT epoch FROM journal ORDER BY seq")
+        assert epochs == sorted(epochs), "who led before writes nothing once another leads"

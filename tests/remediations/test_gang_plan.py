@@ -36,6 +36,12 @@ async def test_the_rate_before_the_fault_is_noted() -> None:
     assert (facts["reporter"], facts["rate_before"], facts["step_before"]) == (True, 1.0, 120)
 
 
+async def test_of_a_gang_that_had_just_begun_nobody_knows_the_rate_before() -> None:
+    scene = a_scene()
+    scene.progress = Progress(LLM, NOW, 120, 9.0, None, 100, 20.0, 32)
+    assert done(await scene.act(PLAN)).facts["rate_before"] is None, "what it had at that moment says nothing"
+
+
 async def test_without_room_the_reasons_are_given() -> None:
     scene = a_scene(default_fleet().with_gang("third").on("cube-3"))
     assert "no room" in failed(await scene.act(PLAN)).why

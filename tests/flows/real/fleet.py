@@ -11,6 +11,7 @@ import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -18,9 +19,9 @@ import pytest
 
 from sliceward.daemons.agent.run import agent_of
 from sliceward.daemons.demo.plans import SECRET
-from sliceward.daemons.manifests import secrets, tree
+from sliceward.daemons.manifests import coordinator, secrets, tree
 from sliceward.daemons.manifests.install import Overlay
-from sliceward.simulation.controllers.client import NODES
+from sliceward.simulation.controllers.client import NODES, Resource
 from sliceward.simulation.faults import links_to_break, place_on_link
 from sliceward.simulation.receiver import running_receiver
 from sliceward.simulation.training import Program
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sliceward.daemons.agent.agent import Agent
+    from sliceward.simulation.controllers.client import Client
     from sliceward.simulation.faults import Place
     from sliceward.simulation.receiver import Receiver
     from sliceward.simulation.world import World
@@ -63,6 +65,7 @@ clusters:
       - {{name: vision, namespace: ml, cubes: [cube-2]}}
 """)[0]
 HURT, OTHER = (gang.name for gang in PLAN.gangs)
+LEASES = Resource("coordination.k8s.io/v1", "leases")
 MOST_HOSTS = 16
 """What the shipped playbooks' budget lets out of service in a fleet of 64 hosts."""
 PATIENCE = 400.0
@@ -191,6 +194,13 @@ class RealFleet:
         assert leads is not None
         return leads, next(one for one in self.coordinators if one is not leads)
 
+    async def leads(self, replica: Daemon, *, of: Daemon | None = None) -> None:
+        """Wait until it leads, by its own word or that of another."""
+        asked = of or replica
+        await self.until_told(
+            "/api/v1/status", lambda status: self._replica(status["leader"]) is replica, f"{replica.name} leads", of=asked
+        )
+
     def _replica(self, holder: str) -> Daemon | None:
         ours = {one.process.pid: one for one in self.coordinators if one.alive and one.process is not None}
         return next((one for pid, one in ours.items() if holder.endswith(f"-{pid}")), None)
@@ -217,9 +227,7 @@ class RealFleet:
         leader, other = await self.leader()
         leader.send(signal.SIGSTOP)
         try:
-            await self.until_told(
-                "/api/v1/status", lambda status: self._replica(status["leader"]) is other, "the other leads", of=other
-            )
+            await self.leads(other)
         finally:
             leader.send(signal.SIGCONT)
         return leader
@@ -239,7 +247,17 @@ class RealFleet:
         if node in self.agents and not self.agents[node].alive:
             self.tasks.append(asyncio.create_task(self.agents[node].start()))
 
-    async def raise_agents(self) -> None:
+    async def rise(self) -> None:
+        """Start everything of ours; all gangs train when this ends."""
+        # An agent tells of the job on its host when that changes, else once a minute: whoever hears its first word need not wait so long.
+        await self.watcher.start()
+        await self.until(lambda: self.watcher.said("broker connected"), "the watcher hears")
+        for daemon in self.coordinators:
+            await daemon.start()
+        await self._raise_agents()
+        await self.until_told("/api/v1/fleet", _all_train, "all gangs train")
+
+    async def _raise_agents(self) -> None:
         """Start an agent on every host; all of them speak when this ends."""
         for daemon in self.agents.values():
             await daemon.start()
@@ -349,27 +367,29 @@ async def a_real_fleet(
             database=database,
             broker=broker,
             watcher=doors.watcher(),
-            coordinators=[await _replica(stack, doors, f"coordinator-{number}", gate) for number in range(REPLICAS)],
+            coordinators=[await _replica(stack, doors, number, gate, world.client) for number in range(REPLICAS)],
             agents={node: doors.agent(world.hosts[node]) for node in apart},
         )
         world.repaired = fleet.came_back
         stack.push_async_callback(fleet.end)
-        # A watcher that comes up before them would take them for lost.
-        await fleet.raise_agents()
-        for daemon in (fleet.watcher, *fleet.coordinators):
-            await daemon.start()
-        await fleet.until_told("/api/v1/fleet", _all_train, "all gangs train")
+        await fleet.rise()
         yield fleet
 
 
-async def _replica(stack: AsyncExitStack, doors: Doors, name: str, gate: Gate | None) -> Daemon:
+async def _replica(stack: AsyncExitStack, doors: Doors, number: int, gate: Gate | None, client: Client) -> Daemon:
+    name = f"coordinator-{number}"
     if gate is None:
         return doors.coordinator(name)
-    tolls = await stack.enter_async_context(
-        tolls_of(gate, kubernetes=doors.api, provider=doors.provider, receiver=doors.receiver, broker=doors.broker)
-    )
+    tolls = await stack.enter_async_context(tolls_of(gate, partial(_bury, client), doors))
     tolls.victim = doors.through(tolls).coordinator(name)
     return tolls.victim
+
+
+async def _bury(client: Client, pid: int) -> None:
+    """Give back the Lease that a dead replica held."""
+    lease = await client.call("GET", LEASES.path(INSTALL.namespace, coordinator.NAME))
+    if str(lease["spec"].get("holderIdentity")).endswith(f"-{pid}"):
+        await client.patch(LEASES, lease, {"spec": {"holderIdentity": None}})
 
 
 def _all_run(witness: Witness) -> bool:

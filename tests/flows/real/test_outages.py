@@ -1,8 +1,10 @@
-"""A sick link with everything away once in the middle of its healing, and a new leader: the end must be the same."""
+"""Both ways to heal with everything away once in the middle, and a new leader: the end must be the same."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.flows.real.fleet import Pace, a_real_fleet
 from tests.flows.real.healing import strike
@@ -10,13 +12,14 @@ from tests.flows.real.healing import strike
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENT = Pace(silence="60s")
-"""As deployed: agents find a broker that is back within 30 s, and are not lost before."""
+PATIENT = Pace(node_grace=20, silence="45s")
+"""Agents find a broker that is back within 30 s, and are not lost before."""
 
 
-async def test_a_sick_link_heals_the_same_through_a_change_of_leaders_and_every_outage(tmp_path: Path, kubectl: str) -> None:
+@pytest.mark.parametrize("fault", ["link-degraded", "host-died"])
+async def test_it_heals_the_same_through_a_change_of_leaders_and_every_outage(fault: str, tmp_path: Path, kubectl: str) -> None:
     async with a_real_fleet(tmp_path, kubectl, pace=PATIENT) as fleet:
-        healing = await strike(fleet, "link-degraded")
+        healing = await strike(fleet, fault)
         await healing.marked()
         paused = await fleet.change_of_leaders()
         await fleet.without(fleet.api_server)

@@ -1,7 +1,8 @@
-"""A gate on every way by which a coordinator acts. There it is killed, right before or right after an effect.
+"""A gate on every way by which a coordinator acts. There it is killed: right before an effect, and right after the next of its kind.
 
 The coordinator is the real one, in a process of its own; only the addresses in its configuration lead through here: to API server,
-broker, provider and receiver. Each effect kills once, whichever replica is about to bring it about; then that replica starts again.
+broker, provider and receiver. After an effect means: the far end did it, and the answer never came. Each blow falls once, on whichever
+replica is about to bring the effect about; then that replica starts again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import json
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import aiohttp
 from aiohttp import web
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from tests.daemons.manifests.deployed import Broker
-    from tests.flows.real.daemons import Daemon
+    from tests.flows.real.daemons import Daemon, Doors
 
 HOP = frozenset({"connection", "host", "keep-alive", "transfer-encoding", "content-length"})
+When = Literal["before", "after"]
 PUBLISH = 3
 """Type of an MQTT packet (MQTT 3.1.1, 2.2.1)."""
 
@@ -38,48 +41,90 @@ class Effect:
     of: str
 
 
+@dataclass(frozen=True)
+class Blow:
+    """A death: before an effect, or after it. ``at``: when it was due."""
+
+    when: When
+    effect: Effect
+    at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
+
+
 @dataclass(eq=False)
 class Gate:
-    """``struck``: kinds of effects at which a coordinator was killed, in order; ``passed``: every effect that got through."""
+    """``blows``: the deaths, in order; ``passed``: every effect that a far end brought about.
 
-    when: Literal["before", "after"]
-    struck: list[str] = field(default_factory=list)
+    ``buries``: whether the Lease of the dead is given back, so that two dozen deaths do not each wait for it to run out.
+    """
+
+    buries: ClassVar[bool] = True
+    blows: list[Blow] = field(default_factory=list)
     passed: list[Effect] = field(default_factory=list)
 
-    def strikes(self, effect: Effect | None) -> bool:
-        """Whether somebody dies at this effect."""
-        if effect is None or effect.kind in self.struck:
-            return False
-        self.struck.append(effect.kind)
-        return True
+    @property
+    def struck(self) -> set[tuple[str, When]]:
+        """Give the kinds of effects at which somebody died, and when."""
+        return {(blow.effect.kind, blow.when) for blow in self.blows}
+
+    def blow(self, effect: Effect) -> Blow | None:
+        """Give the blow that is due at this effect."""
+        due: tuple[When, ...] = ("before", "after")
+        return next((Blow(when, effect) for when in due if (effect.kind, when) not in self.struck), None)
+
+    async def hold(self, tolls: Tolls, effect: Effect) -> None:
+        """Keep an effect of a replica waiting: there is nothing to wait for here."""
 
 
 @dataclass(eq=False)
 class Tolls:
-    """The ways of one replica through the gate. ``victim`` is set once it is known."""
+    """The ways of one replica through the gate. ``victim`` is set once it is known.
+
+    ``bury`` is called with the number of a process that is dead. ``life``: which of the victim's lives this is; ``doomed``: it ends now,
+    and nothing reaches it any more. ``lease``: whether it gets an answer about the Lease.
+    """
 
     gate: Gate
+    bury: Callable[[int], Awaitable[None]]
     kubernetes: str = ""
     provider: str = ""
     receiver: str = ""
     broker: str = ""
     victim: Daemon | None = None
+    life: int = 0
+    doomed: bool = False
+    lease: asyncio.Event = field(default_factory=asyncio.Event)
     deaths: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def at(self, effect: Effect | None, act: Callable[[], Awaitable[None]]) -> None:
-        """Do ``act``, and kill who asked for it where its hour has come.
+    async def at(self, effect: Effect | None, act: Callable[[], Awaitable[bool]], *, life: int) -> None:
+        """Do ``act``, which tells whether the far end did as it was asked, and kill who asked for it where its hour has come.
 
         Raises:
             ConnectionResetError: the other end is dead.
         """
-        doomed = self.gate.strikes(effect)
-        if doomed and self.gate.when == "before":
-            await self._strike()
-        await act()
         if effect is not None:
-            self.gate.passed.append(effect)
-        if doomed:
+            await self.gate.hold(self, effect)
+        # What goes out at once with the effect that kills, or was under way in an earlier life, is no effect to die at.
+        alive = not self.doomed and life == self.life
+        blow = self.gate.blow(effect) if effect is not None and alive else None
+        if blow is None:
+            await self._passed(effect, act)
+            return
+        self.doomed = True
+        try:
+            falls = blow.when == "before" or await self._passed(effect, act)
+        except BaseException:
+            self.doomed = False
+            raise
+        if falls:
+            self.gate.blows.append(blow)
             await self._strike()
+        self.doomed = False
+
+    async def _passed(self, effect: Effect | None, act: Callable[[], Awaitable[bool]]) -> bool:
+        done = await act()
+        if effect is not None and done:
+            self.gate.passed.append(effect)
+        return done
 
     async def _strike(self) -> None:
         # The death of the one who asked cancels what is done for it; its successor must come up all the same.
@@ -89,7 +134,11 @@ class Tolls:
 
     async def _die_and_return(self) -> None:
         assert self.victim is not None
+        assert self.victim.process is not None
         await self.victim.kill()
+        if self.gate.buries:
+            await self.bury(self.victim.process.pid)
+        self.life, self.doomed = self.life + 1, False
         await self.victim.start()
 
 
@@ -127,11 +176,13 @@ async def _http(tolls: Tolls, upstream: str, effect_of: Callable[[web.Request, b
     """Pass requests on; gives the address at which to ask."""
 
     async def passed_on(request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        life, body = tolls.life, await request.read()
+        if "/leases" in request.path:
+            await tolls.lease.wait()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP}
         kept: list[web.StreamResponse] = []
 
-        async def act() -> None:
+        async def act() -> bool:
             async with session.request(
                 request.method, upstream + request.path_qs, headers=headers, data=body, ssl=False
             ) as found:
@@ -140,18 +191,24 @@ async def _http(tolls: Tolls, upstream: str, effect_of: Callable[[web.Request, b
                 )
                 if effect is not None:
                     kept.append(web.Response(status=found.status, headers=answer.headers, body=await found.read()))
-                    return
+                    return found.ok
                 kept.append(answer)
                 await answer.prepare(request)
                 async for piece in found.content.iter_any():
+                    if tolls.doomed:
+                        break
                     await answer.write(piece)
                 await answer.write_eof()
+                return True
 
         effect = effect_of(request, body)
         try:
-            await tolls.at(effect, act)
-        except aiohttp.ClientError as error:
-            raise ConnectionResetError(str(error)) from None
+            await tolls.at(effect, act, life=life)
+        except (aiohttp.ClientError, ConnectionResetError):
+            # Whoever asks sees a broken connection, and no answer.
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
         return kept[0]
 
     app = web.Application(client_max_size=1 << 26)
@@ -171,16 +228,17 @@ async def _mqtt(tolls: Tolls, broker: Broker) -> AsyncIterator[str]:
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_broker, to_broker = await asyncio.open_connection("127.0.0.1", broker.port, ssl=theirs)
-        back = asyncio.create_task(_copy(from_broker, writer))
+        life, back = tolls.life, asyncio.create_task(_copy(from_broker, writer, tolls))
         try:
             while True:
                 packet = await _packet(reader)
 
-                async def act(packet: bytes = packet) -> None:
+                async def act(packet: bytes = packet) -> bool:
                     to_broker.write(packet)
                     await to_broker.drain()
+                    return True
 
-                await tolls.at(_of_packet(packet), act)
+                await tolls.at(_of_packet(packet), act, life=life)
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -206,8 +264,8 @@ async def _mqtt(tolls: Tolls, broker: Broker) -> AsyncIterator[str]:
         await asyncio.gather(*talks, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(1 << 16):
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tolls: Tolls) -> None:
+    while (piece := await reader.read(1 << 16)) and not tolls.doomed:
         writer.write(piece)
         await writer.drain()
     writer.close()
@@ -226,24 +284,25 @@ async def _packet(reader: asyncio.StreamReader) -> bytes:
 
 
 def _of_packet(packet: bytes) -> Effect | None:
-    if packet[0] >> 4 != PUBLISH:
+    """Tell what is asked of an agent: the body is the only JSON that a coordinator publishes, and the end of its packet."""
+    if packet[0] >> 4 != PUBLISH or (begin := packet.find(b"{")) < 0:
         return None
-    _, _, text = packet.partition(b'"request": "')
-    asked, _, _ = text.partition(b'"')
-    return Effect(f"request {asked.decode()}", "") if asked else None
+    said = json.loads(packet[begin:])
+    return Effect(f"request {said['request']}", said["id"])
 
 
 @asynccontextmanager
-async def tolls_of(gate: Gate, *, kubernetes: str, provider: str, receiver: str, broker: Broker) -> AsyncIterator[Tolls]:
-    """Give the ways of one replica to these."""
-    tolls = Tolls(gate)
+async def tolls_of(gate: Gate, bury: Callable[[int], Awaitable[None]], doors: Doors) -> AsyncIterator[Tolls]:
+    """Give the ways of one replica to where these doors lead."""
+    tolls = Tolls(gate, bury)
+    tolls.lease.set()
     async with AsyncExitStack() as stack:
-        tolls.kubernetes = await stack.enter_async_context(_http(tolls, kubernetes, _of_kubernetes))
-        tolls.provider = await stack.enter_async_context(_http(tolls, provider, _of_provider))
+        tolls.kubernetes = await stack.enter_async_context(_http(tolls, doors.api, _of_kubernetes))
+        tolls.provider = await stack.enter_async_context(_http(tolls, doors.provider, _of_provider))
         # The receiver's address has a path of its own.
-        base, _, path = receiver.rpartition("/")
+        base, _, path = doors.receiver.rpartition("/")
         tolls.receiver = f"{await stack.enter_async_context(_http(tolls, base, _of_receiver))}/{path}"
-        tolls.broker = await stack.enter_async_context(_mqtt(tolls, broker))
+        tolls.broker = await stack.enter_async_context(_mqtt(tolls, doors.broker))
         try:
             yield tolls
         finally:

@@ -225,6 +225,7 @@ def a_broker(folder: Path) -> Iterator[tuple[str, int]]:
         "allow_anonymous true",
         "persistence false",
         "log_type error",
+        "sys_interval 1",
         *(["user root"] if os.geteuid() == 0 else []),
     )
     file = folder / "mosquitto.conf"

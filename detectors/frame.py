@@ -143,15 +143,18 @@ def decode(payload: bytes) -> Frame:
         raise BadFrame("schema", f"is {wire.schema}; this version reads {SCHEMA}: make agent and watcher the same version")
     if len(wire.columns) > MAX_COLUMNS:
         raise BadFrame("columns", f"are {len(wire.columns)}, more than {MAX_COLUMNS}")
+    lengths, sizes = tuple(map(len, wire.columns.values())), _sizes_of(tuple(wire.columns), wire.chips, wire.ports)
     known = wire.columns
-    if not known.keys() <= CATALOGUE.keys():
+    if lengths != sizes and not known.keys() <= CATALOGUE.keys():
         known = {name: raw for name, raw in known.items() if name in CATALOGUE}
-    frame = Frame(**{name: getattr(wire, name) for name in _FIELDS if name != "columns"}, columns=known)
+    frame = Frame(
+        wire.cluster, wire.host, wire.instance_id, wire.boot_id, wire.index, wire.agent_start, wire.seq, wire.at, wire.period,
+        wire.chips, wire.ports, known, wire.notes, wire.full_notes,
+    )  # fmt: skip
     _check_header(frame)
     _check_notes(frame.notes)
-    sizes = column_sizes(frame.chips, frame.ports)
-    for name, raw in known.items():
-        if sizes.get(name) != len(raw):
+    if lengths != sizes:
+        for name, raw in known.items():
             _check_column(CATALOGUE[name], raw, frame)
     return frame
 
@@ -173,6 +176,12 @@ def entities(kind: EntityKind, *, chips: int, ports: int) -> int:
 def column_sizes(chips: int, ports: int) -> dict[str, int]:
     """Give the bytes of each column that an agent of such a host may send: 25,000 hosts' frames have a hundred columns each."""
     return {metric.name: _size(metric, chips, ports) for metric in CATALOGUE.values() if metric.source not in _NOT_THE_AGENTS}
+
+
+@lru_cache(maxsize=256)
+def _sizes_of(names: tuple[str, ...], chips: int, ports: int) -> tuple[int | None, ...]:
+    """Give what `column_sizes` says of these columns together: all agents of one version send the same ones."""
+    return tuple(map(column_sizes(chips, ports).get, names))
 
 
 def _size(metric: Metric, chips: int, ports: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -393,20 +394,24 @@ class Panel:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
-        batches: dict[tuple[str, int, int, int], tuple[list[int], list[bytes]]] = {}
+        alike: dict[tuple[tuple[str, ...], int, int, int], list[int]] = {}
         for slot, (row, _, frame) in waiting.items():
-            for name, raw in frame.columns.items():
-                key = (name, row, frame.chips, frame.ports)
-                batch = batches.get(key)
-                if batch is None:
-                    batches[key] = ([slot], [raw])
-                else:
-                    batch[0].append(slot)
-                    batch[1].append(raw)
-        for (name, row, chips, ports), (slots, raws) in batches.items():
-            values = self._store(CATALOGUE[name], row, (chips, ports), (np.array(slots, dtype=np.intp), b"".join(raws)))
+            alike.setdefault((tuple(frame.columns), row, frame.chips, frame.ports), []).append(slot)
+        batches: dict[tuple[str, int, int, int], tuple[list[int], list[bytes]]] = {}
+        groups = list(alike.values())
+        for number, (names, row, chips, ports) in enumerate(alike):
+            # Agents of one version name the same columns in the same order: one step takes a column of them all.
+            columns = zip(*(waiting[slot][2].columns.values() for slot in groups[number]), strict=True)
+            for name, found in zip(names, columns, strict=True):
+                numbers, raws = batches.setdefault((name, row, chips, ports), ([], []))
+                numbers.append(number)
+                raws += found
+        slots_of = lru_cache(lambda *numbers: np.array([slot for number in numbers for slot in groups[number]], dtype=np.intp))
+        for (name, row, chips, ports), (numbers, raws) in batches.items():
+            slots: NDArray[np.intp] = slots_of(*numbers)
+            values = self._store(CATALOGUE[name], row, (chips, ports), (slots, b"".join(raws)))
             if name in self.changed and values is not None:
-                self._note_changes(name, np.array(slots), values, np.array([waiting[slot][1] for slot in slots]))
+                self._note_changes(name, slots, values, np.array([waiting[int(slot)][1] for slot in slots]))
 
     def _store(
         self, metric: Metric, row: int, size: tuple[int, int], batch: tuple[NDArray[np.intp], bytes]

@@ -298,6 +298,18 @@ def test_hosts_that_nobody_announced_are_not_copied_at_each() -> None:
     assert panel.ring.hosts < 1400
 
 
+def test_hosts_that_name_other_columns_in_another_order_are_stored_beside_each_other() -> None:
+    panel, mixed = a_panel(), [{DUTY: 10, "host_step": 1}, {"host_step": 2, DUTY: 20}, {"host_step": 3}, {DUTY: 40}, {}]
+    for n, readings in enumerate(mixed * 3):
+        panel.put(Speaker(f"n{n}", readings=dict(readings)).say(START), START)
+    panel.advance(START)
+    for n, readings in enumerate(mixed * 3):
+        steps = panel.ring.columns["host_step"][panel.ring.row_at(START), n]
+        assert cell(panel, DUTY, n, 3) == pytest.approx(readings.get(DUTY, math.nan), nan_ok=True)
+        assert steps == pytest.approx(readings.get("host_step", math.nan), nan_ok=True)
+        assert panel.changed["host_step"][n] == pytest.approx(START if "host_step" in readings else math.nan, nan_ok=True)
+
+
 def test_frames_wait_in_bounded_numbers_to_be_stored_together() -> None:
     panel = a_panel()
     panel.expect(f"n{n}" for n in range(MOST_WAITING))

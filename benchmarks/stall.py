@@ -2,6 +2,7 @@
 
 The coordinator runs in a process of its own with a probe that wants to run every 5 ms; a stall is how much later it runs. Wall time:
 on a machine that is busy otherwise it shows the machine. So the CPU time that the loop's thread used in the worst turn stands beside.
+A second thread looks where the loop is while the probe waits: what it saw in stalls beyond the goal goes to the error stream.
 Reference: the same probe beside the client library's typed list of the same nodes.
 """
 
@@ -12,10 +13,14 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +43,29 @@ HOSTS, PODS_A_HOST = 10_000, 4
 FIRST_GOAL, GOAL = 250.0, 50.0
 BEAT = 0.005
 HOSTILE_SECONDS = 30.0
-JUNK = (b"", b"\xff" * 1000, b"{" * 10_000, b"[" * 100_000, b'{"id": 7}', b'{"part": "' + b"x" * 500_000 + b'"}')
+FIRST_WITHIN = 120.0
+"""Seconds that the first list may take."""
+MIB = 1 << 20
+JUNK = (
+    b"",
+    b"\xff" * 1000,
+    b"{" * 10_000,
+    b"[" * 100_000,
+    b'{"id": 7}',
+    b'{"part": "' + b"x" * 500_000 + b'"}',
+    b"[{}," * (MIB // 4),
+)
+"""Sent everywhere."""
+BODIES = (
+    b"[" * (32 * MIB),
+    b'{"version": "4", "alerts": [' + b"{}, " * (8 * MIB),
+    b'{"version": "4", "groupKey": "' + b"x" * (31 * MIB),
+    b"\x00" * (64 * MIB),
+)
+"""Posted as alerts, one in each round beside one post of `ALERTS` that are well."""
+ALERTS = 2_000
+CURIOUS = ("fleet", "status", "hosts", "cubes?limit=500", "gangs", "alerts?limit=500")
+DEPTH = 6
 
 
 class Probe:
@@ -47,11 +74,16 @@ class Probe:
     def __init__(self) -> None:
         """Begin."""
         self.wall = self.cpu = 0.0
+        self._due = time.perf_counter()
+        self._seen: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Measure until cancelled."""
+        looking = threading.Thread(target=self._look, args=(threading.get_ident(),), name="looking", daemon=True)
+        looking.start()
         while True:
             wall, cpu = time.perf_counter(), time.thread_time()
+            self._due = wall + BEAT
             await asyncio.sleep(BEAT)
             self.wall = max(self.wall, (time.perf_counter() - wall - BEAT) * 1e3)
             self.cpu = max(self.cpu, (time.thread_time() - cpu) * 1e3)
@@ -59,8 +91,20 @@ class Probe:
     def take(self) -> dict[str, float]:
         """Give what was seen since the last time."""
         seen = {"wall": self.wall, "cpu": self.cpu}
+        for place, times in self._seen.most_common(10):
+            print(f"{times} looks while it stalled: {place}", file=sys.stderr)
         self.wall = self.cpu = 0.0
+        self._seen.clear()
         return seen
+
+    def _look(self, loop: int) -> None:
+        """Count where the loop is whenever the probe has waited for longer than it should."""
+        while True:
+            time.sleep(GOAL / 5e3)
+            frame = sys._current_frames().get(loop)  # noqa: SLF001 (there is no other way to ask)
+            if frame is not None and time.perf_counter() - self._due > GOAL / 1e3:
+                places = traceback.extract_stack(frame)[-DEPTH:]
+                self._seen[" < ".join(f"{Path(at.filename).name}:{at.lineno} {at.name}" for at in reversed(places))] += 1
 
 
 async def coordinate() -> None:
@@ -73,8 +117,9 @@ async def coordinate() -> None:
     async with running(settings, write=lambda _text: None) as found, asyncio.TaskGroup() as tasks:
         helpers = [tasks.create_task(probe.run()), tasks.create_task(keep_short())]
         side = found.coordinator.parts.sides[0]
-        while side.fleet is None:  # noqa: ASYNC110 (whoever waits for the fleet asks as the API does)
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(FIRST_WITHIN):
+            while side.fleet is None:  # noqa: ASYNC110 (whoever waits for the fleet asks as the API does)
+                await asyncio.sleep(0.1)
         await asyncio.sleep(2.0)
         print(json.dumps(probe.take() | {"hosts": len(side.fleet.hosts)}), flush=True)
         await reader.readline()
@@ -97,21 +142,49 @@ async def list_typed(kubeconfig: str) -> None:
 
 
 async def be_hostile(broker: str, api: str) -> int:
-    """Send nonsense to everything that the coordinator listens to; gives how much."""
+    """Send nonsense to everything that the coordinator listens to, and be curious; gives how much."""
+    end = time.monotonic() + HOSTILE_SECONDS
+    async with asyncio.TaskGroup() as tasks:
+        all_of = [tasks.create_task(work) for work in (_say(broker, end), _post_alerts(api, end), _ask(api, end))]
+    return sum(one.result() for one in all_of)
+
+
+async def _say(broker: str, end: float) -> int:
     host, _, port = broker.removeprefix("mqtt://").partition(":")
-    end, sent = time.monotonic() + HOSTILE_SECONDS, 0
+    sent = 0
     async with aiomqtt.Client(host, int(port)) as client:
         while time.monotonic() < end:
-            for n, junk in enumerate(JUNK):
-                await client.publish(topics.finding(CLUSTER, f"junk-{sent % 500}"), junk, qos=1, retain=True)
-                await client.publish(topics.progress(CLUSTER, f"junk-{sent % 500}"), junk, qos=1, retain=True)
-                await asyncio.to_thread(_post, f"{api}/v1/webhooks/alertmanager/junk", junk)
-                await asyncio.to_thread(_post, f"{api}/api/v1/{'x' * n * 1000}", junk)
-                for path in ("fleet", "status", "hosts", "cubes", "gangs"):
-                    await asyncio.to_thread(_post, f"{api}/api/v1/{path}", None)
-                sent += 9
+            for junk in JUNK:
+                for topic in (topics.finding, topics.progress):
+                    await client.publish(topic(CLUSTER, f"junk-{sent % 500}"), junk, qos=1, retain=True)
+                    sent += 1
             await asyncio.sleep(0.05)
     return sent
+
+
+async def _post_alerts(api: str, end: float) -> int:
+    for sent in count():
+        if time.monotonic() >= end:
+            return sent
+        body = _alerts(sent) if sent % 3 == 0 else BODIES[sent % len(BODIES)] if sent % 3 == 1 else JUNK[sent % len(JUNK)]
+        await asyncio.to_thread(_post, f"{api}/v1/webhooks/alertmanager/junk", body)
+    raise AssertionError
+
+
+def _alerts(round_: int) -> bytes:
+    """Give a post of alerts that are well, and that no rule maps."""
+    one = {"status": "firing", "labels": {"alertname": "Odd", "node": "nobody"}, "annotations": {"summary": "odd"}}
+    alerts = [one | {"startsAt": "2026-01-01T00:00:00Z", "fingerprint": f"{round_ % 5:04x}{n:012x}"} for n in range(ALERTS)]
+    return json.dumps({"version": "4", "alerts": alerts}).encode()
+
+
+async def _ask(api: str, end: float) -> int:
+    for sent in count():
+        if time.monotonic() >= end:
+            return sent
+        await asyncio.to_thread(_post, f"{api}/api/v1/{CURIOUS[sent % len(CURIOUS)]}", None)
+        await asyncio.to_thread(_post, f"{api}/api/v1/{'x' * (sent % 8) * 1000}", JUNK[sent % len(JUNK)])
+    raise AssertionError
 
 
 def _post(url: str, body: bytes | None) -> None:

@@ -32,7 +32,7 @@ def box_hosts(fleet: Fleet, cube: Cube, box: Shape, free: frozenset[HostId]) -> 
 
     Hosts whose place is unknown are never part of a box.
     """
-    chips = fleet.chips_at.get(cube.id, {})
+    chips = fleet.chips_at(cube.id)
     for corner in corners(cube.shape, box):
         inside = [chips.get(place) for place in _places(corner, box)]
         hosts = _whole_hosts(fleet, inside)

@@ -38,7 +38,7 @@ def neighbour_at(fleet: Fleet, chip: ChipId, port: int) -> ChipId | None:
         return None
     inside = Torus(cube.shape, (False,) * len(cube.shape)).neighbour(place, port)
     if inside is not None:
-        return fleet.chips_at[cube.id].get(inside)
+        return fleet.chips_at(cube.id).get(inside)
     around = whole_slice_of(fleet, cube.id)
     return _through_face(fleet, (cube, place), around, port) if around is not None else None
 
@@ -115,4 +115,4 @@ def _through_face(fleet: Fleet, start: tuple[Cube, Coordinate], around: Slice, p
     next_block = tuple(x // length for x, length in zip(there, cube.shape, strict=True))
     next_cube = around.cubes[index_at(grid, next_block)]
     inside = tuple(x % length for x, length in zip(there, cube.shape, strict=True))
-    return fleet.chips_at.get(next_cube, {}).get(inside)
+    return fleet.chips_at(next_cube).get(inside)

@@ -125,7 +125,7 @@ def chip_rows(sight: Sight, cube: Cube) -> list[Row]:
             "index": chip.index,
             "health": chip_health(sight, fleet.hosts[chip.host_id], chip).value,
         }
-        for at, chip in sorted(fleet.chips_at.get(cube.id, {}).items())
+        for at, chip in sorted(fleet.chips_at(cube.id).items())
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,9 @@ class Thing:
 def _thawed() -> Iterator[None]:
     gc.collect()
     gc.freeze()
+    pace = sys.getswitchinterval()
     yield
+    sys.setswitchinterval(pace)
     gc.unfreeze()
 
 
@@ -64,3 +68,12 @@ def test_what_is_frozen_is_freed_when_nobody_holds_it() -> None:
     del thing
     assert gone() is None
     assert held
+
+
+async def test_threads_that_compute_let_the_loop_run_ten_times_sooner_than_by_themselves() -> None:
+    before = sys.getswitchinterval()
+    keeping = asyncio.create_task(collector.keep_short())
+    await asyncio.sleep(0)
+    assert sys.getswitchinterval() == pytest.approx(collector.GIVES_WAY)
+    assert before >= 10 * collector.GIVES_WAY
+    keeping.cancel()

@@ -58,6 +58,14 @@ def test_hosts_show_the_gangs_that_hold_them() -> None:
     assert host_id("cube-2-host-00") not in FLEET.gangs_on
 
 
+def test_every_chip_of_a_cube_is_at_the_place_that_its_host_tells_and_a_cube_that_is_not_there_has_none() -> None:
+    chips = FLEET.chips_at(cube_id("cube-0"))
+    assert len(chips) == 64
+    assert {FLEET.place_of(chip): chip for chip in chips.values()} == chips
+    assert FLEET.chips_at(cube_id("cube-0")) is chips
+    assert FLEET.chips_at(cube_id("gone")) == {}
+
+
 def test_fleets_of_two_clusters_join_and_keep_the_age_of_the_older() -> None:
     other = a_fleet("c2").build(NOW.replace(hour=1))
     both = joined([FLEET, other])

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ class Doors:
     """Where the daemons find the world.
 
     ``server``: kubeconfig of the administrator; ``api``: where the API server is for a daemon; ``store``: URL of the database;
-    ``silence``: for how long a host may be silent, in the watcher's eyes; ``more``: of the coordinator's settings.
+    ``silence``: for how long a host may be silent, in the watcher's eyes.
     """
 
     folder: Path
@@ -115,7 +115,6 @@ class Doors:
     provider: str
     secret: str
     silence: str = "20s"
-    more: Mapping[str, Any] = field(default_factory=dict)
 
     def through(self, tolls: Tolls) -> Doors:
         """Give the same doors, each through a gate."""
@@ -149,7 +148,7 @@ class Doors:
             "leader": {"kubeconfig": str(account)},
         }
         text = coordinator.config(self.install)["data"]["coordinator.yaml"]
-        file = self._file(name, text, _merged(added, self.more))
+        file = self._file(name, text, added)
         environ = {
             "KUBECONFIG": str(account),
             "SLICEWARD_STORE_URL": self.store,

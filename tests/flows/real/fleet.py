@@ -37,7 +37,7 @@ from tests.flows.real.witness import witnessing
 from tests.services import servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection
     from pathlib import Path
 
     from sliceward.daemons.agent.agent import Agent
@@ -80,11 +80,10 @@ AWAY = 20.0
 
 @dataclass(frozen=True)
 class Pace:
-    """How patient everybody is with a silent host: Kubernetes (None: its own default) and the watcher. ``more``: of the coordinator."""
+    """How patient everybody is with a silent host: Kubernetes (None: its own default) and the watcher."""
 
     node_grace: int | None = None
     silence: str = "20s"
-    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Absent(Protocol):
@@ -348,7 +347,6 @@ async def a_real_fleet(
             provider=world.provider.url,
             secret=SECRET,
             silence=pace.silence,
-            more=pace.more,
         )
         async with asyncio.timeout(PATIENCE):
             while not _all_run(witness):  # noqa: ASYNC110 (what is waited for is on a server)

@@ -199,7 +199,8 @@ def from_json(payload: bytes) -> Finding:
     if len(payload) > MAX_FINDING_BYTES:
         raise BadFinding("$", f"has {len(payload)} bytes, more than {MAX_FINDING_BYTES}")
     try:
-        wire = msgspec.json.decode(_NUL.sub(rb"\1\\ufffd", payload), type=_WireFinding)
+        storable_bytes = _NUL.sub(rb"\1\\ufffd", payload) if rb"\u0000" in payload else payload
+        wire = msgspec.json.decode(storable_bytes, type=_WireFinding)
     except msgspec.ValidationError as error:
         why, _, where = str(error).partition(" - at ")
         raise BadFinding(where.strip("`") or "$", why) from error

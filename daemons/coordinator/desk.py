@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sliceward.daemons import store as stores
 from sliceward.daemons.coordinator.alerts import Alert, AlertMap, Unmapped, aged, mapped
 from sliceward.daemons.coordinator.presence import cluster_of
+from sliceward.daemons.turns import in_turns
 from sliceward.detectors.finding import Finding, State
 from sliceward.topology.ids import ChipId, HostId
 
@@ -48,7 +49,7 @@ class Desk:
             Retry: the store is away.
             Unstorable: it can keep nothing of one of them; the others may be kept already.
         """
-        put = await self._put([self._stored(alert) for alert in payload.alerts])
+        put = await self._put([self._stored(alert) async for alert in in_turns(payload.alerts)])
         self.counts.update(accepted=put.accepted, duplicate=put.duplicate, truncated=payload.truncated)
         self.woken()
         return put
@@ -88,7 +89,7 @@ class Desk:
                 break
         present, _ = await self.store.inbox.present(since=self.clock() - SHOW_RESOLVED)
         found: dict[str, list[tuple[Alert, Finding]]] = defaultdict(list)
-        for alert in map(read, present):
+        async for alert in in_turns(map(read, present)):
             finding = mapped(alert, self.rules)
             if isinstance(finding, Finding):
                 found[cluster_of(finding.part)].append((alert, finding))

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sliceward.daemons.store.tables import INBOX
 from sliceward.daemons.store.upsert import upsert
 from sliceward.daemons.store.values import Alert, Put, Received
+from sliceward.daemons.turns import in_turns
 from sliceward.playbooks import record
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Inbox:
             rows = (await connection.execute(wanted)).all()
         found: list[Received] = []
         aside: dict[str, str] = {}
-        for row in rows:
+        async for row in in_turns(rows):
             try:
                 found.append(_received(row))
             except (ValueError, TypeError) as error:

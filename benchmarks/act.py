@@ -18,7 +18,7 @@ import ssl
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,9 +72,16 @@ class Eyes:
     seen: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def look(self) -> None:
-        """Watch for ever, from all that is there."""
-        async with self.session.get(f"{self.url}/api/v1/nodes", params={"limit": "1"}) as answer:
-            version = (await answer.json())["metadata"]["resourceVersion"]
+        """Watch for ever, from all that is there; a server that is busy ends a watch, and then all is looked at anew."""
+        while True:
+            async with self.session.get(f"{self.url}/api/v1/nodes") as answer:
+                whole = await answer.json()
+                for node in whole["items"]:
+                    self.see(node, time.monotonic())
+            with suppress(aiohttp.ClientError):
+                await self._watch(whole["metadata"]["resourceVersion"])
+
+    async def _watch(self, version: str) -> None:
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "false"}
         patience = aiohttp.ClientTimeout(total=None)
         async with self.session.get(f"{self.url}/api/v1/nodes", params=query, timeout=patience) as answer:
@@ -83,8 +90,10 @@ class Eyes:
                 now = time.monotonic()
                 *lines, rest = (rest + part).split(b"\n")
                 for line in lines:
-                    self.see(json.loads(line)["object"], now)
-        raise SystemExit("the watch of the nodes ended")
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    self.see(event["object"], now)
 
     def see(self, node: Json, now: float) -> None:
         """Take in one node."""

@@ -182,7 +182,7 @@ def _healed(run: Run, now: datetime, *, firing: bool) -> Close | Hold:
 def _closed(incident: Incident, run: Run | None, close: Close, world: World, decision: Decision) -> Decision:
     """Close, but never with marks of ours left: take those back first."""
     now = decision.at
-    marked = [host for host in world.fleet.hosts.values() if any(m.value == incident.id for m in host.our_marks)]
+    marked = [host for host, marks in world.fleet.marked.items() if any(mark.value == incident.id for mark in marks)]
     if run is not None and undo_of(run):
         if run.ended is not None and run.why.startswith("undo-") and now < run.ended + LONGEST_RELEASE:
             return replace(decision, verdict=Hold(run.ended + LONGEST_RELEASE, run.why, Needs.HUMAN))
@@ -190,7 +190,7 @@ def _closed(incident: Incident, run: Run | None, close: Close, world: World, dec
         call = Call(moved.run.steps[moved.run.at], moved.run.at, moved.run.operation)
         return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(call))
     if marked:
-        why = f"{len(marked)} hosts still carry our mark of a closed story, e.g. {marked[0].id.name}; waiting to see them gone"
+        why = f"{len(marked)} hosts still carry our mark of a closed story, e.g. {marked[0].name}; waiting to see them gone"
         if now < (incident.settles if run is None or run.ended is None else run.ended) + PATIENCE:
             return replace(decision, verdict=Hold(now + RECHECK, why, between=True))
         # It came late, or an earlier run left it: no run takes it back any more.

@@ -20,7 +20,7 @@ from sliceward.playbooks.sufferers import gang_of, overlap, sufferers
 from sliceward.topology.ids import ChipId, ClusterId, GangId, HostId, LinkId, SliceId, hosts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.detectors.finding import Finding
@@ -56,13 +56,14 @@ def fold(incidents: Sequence[Incident], findings: Iterable[Finding], fleet: Flee
     found = [_refreshed(incident, present) for incident in incidents if incident.open]
     told = {finding.id for incident in found for finding in incident.findings}
     entries: list[Entry] = []
-    near = Near(fleet, found)
     new = sorted((f for f in present.values() if f.state is State.FIRING and f.id not in told), key=_order)
+    near, names = Near(fleet, found if new else ()), {incident.id for incident in found}
     for finding in new:
         home = _home(found, near.places(finding), finding, fleet, book)
         if home is None:
             home = len(found)
-            found.append(_opened(finding, found, fleet, book, now))
+            found.append(_opened(finding, names, fleet, book, now))
+            names.add(found[home].id)
         else:
             found[home] = replace(found[home], findings=(*found[home].findings, finding))
         found[home] = _rooted(found[home], fleet, book)
@@ -159,10 +160,10 @@ def _absorbed(root: Finding, book: Book) -> frozenset[Kind]:
     return frozenset(kind for playbook in book.for_kind(root.kind) for kind in playbook.spec.correlate.absorb)
 
 
-def _opened(finding: Finding, found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) -> Incident:
+def _opened(finding: Finding, taken: Container[str], fleet: Fleet, book: Book, now: datetime) -> Incident:
     cause = f"{finding.kind}|{finding.part}|{now.isoformat()}"
     name = f"inc-{hashlib.sha256(cause.encode()).hexdigest()[:10]}"
-    if any(incident.id == name for incident in found):  # the same cause from two sources in one instant
+    if name in taken:  # the same cause from two sources in one instant
         name = f"inc-{hashlib.sha256(f'{cause}|{finding.source}'.encode()).hexdigest()[:10]}"
     part = finding.part
     cluster = part.name if isinstance(part, ClusterId) else part.cluster
@@ -186,6 +187,8 @@ def _rooted(incident: Incident, fleet: Fleet, book: Book) -> Incident:
 def _merged(found: Sequence[Incident], fleet: Fleet, book: Book, now: datetime) -> list[Incident]:
     """Fold younger incidents into older ones whose root now tells of theirs."""
     result = sorted(found, key=lambda i: (i.opened, i.id))
+    if len(result) == 1:
+        return result
     near = Near(fleet, result)
     for place, young in enumerate(result):
         if frozen(young) or not young.open or _holds(fleet, young):

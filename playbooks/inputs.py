@@ -47,15 +47,7 @@ def generation_of(fleet: Fleet, domain: tuple[HostId, ...]) -> str:
 
 def spare_cubes(world: World, generation: str) -> int:
     """Count the whole cubes of a generation that are free, in service and not under suspicion."""
-    fleet = world.fleet
-    promised = {host for run in world.runs for host in run.promised}
-
-    def free(host: HostId) -> bool:
-        taken = fleet.gangs_on.get(host) or fleet.strangers.get(host) or host in world.sick or host in promised
-        return not taken and fleet.hosts[host].available
-
-    cubes = (cube for cube in fleet.cubes.values() if cube.generation == generation and cube.hosts and cube.complete)
-    return sum(all(free(host) for host in cube.hosts) for cube in cubes)
+    return sum(cube.generation == generation for cube in world.spares)
 
 
 def _finding(finding: Finding, fleet: Fleet, now: datetime) -> dict[str, Any]:

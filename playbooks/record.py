@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from sliceward.topology.health import Severity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_AS_IT_IS = frozenset({str, int, float, bool, type(None)})
 _IDS = (ids.ClusterId, ids.PodId, ids.CubeId, ids.HostId, ids.ChipId, ids.LinkId, ids.SliceId, ids.GangId)
 
 
@@ -34,6 +35,8 @@ class BadRecord(ValueError):
 
 def plain(value: object) -> Any:  # noqa: ANN401, PLR0911 (any JSON value; one line per kind of value)
     """Give ``value`` as JSON can hold it: ids printed, times RFC 3339 in UTC, durations in seconds."""
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, Finding):
         return json.loads(to_json(value))
     if isinstance(value, _IDS):
@@ -45,7 +48,7 @@ def plain(value: object) -> Any:  # noqa: ANN401, PLR0911 (any JSON value; one l
     if isinstance(value, timedelta):
         return value.total_seconds()
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list | set | frozenset):

@@ -6,6 +6,7 @@ missing, unknown or contradictory is a `Problem` with a name, not a crash and no
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
@@ -122,6 +123,10 @@ class Slice:
     index: int = 0
 
 
+Scope = tuple[str, str]
+"""``fleet``, ``cluster``, ``pod`` or ``cube``, and which one of them."""
+
+
 @dataclass(frozen=True)
 class Fleet:
     """Everything that exists at ``as_of``. Look-ups by id are O(1).
@@ -154,6 +159,44 @@ class Fleet:
             for cube in one.cubes:
                 found.setdefault(cube, []).append(one.id)
         return {cube: tuple(sorted(slices)) for cube, slices in found.items()}
+
+    @cached_property
+    def marked(self) -> Mapping[HostId, tuple[Mark, ...]]:
+        """Hosts that carry marks of ours, with those."""
+        return {host.id: host.our_marks for host in self.hosts.values() if host.our_marks}
+
+    @cached_property
+    def scopes(self) -> Mapping[HostId, tuple[Scope, ...]]:
+        """What each host counts in: the fleet, its cluster, and the pod and the cube that it lies in."""
+        found: dict[tuple[str, PodId | None, CubeId | None], tuple[Scope, ...]] = {}
+
+        def of(host: Host) -> tuple[Scope, ...]:
+            place = (host.id.cluster, host.pod, host.cube)
+            if place not in found:
+                named = (("pod", host.pod), ("cube", host.cube))
+                inner = tuple((kind, str(part)) for kind, part in named if part is not None)
+                found[place] = (("fleet", ""), ("cluster", host.id.cluster), *inner)
+            return found[place]
+
+        return {host.id: of(host) for host in self.hosts.values()}
+
+    @cached_property
+    def hosts_in(self) -> Mapping[Scope, int]:
+        """How many hosts count in each scope."""
+        found: Counter[Scope] = Counter()
+        for scopes, count in Counter(self.scopes.values()).items():
+            for scope in scopes:
+                found[scope] += count
+        return found
+
+    @cached_property
+    def vacant(self) -> tuple[Cube, ...]:
+        """Whole cubes that nobody uses and whose hosts are all in service."""
+
+        def free(host: HostId) -> bool:
+            return not self.gangs_on.get(host) and not self.strangers.get(host) and self.hosts[host].available
+
+        return tuple(cube for cube in self.cubes.values() if cube.hosts and cube.complete and all(map(free, cube.hosts)))
 
     def chips_at(self, cube: CubeId) -> Mapping[tuple[int, ...], ChipId]:
         """Give the chips of a cube by their place in it, as far as places are known."""

@@ -11,11 +11,12 @@ import structlog
 from prometheus_client import Counter
 
 from sliceward.daemons.cancelling import Cancelling
-from sliceward.daemons.coordinator.deciding import Deciding, Rules
+from sliceward.daemons.coordinator.deciding import Deciding
 from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.events import Bell
 from sliceward.daemons.coordinator.heartbeat import Beating, HeartbeatFigures, Pulse
 from sliceward.daemons.coordinator.outbox import Outbox
+from sliceward.daemons.coordinator.rules import Rules
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
 from sliceward.daemons.coordinator.views import Row, Sight

@@ -44,7 +44,7 @@ def subscriptions(cluster: str) -> tuple[str, ...]:
     )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # what is held here is a whole fleet: no line of a traceback
 class Side:
     """One cluster as the coordinator holds it. ``wake`` is called whenever something changed.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sliceward.remediations.ports import Ports
 
 AGAIN = timedelta(seconds=2)
+SOON = timedelta(seconds=1)
 LONGEST = timedelta(minutes=5)
 
 

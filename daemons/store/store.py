@@ -15,9 +15,9 @@ from sliceward.daemons.store.inbox import Inbox
 from sliceward.daemons.store.outbox import Outbox, outbox_rows
 from sliceward.daemons.store.silences import Silences
 from sliceward.daemons.store.tables import AUDIT, DECISIONS, FENCE, FINDINGS, INCIDENTS, INTENTS, JOURNAL, RUNS, SETTINGS
+from sliceward.daemons.store.turns import Statements, journal_rows, rows_of
 from sliceward.daemons.store.upsert import upsert
 from sliceward.daemons.store.values import Case, Loaded
-from sliceward.detectors.finding import storable
 from sliceward.playbooks import record
 from sliceward.playbooks.world import Started
 from sliceward.topology.errors import Refused, Retry
@@ -46,6 +46,7 @@ class Store:
     def __init__(self, opened: Database) -> None:
         """Use an opened database; see `open_store`."""
         self._database = opened
+        self._statements = Statements(opened.dialect)
         self._epoch = 0
         self._last_ok = time.monotonic()
         self.inbox = Inbox(opened, self._fenced)
@@ -125,12 +126,11 @@ class Store:
 
         Gives the sequence numbers of the journal's new lines, in order.
         """
-        numbers: list[int] = []
+        rows = await rows_of(turns, epoch=self._epoch, pagers=pagers, now=now)
         async with self._fenced() as connection:
-            for turn in turns:
-                numbers += await self._save(connection, turn, pagers, now)
+            numbers = await self._statements.write(connection, rows)
         self._last_ok = time.monotonic()
-        return tuple(numbers)
+        return numbers
 
     async def tell(self, page: Page, *, about: str, pagers: Sequence[str], now: datetime) -> None:
         """Put a page that belongs to no incident into the outbox."""
@@ -142,7 +142,7 @@ class Store:
     async def append(self, cluster: str, *entries: Entry) -> tuple[int, ...]:
         """Add lines to the journal that belong to no turn (pause, resume)."""
         async with self._fenced() as connection:
-            return tuple(await self._journal(connection, cluster, entries))
+            return await self._statements.tell(connection, journal_rows(cluster, entries, self._epoch))
 
     async def started(self, since: datetime) -> tuple[Started, ...]:
         """Give the runs that harm and were begun or ended since then, for rate budgets and cool-downs: a repair takes days.
@@ -160,7 +160,7 @@ class Store:
                 found.append(Started(row.started, row.incident, row.cluster, row.playbook, frozenset(), row.ended))
                 continue
             if run.harms:
-                found.append(Started(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended))
+                found.append(Started.of(run))
         return tuple(found)
 
     async def setting(self, name: str) -> Any | None:  # noqa: ANN401 (any JSON value)
@@ -200,62 +200,6 @@ class Store:
                 leader = (await connection.execute(select(FENCE.c.epoch, FENCE.c.holder))).one()
                 raise Refused(f"epoch {self._epoch} is over: {leader.holder or 'nobody'} leads in epoch {leader.epoch}")
             yield connection
-
-    async def _save(self, connection: AsyncConnection, turn: Turn, pagers: Sequence[str], now: datetime) -> list[int]:
-        dialect, incident, run = self._database.dialect, turn.incident, turn.run
-        await connection.execute(upsert(dialect, INCIDENTS, self._incident_row(turn), key=("id",)))
-        for finding in incident.findings:
-            row: dict[str, Any] = {
-                "incident": incident.id,
-                "finding": finding.id,
-                "cluster": incident.cluster,
-                "kind": finding.kind.value,
-            }
-            row |= {"part": str(finding.part), "state": finding.state.value, "since": finding.since}
-            await connection.execute(upsert(dialect, FINDINGS, row, key=("incident", "finding")))
-        if run is not None:
-            row = {name: getattr(run, name) for name in ("id", "incident", "cluster", "playbook", "started", "ended")}
-            await connection.execute(upsert(dialect, RUNS, row | {"epoch": self._epoch, "body": record.text(run)}, key=("id",)))
-        if turn.decision is not None:
-            row = {"cluster": incident.cluster, "incident": incident.id, "at": turn.decision.at, "epoch": self._epoch}
-            await connection.execute(DECISIONS.insert().values(**row, body=record.text(turn.decision)))
-        await self._intent(connection, turn, now)
-        rows = outbox_rows(turn.pages, pagers, cluster=incident.cluster, incident=incident.id, now=now)
-        if rows:
-            await connection.execute(upsert(dialect, self.outbox.table, rows, key=("id",), replace=False))
-        return await self._journal(connection, incident.cluster, turn.entries)
-
-    async def _intent(self, connection: AsyncConnection, turn: Turn, now: datetime) -> None:
-        if turn.call is not None and turn.run is not None:
-            step = turn.call.step
-            row: dict[str, Any] = {
-                "operation": turn.call.operation,
-                "cluster": turn.incident.cluster,
-                "incident": turn.incident.id,
-            }
-            row |= {"run": turn.run.id, "step": step.name, "action": step.action, "irreversible": step.irreversible}
-            row |= {"epoch": self._epoch, "at": now}
-            # The first intent stands: a repeated call is the same operation, and its result may be on its way.
-            await connection.execute(upsert(self._database.dialect, INTENTS, row, key=("operation",), replace=False))
-        if turn.answered is not None:
-            result = update(INTENTS).where(INTENTS.c.operation == turn.answered.operation)
-            await connection.execute(result.values(result=storable(turn.answered.text), result_at=now))
-
-    async def _journal(self, connection: AsyncConnection, cluster: str, entries: Sequence[Entry]) -> list[int]:
-        numbers = []
-        for entry in entries:
-            row: dict[str, Any] = {"cluster": cluster, "incident": entry.incident, "at": entry.at, "kind": entry.kind.value}
-            row |= {"text": storable(entry.text), "facts": record.text(entry.facts), "epoch": self._epoch}
-            numbers.append(int((await connection.execute(JOURNAL.insert().values(**row).returning(JOURNAL.c.seq))).scalar_one()))
-        return numbers
-
-    def _incident_row(self, turn: Turn) -> dict[str, Any]:
-        incident = turn.incident
-        row: dict[str, Any] = {"open": incident.open, "epoch": self._epoch, "body": record.text(incident)}
-        row |= {name: getattr(incident, name) for name in ("id", "cluster", "opened", "closed", "playbook")}
-        row |= {"phase": incident.phase.value, "kind": incident.kind.value, "severity": incident.severity.value}
-        row |= {"part": str(incident.part), "gang": None if incident.gang is None else str(incident.gang)}
-        return row | {"needs": incident.needs.value, "how": None if incident.how is None else incident.how.value}
 
 
 @asynccontextmanager

@@ -29,3 +29,14 @@ def upsert(
     return insert.on_conflict_do_update(
         index_elements=list(key), set_={name: insert.excluded[name] for name in names if name not in key}
     )
+
+
+def upsert_many(dialect: str, table: Table, *, key: tuple[str, ...], replace: bool = True) -> postgresql.Insert | sqlite.Insert:
+    """Give the same statement for rows that come with its execution, each with every column but one that counts by itself."""
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    if not replace:
+        return insert.on_conflict_do_nothing(index_elements=list(key))
+    return insert.on_conflict_do_update(
+        index_elements=list(key),
+        set_={column.name: insert.excluded[column.name] for column in table.columns if column.name not in key},
+    )

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
+from sqlalchemy.engine import Engine
 
 from sliceward.daemons.coordinator.settings import LeaderSettings
 from sliceward.daemons.store import Alert, Store, open_store
@@ -167,20 +168,20 @@ async def test_a_save_that_is_cancelled_leaves_all_or_nothing(store: Store) -> N
 
 DYING = """
 import asyncio, os, sys
-from collections import UserDict
-from dataclasses import replace
-from tests.contracts.test_store import NOW, Turn, Entry, EntryKind, an_incident, entries, open_store
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from tests.contracts.test_store import NOW, Turn, an_incident, a_run, entries, open_store
 
-class Death(UserDict):
-    def items(self):
+def die(_connection, _cursor, statement, _parameters, _context, _many):
+    if "INTO journal" in statement:
         os._exit(9)
 
 async def main():
     async with open_store(sys.argv[1]) as store:
         await store.lead("two", now=NOW)
         await store.save(Turn(an_incident("inc-whole"), None, entries("inc-whole", 3)), now=NOW)
-        last = Entry(NOW, "inc-half", EntryKind.SEEN, "dies here", Death())
-        await store.save(Turn(an_incident("inc-half"), None, (*entries("inc-half", 3), last)), now=NOW)
+        event.listen(Engine, "before_cursor_execute", die)
+        await store.save(Turn(an_incident("inc-half"), a_run("inc-half"), entries("inc-half", 3)), now=NOW)
 
 asyncio.run(main())
 """
@@ -247,6 +248,37 @@ async def test_an_intent_stands_before_its_result_and_keeps_its_first_time(store
     await store.save(Turn(an_incident(), run, answered=Answered(run.operation, "done: gone")), now=NOW + seconds(10))
     (intent,) = await store.history.intents("inc-1")
     assert (intent.result, intent.result_at) == ("done: gone", NOW + seconds(10))
+
+
+async def test_turns_of_one_incident_that_are_saved_together_stand_as_if_one_after_another(store: Store) -> None:
+    before, after = a_run(), a_run(facts={"x": 2})
+    first = Turn(an_incident(), before, entries("inc-1", 2), call=Call(before.steps[0], 0, "inc-1-r1.0"))
+    then = Turn(an_incident(phase=Phase.ACTING), after, entries("inc-1", 2, first=2), answered=Answered("inc-1-r1.0", "done: x"))
+    other = Turn(an_incident("inc-2"), None, entries("inc-2", 1))
+    assert await store.save(first, other, then, now=NOW) == (1, 2, 3, 4, 5)
+    cases = {case.incident.id: case for case in (await store.load_open()).cases}
+    assert (cases["inc-1"].incident.phase, cases["inc-1"].run) == (Phase.ACTING, after)
+    told = [(row["incident"], row["text"]) for row in (await store.history.entries()).items]
+    assert told == [("inc-1", "line 0"), ("inc-1", "line 1"), ("inc-2", "line 0"), ("inc-1", "line 2"), ("inc-1", "line 3")]
+    (intent,) = await store.history.intents("inc-1")
+    assert intent.result == "done: x"
+
+
+async def test_a_thousand_turns_are_saved_by_as_many_statements_as_ten(store: Store) -> None:
+    async def statements(count: int) -> int:
+        said: list[str] = []
+
+        def listen(*about: Any) -> None:  # noqa: ANN401 (as SQLAlchemy tells it)
+            said.append(about[2])
+
+        event.listen(Engine, "before_cursor_execute", listen)
+        turns = [Turn(an_incident(f"inc-{count}-{n}"), a_run(f"inc-{count}-{n}"), ()) for n in range(count)]
+        await store.save(*turns, now=NOW)
+        event.remove(Engine, "before_cursor_execute", listen)
+        return len(said)
+
+    assert await statements(10) == await statements(1_000) < 10
+    assert len((await store.load_open()).cases) == 1_010
 
 
 async def test_lists_are_paged_without_gaps_or_doubles_and_newest_first(store: Store) -> None:

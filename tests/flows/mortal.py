@@ -36,12 +36,13 @@ class Fate:
     dead: asyncio.Event = field(default_factory=asyncio.Event)
     struck: str = ""
 
-    async def at(self, moment: str) -> None:
-        """Live through a moment, or die in it."""
+    async def at(self, *names: str) -> None:
+        """Live through a moment, or die in it; it may have several names."""
         await self.living()
-        self.passed.append(moment)
-        if self.strikes(moment):
-            self.struck = moment
+        self.passed += names
+        struck = [name for name in names if self.strikes(name)]
+        if struck:
+            self.struck = "; ".join(struck)
             self.dead.set()
             await self.living()
 
@@ -52,17 +53,17 @@ class Fate:
 
 
 class MortalStore(Store):
-    """A store whose writer may die right before and right after each transaction."""
+    """A store whose writer may die right before and right after each transaction: a moment with a name for each turn in it."""
 
     def __init__(self, opened: Database, fate: Fate) -> None:
         super().__init__(opened)
         self._fate = fate
 
     async def save(self, *turns: Turn, now: datetime, pagers: Sequence[str] = ()) -> tuple[int, ...]:
-        what = "; ".join(map(_name_of, turns))
-        await self._fate.at(f"before {what}")
+        names = [_name_of(turn) for turn in turns]
+        await self._fate.at(*(f"before {name}" for name in names))
         numbers = await super().save(*turns, now=now, pagers=pagers)
-        await self._fate.at(f"after {what}")
+        await self._fate.at(*(f"after {name}" for name in names))
         return numbers
 
 

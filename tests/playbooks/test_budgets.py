@@ -158,8 +158,8 @@ def test_invariant_1_no_storm_takes_more_than_the_budget(cubes: list[str], hosts
             run = None if not incident.run else stage.world().runs
             mine = next((one for one in run or () if one.id == incident.run), None)
             decision = decide(incident, mine, stage.book, world, stage.now)
-            world = world.after(decision)
             turn = turns.take(incident, decision, stage.now)
+            world = world.after(turn.run)
             stage.save(turn)
             if turn.call is not None and turn.call.step.action != "host.repair":
                 stage.perform(incident.id, turn.call)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.coordinator import presence
 from sliceward.daemons.coordinator.deciding import Deciding
+from sliceward.daemons.coordinator.starts import Starts
 from sliceward.detectors.finding import State
 from sliceward.playbooks import allow, decide, guards, turn
 from sliceward.playbooks.advance import advance
@@ -66,7 +67,7 @@ def no_level_of_hosts_and_runs(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_rate_of_starts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Deciding, "_starts", lambda _self: ())
+    patch.setattr(Starts, "since", lambda _self, _edge: ())
 
 
 def no_owner_of_a_host(patch: pytest.MonkeyPatch) -> None:

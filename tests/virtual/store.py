@@ -63,7 +63,7 @@ class Records:
         """Keep a run, and its start if it harms."""
         self.runs[run.id] = run
         if run.harms:
-            self.starts[run.id] = Started(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended)
+            self.starts[run.id] = Started.of(run)
 
     def journaled(self, cluster: str, entries: Iterable[Entry]) -> tuple[int, ...]:
         """Add lines to the story; one that is no JSON leaves nothing of any."""

@@ -34,14 +34,14 @@ class Shelf:
         self.kept += ids
 
 
-def turns(*names: str, into: str = "") -> dict[str, Turn]:
+def turns(*names: str, into: str = "") -> dict[str, list[Turn]]:
     given = {}
     for number, name in enumerate(names):
         finding = a_finding(Kind.HOST_LOST, HostId("c1", f"h-{number}"))
         incident = Incident(id=name, cluster="c1", opened=NOW, settles=NOW, findings=(finding,))
         if into and number == 0:
             incident = replace(incident, phase=Phase.CLOSED, how=How.FOLDED, closed=NOW, folded_into=into)
-        given[name] = Turn(incident, None)
+        given[name] = [Turn(incident, None)]
     return given
 
 
@@ -76,6 +76,6 @@ async def test_that_the_store_is_away_or_led_by_another_is_nobodys_fault(error: 
 
 
 def test_a_new_incident_is_named_by_its_root_which_is_the_same_in_each_round() -> None:
-    turn = turns("a")["a"]
+    (turn,) = turns("a")["a"]
     assert apart.named(turn, {"a"}) == "a"
     assert apart.named(turn, {"b"}) == f"finding {turn.incident.root.id}"

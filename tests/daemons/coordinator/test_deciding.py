@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sliceward.daemons.coordinator.deciding import ASIDE_FOR
+from sliceward.daemons.coordinator.aside import ASIDE_FOR
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.remediations.catalog import ACTIONS
@@ -165,6 +165,146 @@ async def test_two_plans_made_in_the_same_moment_do_not_promise_the_same_hosts(t
         runs = [case.run for case in bench.coordinator.deciding.cases.values()]
     promised = [{host.name.rsplit("-", 2)[0] for host in run.promised} for run in runs if run is not None]
     assert sorted(promised, key=str) == [{"cube-2"}, {"cube-3"}]
+
+
+@dataclass
+class _Counting:
+    """A store that tells how many turns each save held."""
+
+    real: Store
+    saves: list[int] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever a store has)
+        return getattr(self.real, name)
+
+    async def save(self, *turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
+        self.saves.append(len(turns))
+        return await self.real.save(*turns, **more)
+
+
+def counted(bench: Bench) -> list[int]:
+    store = _Counting(bench.coordinator.deciding.store)
+    bench.coordinator.deciding.store = cast("Store", store)
+    return store.saves
+
+
+def two_steps(world: World, *, more: str = "") -> _Noting:
+    """Let the playbook rest after it has marked; gives what notes the rest."""
+    resting = _Waiting()
+    world.actions = {**world.actions, "node.cordon": resting}
+    text = PLAYBOOK.replace("RATE", "9").replace("WINDOW", "1h").replace("cooldown: 0s", f"cooldown: 0s{more}")
+    text = text.replace("settle: 1s", "settle: 0s").replace("1h}]", "1h}, {name: rest, action: node.cordon, timeout: 1h}]")
+    world.book = load_book({"mark.yaml": text}, ACTIONS)
+    return resting
+
+
+async def test_all_that_a_round_comes_to_is_one_transaction(tmp_path: Path) -> None:
+    """Four incidents are found, begun or held for the budget of one run, in one."""
+    world, noting = a_world(tmp_path)
+    two_steps(world)
+    world.book = load_book({"mark.yaml": PLAYBOOK.replace("RATE", "1").replace("WINDOW", "1h").replace("1s", "0s")}, ACTIONS)
+    for number in range(4):
+        world.tell(world.finding(broken(number), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        saves = counted(bench)
+        await bench.settle()
+        await bench.coordinator.deciding.round()
+        phases = sorted(case.incident.phase for case in bench.coordinator.deciding.cases.values())
+        assert phases == ["acting", "held", "held", "held"]
+        assert saves == [8], "each is found, and decided about"
+        await bench.coordinator.deciding.idle()
+    assert len(noting.targets) == 1
+
+
+async def test_a_run_goes_on_as_soon_as_its_step_has_answered_and_not_with_the_next_round(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    resting = two_steps(world)
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        saves = counted(bench)
+        await bench.settle()
+        await bench.coordinator.deciding.round()
+        await bench.coordinator.deciding.idle()
+        assert (len(noting.targets), len(resting.targets)) == (1, 1)
+        assert saves == [2, 2, 1], "found and begun; done and the next one begun; waiting"
+
+
+async def test_what_several_calls_answered_is_taken_in_together(tmp_path: Path) -> None:
+    world, _ = a_world(tmp_path)
+    resting = two_steps(world)
+    for number in range(3):
+        world.tell(world.finding(broken(number), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        saves = counted(bench)
+        await bench.settle()
+        await bench.coordinator.deciding.round()
+        await bench.settle()
+        await bench.coordinator.deciding.go_on()
+        assert saves == [6, 6], "three answers, and the three intents that follow"
+        await bench.coordinator.deciding.idle()
+    assert len(resting.targets) == 3
+
+
+async def test_the_budget_of_an_action_holds_among_runs_that_come_to_it_together(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    resting = two_steps(world, more=", actions: {node.cordon: 1}")
+    for number in range(3):
+        world.tell(world.finding(broken(number), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        await rounds(bench)
+    assert (len(noting.targets), len(resting.targets)) == (3, 1)
+
+
+async def test_an_answer_that_could_not_be_saved_is_asked_for_again_under_the_same_name(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    resting = two_steps(world)
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await bench.settle()
+        await deciding.round()
+        real, deciding.store = deciding.store, cast("Store", _Away(deciding.store))
+        await deciding.idle()
+        assert deciding.loop.error == "no connection"
+        deciding.store = real
+        await rounds(bench)
+    assert [target.operation for target in noting.targets] == [noting.targets[0].operation] * 2
+    assert len(resting.targets) == 1
+
+
+@dataclass
+class _Away:
+    """A store that takes nothing."""
+
+    real: Store
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever a store has)
+        return getattr(self.real, name)
+
+    async def save(self, *_turns: Turn, **_more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
+        raise Retry("no connection")
+
+
+async def test_a_decision_that_cannot_be_saved_stops_neither_the_others_nor_is_called(tmp_path: Path) -> None:
+    world, noting = a_world(tmp_path)
+    for number in range(2):
+        world.tell(world.finding(broken(number), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await bench.round()
+        bad = next(case.incident.id for case in deciding.cases.values() if case.incident.part == broken(0))
+        real = deciding.store.save
+
+        async def save(*turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
+            if any(turn.incident.id == bad for turn in turns):
+                raise ValueError("no store takes this")
+            return await real(*turns, **more)
+
+        deciding.store.save = save  # type: ignore[method-assign]  # one incident is poisoned
+        world.clock.pass_(2)
+        await bench.round()
+        assert {target.part for target in noting.targets} == {broken(1)}
+        assert deciding.loop.set_aside == {bad: "ValueError: no store takes this"}
 
 
 def unkept(world: World, number: int) -> Finding:

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sliceward.daemons.manifests import broker
 from sliceward.detectors.frame import column_sizes, entities, pack
 from sliceward.detectors.metrics import CATALOGUE, Shape
 from sliceward.topology.plan import Objects, objects_of
@@ -218,14 +219,16 @@ def a_process(
 
 @contextmanager
 def a_broker(folder: Path) -> Iterator[tuple[str, int]]:
-    """Run a real Mosquitto; gives its address and process id."""
+    """Run a real Mosquitto with the limits of the configuration that we ship; gives its address and process id."""
     port = free_port()
+    shipped = broker.config(broker.Folders()).splitlines()
     settings = (
         f"listener {port} 127.0.0.1",
         "allow_anonymous true",
         "persistence false",
         "log_type error",
         "sys_interval 1",
+        *(line for line in shipped if line.startswith(("max_", "message_size_limit"))),
         *(["user root"] if os.geteuid() == 0 else []),
     )
     file = folder / "mosquitto.conf"

@@ -14,39 +14,47 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from dataclasses import dataclass, field
 
 EVERY = 0.25
 """Seconds between two looks: lists come in at some 20,000 containers in that time."""
-MANY = 30_000
-"""Containers that have come to stay and are not frozen yet; to look at them takes 5 ms or so."""
+MANY = 100_000
+"""Blocks of memory that were taken since all was frozen, three to a container or so; to look at those takes 5 ms or so."""
 GIVES_WAY = 0.0005
 """Seconds after which a thread lets another run that waits; a switch costs some millionths."""
-_OLDEST = 2
 
 
-def _how_many() -> int:
-    """Count the containers that have come to stay and are not frozen, in one step of the interpreter.
+@dataclass(slots=True)
+class Freezer:
+    """Freezes what has come to stay. ``_blocks``: the fewest that were in use since it last did.
 
-    Among them may be a tuple that another thread is just making of a generator: while somebody holds it, to make it longer is a
-    SystemError over there (CPython issue 15108). Between two steps another thread may have its turn; here there are none.
+    It counts blocks and not containers: who asks the collector for those holds them all for a moment, also the tuple that a thread
+    is just making of what a generator gives, and that thread then fails (SystemError: bad argument to internal function).
     """
-    return next(map(len, map(gc.get_objects, (_OLDEST,))))
 
+    _blocks: int = field(default_factory=sys.getallocatedblocks)
 
-def freeze_if_many() -> bool:
-    """Freeze what has come to stay, if it is much; gives whether it was."""
-    if _how_many() < MANY:
-        return False
-    gc.collect()  # what is garbage by now must not be kept
-    gc.freeze()
-    return True
+    def freeze_if_many(self) -> bool:
+        """Freeze if much has come; gives whether it has."""
+        now = sys.getallocatedblocks()
+        self._blocks = min(self._blocks, now)
+        if now - self._blocks < MANY:
+            return False
+        self.freeze()
+        return True
+
+    def freeze(self) -> None:
+        """Freeze all there is."""
+        gc.collect()  # what is garbage by now must not be kept
+        gc.freeze()
+        self._blocks = sys.getallocatedblocks()
 
 
 async def keep_short() -> None:
     """Keep pauses short until cancelled."""
     sys.setswitchinterval(GIVES_WAY)
-    gc.collect()
-    gc.freeze()
+    freezer = Freezer()
+    freezer.freeze()
     while True:
         await asyncio.sleep(EVERY)
-        freeze_if_many()
+        freezer.freeze_if_many()

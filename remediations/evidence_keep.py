@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sliceward.remediations import hurt
@@ -15,7 +16,7 @@ from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.ids import hosts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sliceward.remediations.action import Target
     from sliceward.remediations.ports import Cluster, Object, Ports
@@ -44,24 +45,32 @@ class KeepEvidence:
     )
 
     async def __call__(self, target: Target, ports: Ports) -> Outcome:
-        """Read each source once; try again for a short while where one did not answer."""
-        kept: dict[str, Any] = {"part": str(target.part), "text": target.text, "at": target.now.isoformat()}
-        missed: list[str] = []
+        """Read each source once, all at once: a mark waits for it. Try again for a short while where one did not answer."""
         late = target.now - target.started >= PATIENCE
-        sources = {"hosts": _hosts, "gang": _gang, "progress": _progress, "events": _events}
-        for name, read in sources.items():
-            try:
-                kept[name] = await read(target, ports.cluster)
-            except Retry as error:
-                if not late:
-                    return Wait(SOON, str(error))
-                missed.append(f"{name}: {error}"[:_LONGEST_TEXT])
-            except (Refused, Misconfigured) as error:
-                missed.append(f"{name}: {error}"[:_LONGEST_TEXT])
+        try:
+            answers = await ports.together([partial(_read, name, target, ports.cluster, late=late) for name in SOURCES])
+        except Retry as error:
+            return Wait(SOON, str(error))
+        found = {name: answer for name, answer in zip(SOURCES, answers, strict=True) if isinstance(answer, dict)}
+        missed = [f"{name}: {answer['missed']}"[:_LONGEST_TEXT] for name, answer in found.items() if "missed" in answer]
+        kept: dict[str, Any] = {"part": str(target.part), "text": target.text, "at": target.now.isoformat()}
+        kept |= {name: answer["kept"] for name, answer in found.items() if "kept" in answer}
         if missed:
             kept["missed"] = missed
         text = "evidence kept" + (f", but not {'; '.join(missed)}" if missed else "")
         return Done(text, {"evidence": bounded(kept)})
+
+
+async def _read(name: str, target: Target, cluster: Cluster, *, late: bool) -> Object:
+    """Give what a source holds as ``kept``, or why it could not be read as ``missed``. Raises `Retry` where it is not ``late`` yet."""
+    try:
+        return {"kept": await SOURCES[name](target, cluster)}
+    except Retry as error:
+        if not late:
+            raise Retry(str(error)) from error  # no conflict, which would pass for an answer
+        return {"missed": str(error)}
+    except (Refused, Misconfigured) as error:
+        return {"missed": str(error)}
 
 
 async def _hosts(target: Target, cluster: Cluster) -> dict[str, Any]:
@@ -127,6 +136,14 @@ async def _events(target: Target, cluster: Cluster) -> list[dict[str, str]]:
         }
         for event in found[:MOST_EVENTS]
     ]
+
+
+SOURCES: Mapping[str, Callable[[Target, Cluster], Awaitable[Any]]] = {
+    "hosts": _hosts,
+    "gang": _gang,
+    "progress": _progress,
+    "events": _events,
+}
 
 
 def _when(event: Object) -> str:

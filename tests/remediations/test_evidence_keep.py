@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sliceward.remediations.evidence_keep import MOST_BYTES, MOST_EVENTS, KeepEvidence, bounded
-from sliceward.remediations.ports import EVENT, NODE, Progress
+from sliceward.remediations.ports import EVENT, NODE, Progress, one_after_another
 from sliceward.topology.errors import Refused, Retry
 from tests.builders import NOW
 from tests.remediations.scene import LLM, Scene, a_scene, default_fleet, done, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from sliceward.remediations.ports import Object
+    from sliceward.topology.errors import Conflict
 
 KEEP = KeepEvidence()
 SICK = "cube-0-host-05"
@@ -37,6 +44,18 @@ async def test_taints_conditions_events_gang_and_progress_are_kept() -> None:
     assert evidence["gang"]["gang"] == str(LLM)
     assert evidence["progress"]["step"] == 7
     assert scene.cluster.writes == []
+
+
+async def test_all_sources_are_read_at_once_for_a_mark_waits_for_them() -> None:
+    scene, together = a_scene(), list[int]()
+
+    async def at_once(calls: Sequence[Callable[[], Awaitable[Object | None]]]) -> list[Object | Conflict | None]:
+        together.append(len(calls))
+        return await one_after_another(calls)
+
+    evidence = done(await KEEP(scene.target(), replace(scene.ports, together=at_once))).facts["evidence"]
+    assert together == [4]
+    assert list(evidence)[-4:] == ["hosts", "gang", "progress", "events"]
 
 
 async def test_the_newest_events_are_kept_and_their_notes_are_cut() -> None:

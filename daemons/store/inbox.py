@@ -84,15 +84,15 @@ class Inbox:
         await connection.execute(delete(INBOX).where(INBOX.c.processed < edge, ~last))
 
     async def _read(self, wanted: Any) -> tuple[tuple[Received, ...], Mapping[str, str]]:  # noqa: ANN401 (a statement)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(wanted)).all()
         found: list[Received] = []
         aside: dict[str, str] = {}
-        async for row in in_turns(rows):
-            try:
-                found.append(_received(row))
-            except (ValueError, TypeError) as error:
-                aside[f"alert {row.seq}"] = f"{type(error).__name__}: {error}"
+        async with self._database.reading() as connection:
+            # Its rows are here, and each is made of its columns when it is asked for.
+            async for row in in_turns(await connection.execute(wanted)):
+                try:
+                    found.append(_received(row))
+                except (ValueError, TypeError) as error:
+                    aside[f"alert {row.seq}"] = f"{type(error).__name__}: {error}"
         return tuple(found), aside
 
 

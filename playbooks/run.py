@@ -147,7 +147,8 @@ class Run:
     @property
     def current(self) -> Step | None:
         """The step under way or next."""
-        return self.steps[self.at] if self.at < len(self.steps) else None
+        at = self.at
+        return self.steps[at] if at < len(self.steps) else None
 
     def overdue(self, now: datetime) -> bool:
         """Whether the present step's time is up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 LOOK_BACK = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """Playbooks, actions, quota, pagers; ``ceiling``: no playbook acts above this mode; ``limits``: budget of the whole fleet."""
 
@@ -29,7 +30,7 @@ class Rules:
     call_timeout: timedelta = timedelta(seconds=30)
     decide_every: timedelta = timedelta(seconds=5)
 
-    @property
+    @cached_property
     def look_back(self) -> timedelta:
         """How far back a start or an end can still matter to a budget."""
         budgets = [playbook.spec.budget for playbook in self.book.playbooks]

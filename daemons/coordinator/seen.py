@@ -52,10 +52,10 @@ class Seen:
     @cached_property
     def world(self) -> World:
         """What deciding looks at, beside the incident."""
-        runs = [case.run for case in self.known.cases if case.run is not None]
+        runs, age = [case.run for case in self.known.cases if case.run is not None], self.side.age
         return World(
             fleet=self.fleet,
-            fleet_age=timedelta.max if self.side.age is None else self.side.age,
+            fleet_age=timedelta.max if age is None else age,
             watcher_age=self.side.presence.watcher_age,
             usage=Usage.of(self.known.fleets, runs),
             runs=tuple(run for run in runs if run.open),

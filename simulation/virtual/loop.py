@@ -126,7 +126,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
         ``each`` is asked before each of them; where it says no, this loop runs no more for now.
         """
-        ready, random, steps = self._ready, self._random, 0
+        ready, timers, random, steps = self._ready, self._timers, self._random, 0
         _set_running_loop(self)
         try:
             while ready and steps < MOST:
@@ -141,7 +141,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     handle._run()  # noqa: SLF001 (what a loop is expected to do)
                 if one:
                     break
-                self._collect()
+                if timers and timers[0][0] <= self._clock.seconds:
+                    self._collect()
         finally:
             _set_running_loop(None)
         return steps

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PATIENCE = 1_800.0
 """Seconds of virtual time after the calm in which every story must end."""
 LOOK = 2.0
-SWEEP = 50
+SWEEP = 100
 """Seeds after which the collector may look: until then a story's rings of objects are few."""
 MOST_STEPS = 30_000
 """A story takes about a thousand; one that goes on and on writes the same lines again and again."""

@@ -294,7 +294,8 @@ class Wire:
 
     def _new_client(self, inbox: Inbox, context: ssl.SSLContext | None) -> aiomqtt.Client:
         logger = logging.getLogger("sliceward.aiomqtt")
-        logger.setLevel(logging.ERROR)  # it warns of each ten publishes that wait for their confirmation
+        # It warns of each ten publishes that wait, and tells as an error that an answer came for which nobody waits any more.
+        logger.setLevel(logging.CRITICAL)
         will = self._will
         return aiomqtt.Client(
             self.address.host,

@@ -82,7 +82,8 @@ async def watch(hosts: int, rows: int) -> None:
         parts = (await built(settings, stack)).parts
         watcher = Watcher(replace(parts, bus=feed, clock=clock.wall, monotonic=clock.steady))
         tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(keep_short())]
-        while not watcher.parts.surroundings.synced:  # noqa: ASYNC110 (whoever waits for the fleet asks as the API does)
+        # From now on nothing changes there, so that the rounds of its own loop read nothing beside those below.
+        while not watcher.parts.surroundings.synced or len(watcher.parts.surroundings.fleet.hosts) < hosts:  # noqa: ASYNC110 (whoever waits for the fleet asks as the API does)
             await asyncio.sleep(0.1)
         for seq in range(1, rows + 1):
             for host, topic in enumerate(where):

@@ -1,8 +1,8 @@
 """New places for the pods of a lost host, all others staying where they are.
 
 KEP-2724, "Node failures": the pods go to one domain of the required level again, or into the domain of the innermost slice that is
-no longer whole; where slices were lost whole, or no level is required, wherever the gang's own request lets them. Hosts are
-replaced one after the other.
+no longer whole; where slices were lost whole, or no level is required, wherever the gang's own request lets them. Any number of
+hosts can be lost at once, where Kueue knows one.
 """
 
 from __future__ import annotations
@@ -71,10 +71,7 @@ def _moved(ground: Ground, ask: Ask, sits: Assignment, lost_hosts: Sequence[str]
     if gone is not None:
         return StalePlace(gone.values[0])
     new: list[Assignment] = []
-    for host in lost_hosts:
-        missing = sits.pods - sits.without(host).pods
-        if not missing:
-            continue
+    for missing in _batches(ask, sits, stays, lost_hosts):
         beside = replace(ground, used=together((ground.used, *(each.usage(ask.requests) for each in new))))
         found = _search(beside, ask, stays, missing)
         if not isinstance(found, Found):
@@ -82,6 +79,15 @@ def _moved(ground: Ground, ask: Ask, sits: Assignment, lost_hosts: Sequence[str]
         new.append(found.workers)
         stays = merged(ground.tree, found.workers, stays)
     return _Moved(stays, tuple(new))
+
+
+def _batches(ask: Ask, sits: Assignment, stays: Assignment, lost_hosts: Sequence[str]) -> list[int]:
+    """Give the counts of pods to place, one search each: all at once, but where slices stay, host by host, each its own slice's."""
+    if ask.layers and stays.seats:
+        each = [sits.pods - sits.without(host).pods for host in lost_hosts]
+    else:
+        each = [sits.pods - stays.pods]
+    return [missing for missing in each if missing]
 
 
 def _search(ground: Ground, ask: Ask, stays: Assignment, missing: int) -> Found | Failure:

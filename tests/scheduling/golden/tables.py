@@ -22,7 +22,7 @@ MARK_LIFTED = "the mark would stay only because the table's API server cannot cl
 DEVIATIONS = {
     ("node_failure_decision", "Node NotReady, delay passed, pod running, fixed-time marking enabled - marked"): MARK_LIFTED,
 }
-"""Rows that are not equal on purpose; each stands in docs/decisions/0020-kueue-tables.md."""
+"""Rows that are not equal on purpose; each stands in docs/decisions/0021-kueue-tables.md."""
 
 
 def rows(*tables: str) -> list[ParameterSet]:

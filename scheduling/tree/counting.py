@@ -13,7 +13,7 @@ from sliceward.scheduling.tree.amounts import Amounts, fit, minus
 from sliceward.scheduling.tree.ask import Exclusions, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sliceward.scheduling.tree.assignment import Usage
     from sliceward.scheduling.tree.need import Need
@@ -52,41 +52,59 @@ def survey(tree: LabelTree, need: Need, rules: Rules, used: Usage) -> Survey:
     """Count what fits in every domain beside what is ``used``."""
     counts = [Count()] * len(tree.domains)
     causes: dict[str, int] = {}
+    alike: dict[tuple[tuple[str, int], ...], tuple[Count, str | None]] = {}
     for leaf in tree.by_level[-1]:
-        room = minus(tree.free[leaf], used.get(tree.values_of(leaf), {}))
-        counts[leaf], cause = _leaf(tree, leaf, need, room)
-        if cause is not None:
-            causes[cause] = causes.get(cause, 0) + 1
-    for level in reversed(range(len(tree.levels))):
-        for number in tree.by_level[level]:
+        barred = _barred(tree, leaf, need)
+        if barred is None:
+            taken = used.get(tree.values_of(leaf)) if used else None
+            room = minus(tree.free[leaf], taken) if taken else tree.free[leaf]
+            key = tuple(room.items())
+            if key not in alike:
+                alike[key] = _fitting(need, room, of_slices=need.slice_level == len(tree.levels) - 1)
+            counts[leaf], barred = alike[key]
+        if need.template.likings:
+            counts[leaf] = replace(counts[leaf], liking=_liking(tree, leaf, need))
+        if barred is not None:
+            causes[barred] = causes.get(barred, 0) + 1
+    for level in reversed(tree.by_level[:-1]):
+        for number in level:
             counts[number] = rolled_up(tree, counts, number, need)
     return Survey(tree, need, rules, counts, Exclusions(len(tree.by_level[-1]), causes))
 
 
-def _leaf(tree: LabelTree, leaf: int, need: Need, room: Amounts) -> tuple[Count, str | None]:
-    """Count one leaf, and name the cause that lets no pod in at all."""
+def _barred(tree: LabelTree, leaf: int, need: Need) -> str | None:
+    """Name what keeps every pod out of a leaf, whatever is free there."""
     host = tree.hosts.get(leaf)
-    cause = need.template.why_not(host) if host is not None else None
-    if cause is not None:
-        return Count(), cause
-    liking = need.template.liking(host) if host is not None else 0
-    if need.inside is not None and not tree.lies_in(leaf, need.inside):
-        return Count(liking=liking), "outside the domain"
+    why = need.template.why_not(host) if host is not None else None
+    if why is None and need.inside is not None and not tree.lies_in(leaf, need.inside):
+        return "outside the domain"
+    return why
+
+
+def _liking(tree: LabelTree, leaf: int, need: Need) -> int:
+    """Give the weight of a leaf's host, also of one that cannot be used for want of room; none of one that bars the pods."""
+    host = tree.hosts.get(leaf)
+    return need.template.liking(host) if host is not None and need.template.why_not(host) is None else 0
+
+
+def _fitting(need: Need, room: Amounts, *, of_slices: bool) -> tuple[Count, str | None]:
+    """Count what goes into the room of one leaf, and name the scarcest resource where not one pod does."""
     alone = fit(need.request, room)
-    led = room
-    leaders = 0
+    leaders, led = 0, alone.times
     if need.leader is not None and fit(need.leader, room).times:
-        leaders, led = 1, minus(room, need.leader)
-    count = Count(pods=alone.times, pods_led=fit(need.request, led).times, leaders=leaders, liking=liking)
-    return count, None if alone.times else f"resource {alone.scarcest}"
+        leaders, led = 1, fit(need.request, minus(room, need.leader)).times
+    size = need.size
+    slices, slices_led = (alone.times // size, led // size) if of_slices else (0, 0)
+    cause = None if alone.times else f"resource {alone.scarcest}"
+    return Count(alone.times, slices, led, slices_led, leaders), cause
 
 
 def rolled_up(tree: LabelTree, counts: Sequence[Count], number: int, need: Need) -> Count:
-    """Give the count of a domain from those of its children; of a leaf, from its own pods."""
+    """Give the count of a domain from those of its children; a leaf's is its own."""
     domain = tree.domains[number]
-    count = _from_children([counts[child] for child in domain.children], need.inner.get(domain.level + 1, 1), need)
     if not domain.children:
-        count = replace(counts[number], slices=0, slices_led=0)
+        return counts[number]
+    count = _from_children([counts[child] for child in domain.children], need.inner.get(domain.level + 1, 1), need)
     if domain.level == need.slice_level:
         return replace(count, slices=count.pods // need.size, slices_led=count.pods_led // need.size)
     return count
@@ -115,8 +133,3 @@ def slices_below(seen: Survey, number: int, level: int, size: int) -> int:
     if domain.level == level:
         return seen.counts[number].pods // size
     return sum(slices_below(seen, child, level, size) for child in domain.children)
-
-
-def by_values(seen: Survey) -> Mapping[tuple[str, ...], Count]:
-    """Give the counts by the paths of their domains, for people and for tests."""
-    return {domain.path: seen.counts[domain.number] for domain in seen.tree.domains}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.tree.ask import Ask, Failure, Rules
 from sliceward.scheduling.tree.assignment import Assignment, Usage, together
 from sliceward.scheduling.tree.growth import resized
 from sliceward.scheduling.tree.search import Found, Ground, search
@@ -18,6 +17,7 @@ from sliceward.topology.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sliceward.scheduling.tree.ask import Ask, Failure, Rules
     from sliceward.scheduling.tree.tree import LabelTree
 
 
@@ -43,20 +43,19 @@ def place(tree: LabelTree, asks: Sequence[Ask], *, used: Usage | None = None, ru
     """Give a place for every pod set, or say why there is none. The same input gives the same answer.
 
     Raises:
-        Misconfigured: two pod sets of one name, a group of more than two, a leader of more than one pod.
+        Misconfigured: two pod sets of one name, a group of more than two, a leader of more than one pod, or use that cannot be.
     """
-    in_force = rules or Rules()
-    ground = Ground(tree, used or {}, in_force)
+    ground = Ground.of(tree, used, rules)
     found: dict[str, Assignment] = {}
     for workers, leader in groups(asks):
-        moved = resized(ground, workers, leader) if in_force.grow_in_place else None
+        moved = resized(ground, workers, leader) if ground.rules.grow_in_place else None
         answer = moved if moved is not None else search(ground, workers, leader)
         if not isinstance(answer, Found):
             return NotPlaced({ask.name: answer for ask in (workers, leader) if ask is not None}, found)
         pairs = [(workers, answer.workers), *([(leader, answer.leader)] if leader and answer.leader else [])]
         found |= {ask.name: assignment for ask, assignment in pairs}
         taken = together((ground.used, *(assignment.usage(ask.requests) for ask, assignment in pairs)))
-        ground = Ground(tree, taken, in_force)
+        ground = Ground(tree, taken, ground.rules)
     return Placed(found)
 
 
@@ -64,7 +63,7 @@ def groups(asks: Sequence[Ask]) -> list[tuple[Ask, Ask | None]]:
     """Give workers and leader of each group, in the order in which groups appear. The smaller is the leader; of equals, the later.
 
     Raises:
-        Misconfigured: as `place`.
+        Misconfigured: as `place`, but for the use.
     """
     if len({ask.name for ask in asks}) < len(asks):
         raise Misconfigured("pod sets", f"{', '.join(ask.name for ask in asks)}: a name is there twice", "Name each once")

@@ -38,14 +38,13 @@ def replace_hosts(
 
     ``used`` counts the pods that stay as well. A lone pod keeps its place, for it cannot move and nothing could follow it.
     """
-    in_force = rules or Rules()
-    ground = Ground(tree, used or {}, in_force)
+    ground = Ground.of(tree, used, rules)
     found: dict[str, Assignment] = {}
     for ask in asks:
         sits = running.assignments.get(ask.name)
         if sits is None:
             continue
-        if running.lone_pod and in_force.keep_lone_pods:
+        if running.lone_pod and ground.rules.keep_lone_pods:
             found[ask.name] = sits
             continue
         moved = _moved(ground, ask, sits, running.lost_hosts)

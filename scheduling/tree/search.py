@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.tree.amounts import checked
 from sliceward.scheduling.tree.ask import Ask, Failure, Rules, TooLittleRoom
 from sliceward.scheduling.tree.assignment import Assignment, Seat, Usage
 from sliceward.scheduling.tree.balanced import balance
@@ -37,6 +38,16 @@ class Ground:
     tree: LabelTree
     used: Usage
     rules: Rules
+
+    @classmethod
+    def of(cls, tree: LabelTree, used: Usage | None, rules: Rules | None) -> Ground:
+        """Fill in what was not said: nothing is used, and the rules are Kueue's own.
+
+        Raises:
+            Misconfigured: an amount in use is no whole number, or negative.
+        """
+        told = {values: checked(amounts, f"use of {' > '.join(values)}") for values, amounts in (used or {}).items()}
+        return cls(tree, told, rules or Rules())
 
 
 def search(ground: Ground, workers: Ask, leader: Ask | None = None, *, inside: int | None = None) -> Found | Failure:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.tree.amounts import checked_count
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class Liking:
     term: Term
     weight: int
 
+    def __post_init__(self) -> None:
+        """Refuse a weight that is no whole number."""
+        checked_count(self.weight, "preference: weight")
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -130,7 +135,7 @@ class Template:
         for taint in host.taints:
             if taint.effect in KEEPS_AWAY and not any(toleration.covers(taint) for toleration in self.tolerations):
                 return f"taint {taint}"
-        if any(host.labels.get(key) != value for key, value in self.selector.items()):
+        if self.selector and any(host.labels.get(key) != value for key, value in self.selector.items()):
             return "selector"
         if self.affinity is not None and not any(term.matches(host) for term in self.affinity):
             return "affinity"

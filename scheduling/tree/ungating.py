@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.tree.amounts import checked_count
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -50,6 +52,10 @@ class PodSet:
     pods: tuple[Pod, ...]
     ranks: Ranks | None = None
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a count that is none."""
+        checked_count(self.count, f"pod set {self.name}: count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,3 +84,15 @@ def test_slices_that_cannot_be_made_whole_again_are_refused() -> None:
     )
     assert isinstance(answer, NotPlaced)
     assert answer.failures["main"].why == "1 pods cannot be cut into slices of 4"
+
+
+def test_a_pod_set_without_places_has_none_to_replace() -> None:
+    ask, other = an_ask(4, Required("rack")), Ask("other", 1, {}, Required("rack"))
+    answer = replace_hosts(a_tree(TWO_RACKS), [other, ask], Running({"main": sits(x1=2, x2=2)}, ("x1",)))
+    assert isinstance(answer, Placed)
+    assert set(answer.assignments) == {"main"}
+
+
+def test_slices_of_a_level_that_the_tree_has_not_are_refused() -> None:
+    told = moved(an_ask(4, Required("block"), Layer("row", 4)), sits(x1=2, x2=2), "x1")
+    assert told == "the tree has no level row, asked for by the slices"

@@ -7,8 +7,9 @@ import pytest
 from sliceward.scheduling.tree.ask import Ask, Layer, Required
 from sliceward.scheduling.tree.assignment import Assignment, Seat
 from sliceward.scheduling.tree.placement import place
-from sliceward.scheduling.tree.suiting import Host, Requirement
+from sliceward.scheduling.tree.suiting import Host, Liking, Requirement, Term
 from sliceward.scheduling.tree.tree import HOSTNAME, LabelTree, Resident
+from sliceward.scheduling.tree.ungating import PodSet
 from sliceward.topology.errors import Misconfigured
 from tests.scheduling.tree.builders import LEVELS, a_host, a_tree, an_ask
 
@@ -47,7 +48,16 @@ def test_what_runs_already_is_counted_with_the_same_care() -> None:
         LabelTree.of(LEVELS, [X1], residents=[Resident("a", "x1", {"cpu": -1})])
 
 
+def test_what_others_use_is_counted_with_the_same_care() -> None:
+    with pytest.raises(Misconfigured, match="use of x1: cpu: nan is no whole number"):
+        place(a_tree({"b1/r1/x1": 4}), [an_ask(1, Required("rack"))], used={("x1",): {"cpu": float("nan")}})  # type: ignore[dict-item]  # what a caller without types may give
+
+
 def test_pod_sets_that_cannot_be_are_refused() -> None:
+    with pytest.raises(Misconfigured, match=r"preference: weight: 0\.5 is no whole number"):
+        Liking(Term(), 0.5)  # type: ignore[arg-type]  # what a caller without types may give
+    with pytest.raises(Misconfigured, match="pod set main: count: -1 is below 0"):
+        PodSet("main", -1, None, ())
     with pytest.raises(Misconfigured, match="pod set main: count: -1 is below 0"):
         an_ask(-1)
     with pytest.raises(Misconfigured, match=r"pod set main: count: 1\.5 is no whole number"):

@@ -62,6 +62,10 @@ def test_an_offset_that_is_no_number_lets_nobody_go() -> None:
     assert release([pod_set]) == BadOffset("pod set main: offset 'one' is no number")
 
 
+def test_a_pod_set_without_places_waits() -> None:
+    assert release([PodSet("main", 4, None, (waiting("a"),))]) == Release()
+
+
 PODS = st.lists(
     st.builds(
         Pod,

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.tree.amounts import Amounts, checked, minus, of_pods, plus
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sliceward.scheduling.tree.suiting import Host
 
-HOSTNAME = "kubernetes.io/hostname"
+HOSTNAME = NAMES.hostname
 
 Path = tuple[str, ...]
 """The values of the levels' labels from the top; in an assignment, of the levels that it lists."""

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from sliceward.scheduling.tree.ask import Where
 
 Object = dict[str, Any]
+SLICE_NAME = "kueue.x-k8s.io/workload-slice-name"
+
+
+def short(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def gang_of_pod(pod: Object) -> str:
+    """Give the name by which a pod's gang is known, over all objects that follow each other as it grows."""
+    return str(pod.get("annotations", {}).get(SLICE_NAME, pod.get("workload", "")))
+
+
+def gang_of_workload(workload: Object) -> str:
+    return str(workload.get("annotations", {}).get(SLICE_NAME, short(workload["name"])))
 
 
 def rules_of(gates: Mapping[str, bool]) -> Rules:

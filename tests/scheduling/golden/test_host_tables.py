@@ -28,7 +28,15 @@ from sliceward.scheduling.tree.host_loss import (
     gang_state,
     judge,
 )
-from tests.scheduling.golden.objects import assignment_of, is_ready, taints_of, tolerations_of
+from tests.scheduling.golden.objects import (
+    assignment_of,
+    gang_of_pod,
+    gang_of_workload,
+    is_ready,
+    short,
+    taints_of,
+    tolerations_of,
+)
 from tests.scheduling.golden.tables import rows
 
 if TYPE_CHECKING:
@@ -60,15 +68,11 @@ def host_of(node: Object) -> HostSeen:
     return HostSeen(node["name"], Ready() if is_ready(node) else NotReady(since), taints)
 
 
-def short(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
 def gang_of(workload: Object, flavors: Mapping[str, Object]) -> GangSeen:
-    admitted = (workload.get("admission") or {}).get("pod_sets", ())
+    admitted = (workload.get("admission") or {}).get("pod_sets", ()) if workload.get("admitted") else ()
     finished = any(each["type"] == "Finished" and each["status"] == "True" for each in workload.get("conditions", ()))
     return GangSeen(
-        name=short(workload["name"]),
+        name=gang_of_workload(workload),
         held=tuple(held_of(workload, each, flavors) for each in admitted if each.get("topology_assignment")),
         lost_hosts=tuple(workload.get("unhealthy_nodes", ())),
         over=finished or bool(workload.get("evicted")),
@@ -92,7 +96,7 @@ def pod_of(pod: Object) -> PodSeen:
     stages = {"Pending": Stage.PENDING, "Succeeded": Stage.ENDED, "Failed": Stage.ENDED}
     return PodSeen(
         name=short(pod["name"]),
-        gang=pod.get("workload", ""),
+        gang=gang_of_pod(pod),
         stage=Stage.GATED if GATE in pod.get("gates", ()) else stages.get(phase, Stage.RUNNING),
         host=pod.get("node") or None,
         waits_for=pod.get("node_selector", {}).get(HOSTNAME) if by_tree else None,

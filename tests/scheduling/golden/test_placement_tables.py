@@ -43,7 +43,7 @@ def decided(given: Object) -> Placed | NotPlaced:
     grouped = workload.get("annotations", {}).get("kueue.x-k8s.io/is-group-workload") == "true"
     sits = {
         each["name"]: assignment_of(each["topology_assignment"])
-        for each in workload["admission"]["pod_sets"]
+        for each in workload.get("admission", {}).get("pod_sets", ())
         if each.get("topology_assignment")
     }
     lone = [owner["kind"] for owner in owners] == ["Pod"] and not grouped

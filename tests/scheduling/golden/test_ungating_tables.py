@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sliceward.scheduling.tree.ungating import Pod, PodSet, Ranks, Release, release
-from tests.scheduling.golden.objects import assignment_of
+from tests.scheduling.golden.objects import assignment_of, gang_of_pod, gang_of_workload
 from tests.scheduling.golden.tables import rows
 
 Object = dict[str, Any]
@@ -55,7 +55,7 @@ def test_waiting_pods_are_let_go_into_their_domains(given: Object, want: Object)
     gated = {pod["name"]: GATE in pod.get("gates", ()) for pod in given["pods"]}
     errors = []
     for workload in given["workloads"]:
-        mine = [pod for pod in given["pods"] if pod.get("workload") == workload["name"].rpartition("/")[2]]
+        mine = [pod for pod in given["pods"] if gang_of_pod(pod) == gang_of_workload(workload)]
         lost, in_flight = workload.get("unhealthy_nodes", ()), given.get("ungating_in_flight_uids", ())
         admitted = pod_sets_of(workload, mine) if workload.get("admitted") else []
         released = release(admitted, lost_hosts=frozenset(lost), in_flight=frozenset(in_flight))

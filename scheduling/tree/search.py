@@ -74,7 +74,8 @@ def _evenly(seen: Survey) -> tuple[Share, ...] | None:
     if not seen.rules.balanced or seen.need.required or seen.need.anywhere:
         return None
     found = balance(seen)
-    return dealt_down(found.seen, found.level, found.shares) if found is not None else None
+    shares = dealt_down(found.seen, found.level, found.shares) if found is not None else None
+    return shares if shares is not None and _whole(seen.need, shares) else None
 
 
 def _down(seen: Survey, chosen: Chosen) -> tuple[Share, ...] | None:

@@ -132,6 +132,7 @@ def test_a_lost_host_is_marked_waited_for_or_the_end_of_a_gang(given: Object, wa
         if isinstance(judged, LookAgain):
             look_again = judged.after.total_seconds()
             continue
+        look_again = 0.0
         failed |= set(judged.fail_pods)
         evicted += [each for each in judged.verdicts.values() if isinstance(each, Evict)]
         seen = replace(seen, gangs=tuple(after(gang, judged, name) for gang in seen.gangs))

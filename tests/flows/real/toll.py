@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,7 +81,8 @@ class Tolls:
     """The ways of one replica through the gate. ``victim`` is set once it is known.
 
     ``bury`` is called with the number of a process that is dead. ``life``: which of the victim's lives this is; ``doomed``: it ends now,
-    and nothing reaches it any more. ``lease``: whether it gets an answer about the Lease.
+    and nothing reaches it any more. ``lease``: whether it gets an answer about the Lease; ``asking``: how many it waits for; ``asked``: when
+    it last got one.
     """
 
     gate: Gate
@@ -93,6 +95,8 @@ class Tolls:
     life: int = 0
     doomed: bool = False
     lease: asyncio.Event = field(default_factory=asyncio.Event)
+    asking: int = 0
+    asked: float = 0.0
     deaths: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def at(self, effect: Effect | None, act: Callable[[], Awaitable[bool]], *, life: int) -> None:
@@ -176,9 +180,17 @@ async def _http(tolls: Tolls, upstream: str, effect_of: Callable[[web.Request, b
     """Pass requests on; gives the address at which to ask."""
 
     async def passed_on(request: web.Request) -> web.StreamResponse:
-        life, body = tolls.life, await request.read()
-        if "/leases" in request.path:
+        if "/leases" not in request.path:
+            return await answered(request)
+        tolls.asking += 1
+        try:
             await tolls.lease.wait()
+            return await answered(request)
+        finally:
+            tolls.asking, tolls.asked = tolls.asking - 1, time.monotonic()
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        life, body = tolls.life, await request.read()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP}
         kept: list[web.StreamResponse] = []
 

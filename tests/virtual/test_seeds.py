@@ -48,9 +48,9 @@ def _without_open(first: int, after: int) -> list[str]:
     return [f"{before + 1}-{end - 1}" for before, end in pairwise(edges) if before + 1 < end]
 
 
-@pytest.mark.parametrize("seed", OPEN)
-def test_a_seed_that_is_known_to_end_badly_still_does(seed: int) -> None:
-    assert play(seed).broken, "it ends well now: move it to FOUND, and take it out of docs/limits.md"
+def test_the_seeds_that_are_known_to_end_badly_still_do() -> None:
+    well = [seed for seed in OPEN if not play(seed).broken]
+    assert not well, "they end well now: move them to FOUND, and take them out of docs/limits.md"
 
 
 @pytest.mark.parametrize("seed", FOUND)

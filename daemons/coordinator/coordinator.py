@@ -449,8 +449,11 @@ class Coordinator:
             except Retry as error:
                 loop.retried(str(error))
             except Exception as error:
-                log.exception("round failed", loop=loop.name)
                 loop.failed(f"{type(error).__name__}: {error}")
+                if isinstance(error, Refused) and not self.leads:  # the store's fence held: its successor writes there now
+                    log.warning("round refused", loop=loop.name, why=str(error))
+                else:
+                    log.exception("round failed", loop=loop.name)
             try:
                 async with asyncio.timeout(pause.total_seconds()):
                     await wake.wait()

@@ -16,12 +16,11 @@ from sliceward.playbooks.silences import Matches, Silence
 from sliceward.playbooks.turn import Turn
 from sliceward.topology.errors import Refused
 from tests.builders import NOW
-from tests.contracts.test_store import an_incident, spoil, store, url
+from tests.contracts.stored import an_incident, spoil
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["store", "url"]
 HOUR = timedelta(hours=1)
 
 

@@ -9,7 +9,7 @@ from sliceward.daemons.coordinator.calls import MOST_CALLS, Begun, Calls
 from sliceward.playbooks.run import Call
 from sliceward.remediations.outcome import Done
 from sliceward.topology.ids import HostId
-from tests.contracts.test_store import a_run
+from tests.contracts.stored import a_run
 
 
 def begun(number: int, *hosts: int, promised: tuple[str, ...] = ()) -> Begun:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sliceward.daemons.coordinator.starts import Starts
 from sliceward.playbooks.world import Started
 from tests.builders import NOW
-from tests.contracts.test_store import a_run
+from tests.contracts.stored import a_run
 
 HOUR = timedelta(hours=1)
 

@@ -39,7 +39,7 @@ STALE = 3
 class Pace:
     """How a gang gets on. ``rate`` in steps a second, None where unknown; ``checkpoint_age`` in seconds; ``at`` unix seconds.
 
-    ``marks``: (time, step) of the last readings; ``rates``: the rates over a whole window while it stepped, oldest first.
+    ``marks``: (time, step) of the last readings; ``rates``: the rates over half a window and more while it stepped, oldest first.
     """
 
     gang: GangId
@@ -126,8 +126,8 @@ def _next(pace: Pace, voices: Iterable[Voice], now: float) -> Pace:
         marks = () if marks and step < marks[-1][1] else marks
         marks = (*marks[-WINDOW:], (now, step)) if not marks or now > marks[-1][0] else marks
     rate = _rate(marks)
-    # The first steps that are heard of come in bursts, and fewer readings than these tell the wrong rate.
-    rates = (*pace.rates[-MEMORY + 1 :], rate) if rate and len(marks) > WINDOW else pace.rates
+    # The first steps are heard of in a burst, and few readings tell the wrong rate.
+    rates = (*pace.rates[-MEMORY + 1 :], rate) if rate and len(marks) > WINDOW // 2 else pace.rates
     return replace(
         pace,
         at=now,
@@ -143,9 +143,13 @@ def _next(pace: Pace, voices: Iterable[Voice], now: float) -> Pace:
 
 
 def _rate(marks: tuple[tuple[float, int], ...]) -> float | None:
-    if len(marks) < 2 or marks[-1][0] <= marks[0][0]:  # noqa: PLR2004 (a rate needs two points)
-        return None
-    return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
+    """Give the median of the slopes between readings half a window apart: what is heard of late, and in one burst, moves few of them."""
+    slopes = [
+        (last - first) / (now - then)
+        for (then, first), (now, last) in zip(marks, marks[len(marks) // 2 :], strict=False)
+        if now > then
+    ]
+    return median(slopes) if slopes else None
 
 
 def to_json(pace: Pace) -> bytes:

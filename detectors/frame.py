@@ -143,20 +143,17 @@ def decode(payload: bytes) -> Frame:
         raise BadFrame("schema", f"is {wire.schema}; this version reads {SCHEMA}: make agent and watcher the same version")
     if len(wire.columns) > MAX_COLUMNS:
         raise BadFrame("columns", f"are {len(wire.columns)}, more than {MAX_COLUMNS}")
-    lengths, sizes = tuple(map(len, wire.columns.values())), _sizes_of(tuple(wire.columns), wire.chips, wire.ports)
-    known = wire.columns
-    if lengths != sizes and not known.keys() <= CATALOGUE.keys():
+    _check_header(wire)
+    _check_notes(wire.notes)
+    known, sizes = wire.columns, column_sizes(wire.chips, wire.ports)
+    if list(map(len, known.values())) != list(map(sizes.get, known)):
         known = {name: raw for name, raw in known.items() if name in CATALOGUE}
-    frame = Frame(
+        for name, raw in known.items():
+            _check_column(CATALOGUE[name], raw, wire)
+    return Frame(
         wire.cluster, wire.host, wire.instance_id, wire.boot_id, wire.index, wire.agent_start, wire.seq, wire.at, wire.period,
         wire.chips, wire.ports, known, wire.notes, wire.full_notes,
     )  # fmt: skip
-    _check_header(frame)
-    _check_notes(frame.notes)
-    if lengths != sizes:
-        for name, raw in known.items():
-            _check_column(CATALOGUE[name], raw, frame)
-    return frame
 
 
 def entities(kind: EntityKind, *, chips: int, ports: int) -> int:
@@ -176,12 +173,6 @@ def entities(kind: EntityKind, *, chips: int, ports: int) -> int:
 def column_sizes(chips: int, ports: int) -> dict[str, int]:
     """Give the bytes of each column that an agent of such a host may send: 25,000 hosts' frames have a hundred columns each."""
     return {metric.name: _size(metric, chips, ports) for metric in CATALOGUE.values() if metric.source not in _NOT_THE_AGENTS}
-
-
-@lru_cache(maxsize=256)
-def _sizes_of(names: tuple[str, ...], chips: int, ports: int) -> tuple[int | None, ...]:
-    """Give what `column_sizes` says of these columns together: all agents of one version send the same ones."""
-    return tuple(map(column_sizes(chips, ports).get, names))
 
 
 def _size(metric: Metric, chips: int, ports: int) -> int:
@@ -205,7 +196,7 @@ def unpack(metric: Metric, raw: bytes) -> list[float]:
     return column.tolist()
 
 
-def _check_header(frame: Frame) -> None:
+def _check_header(frame: Frame | _Wire) -> None:
     try:
         HostId(frame.cluster, frame.host)
     except Misconfigured as error:
@@ -232,7 +223,7 @@ def _within(where: str, value: float, *, low: float, high: float) -> None:
         raise BadFrame(where, f"is {value!s:.40}, outside {low}..{high}")
 
 
-def _check_column(metric: Metric, raw: bytes, frame: Frame) -> None:
+def _check_column(metric: Metric, raw: bytes, frame: Frame | _Wire) -> None:
     if metric.source in _NOT_THE_AGENTS:
         raise BadFrame(f"column {metric.name}", f"comes from {metric.source}, not from an agent")
     wanted = _size(metric, frame.chips, frame.ports)

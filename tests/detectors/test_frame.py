@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 import tracemalloc
 from dataclasses import replace
@@ -107,6 +108,24 @@ def test_a_frame_that_promises_much_costs_little(payload: bytes) -> None:
         with pytest.raises(BadFrame):
             decode(payload)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({}, id="in a frame that is taken"), pytest.param({"n": 10**9}, id="in a frame that is refused")],
+)
+def test_nothing_is_kept_of_columns_that_nobody_knows(changes: dict[str, object]) -> None:
+    decode(encode(a_frame()))
+    tracemalloc.start()
+    try:
+        for number in range(8):
+            columns = {f"{number}-{column}-" + "x" * 1900: b"" for column in range(512)}
+            with contextlib.suppress(BadFrame):
+                decode(on_the_wire(a_frame(), d=columns, **changes))
+        del columns
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
     finally:
         tracemalloc.stop()
 

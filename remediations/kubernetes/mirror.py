@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from sliceward.remediations.kubernetes.calls import Answer, Calls, Status, error_of, path_of
-from sliceward.remediations.kubernetes.slim import DEEPEST, TOO_DEEP, Page, WatchEvent, decoder, shallow, version_of
+from sliceward.remediations.kubernetes.slim import DEEPEST, TOO_DEEP, Page, WatchEvent, decoder, saver, shallow, version_of
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Mirror:
         self._rhythm = rhythm
         self._needed = needed
         self._decode = decoder(kind)
+        self._saved = saver(kind)
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = ""
         self._heard = rhythm.clock()
@@ -259,7 +260,7 @@ class Mirror:
         known = objects.get(key)
         if known is None and len(objects) >= MOST_OBJECTS:
             raise Refused(f"more than {MOST_OBJECTS} {self.kind.plural}: narrow the selector of this mirror")
-        objects[key] = found
+        objects[key] = self._saved(found)
         return known is None or known["metadata"].get("resourceVersion") != found["metadata"].get("resourceVersion")
 
     def _drop(self, raw: msgspec.Raw) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from sys import intern
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 DEEPEST = 100
 """Levels of a document that are read; a JobSet has 15."""
 TOO_DEEP = b"(nested too deeply)"
+LONGEST = 256
+"""Characters of a text that is looked for among those that others said: a label's key has 317 at most, its value 63."""
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -163,11 +164,16 @@ def decoder(kind: Kind) -> Callable[[bytes | msgspec.Raw], Object]:
     """Give the function that turns bytes of one object of ``kind`` into a slim dict; it raises msgspec's errors."""
     match (kind.api, kind.plural):
         case ("v1", "nodes"):
-            return lambda raw: _sparing(dict(_NODE.decode(raw)))
+            return lambda raw: dict(_NODE.decode(raw))
         case ("v1", "pods"):
-            return lambda raw: _sparing(dict(_POD.decode(raw)))
+            return lambda raw: dict(_POD.decode(raw))
         case _:
             return decode_any
+
+
+def saver(kind: Kind) -> Callable[[Object], Object]:
+    """Give the function that makes what `decoder` gave take little room beside others of its kind, for those that are kept."""
+    return _sparing if (kind.api, kind.plural) in {("v1", "nodes"), ("v1", "pods")} else lambda found: found
 
 
 def _sparing(found: Object) -> Object:
@@ -175,7 +181,7 @@ def _sparing(found: Object) -> Object:
     metadata, spec, status = found.get("metadata", {}), found.get("spec", {}), found.get("status", {})
     for key in ("labels", "annotations"):
         if key in metadata:
-            metadata[key] = {intern(name): intern(text) for name, text in metadata[key].items()}
+            metadata[key] = {_once(name): _once(text) for name, text in metadata[key].items()}
     for part, key in ((metadata, "ownerReferences"), (spec, "taints"), (status, "conditions")):
         if key in part:
             part[key] = [_alike(tuple(one.items())) for one in part[key]]
@@ -185,6 +191,15 @@ def _sparing(found: Object) -> Object:
         resources = container.get("resources", {})
         resources.update((key, _alike(tuple(asked.items()))) for key, asked in resources.items())
     return found
+
+
+def _once(text: str) -> str:
+    """Give the one string of this text, if it was said of late."""
+    return _same(text) if len(text) <= LONGEST else text
+
+
+# Not `sys.intern`: Python 3.12.0 to 3.12.6 keep for ever what it was given, and many texts belong to one pod alone.
+_same = lru_cache(maxsize=8192)(str)
 
 
 @lru_cache(maxsize=8192)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+import tracemalloc
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sliceward.remediations.kubernetes.slim import decoder
+from sliceward.remediations.kubernetes.slim import decoder, saver
 from sliceward.remediations.ports import NODE, POD
 from sliceward.topology.reading import read_fleet
 from tests.builders import a_fleet
+
+if TYPE_CHECKING:
+    from sliceward.remediations.ports import Object
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FLEET = (
@@ -36,10 +42,34 @@ def test_the_fleet_reads_the_same_from_slim_objects() -> None:
 
 
 def test_what_nodes_say_alike_is_held_once() -> None:
-    first, second = (decoder(NODE)(json.dumps(node).encode()) for node in FLEET.objects().nodes[:2])
+    first, second = (saver(NODE)(decoder(NODE)(json.dumps(node).encode())) for node in FLEET.objects().nodes[:2])
     assert first["status"]["conditions"][0] is second["status"]["conditions"][0]
     assert first["status"]["capacity"] is second["status"]["capacity"]
     labels, others = first["metadata"]["labels"], second["metadata"]["labels"]
     pool = "cloud.google.com/gke-nodepool"
     assert next(key for key in labels if key == pool) is next(key for key in others if key == pool)
+    assert labels[pool] is others[pool]
     assert labels is not others
+
+
+def a_pod(labels: dict[str, str], annotations: dict[str, str]) -> Object:
+    raw = json.dumps({"metadata": {"name": "p", "labels": labels, "annotations": annotations}}).encode()
+    return saver(POD)(decoder(POD)(raw))
+
+
+def test_no_text_of_a_pod_is_given_to_the_interpreter_which_some_never_free() -> None:
+    """Python 3.12.0 to 3.12.6 keep for ever what is interned (https://github.com/python/cpython/issues/113993)."""
+    pod = a_pod({"never-said-before/key": "never-said-before-value"}, {"never-said-before/too": "never-said-before-text"})
+    for part in ("labels", "annotations"):
+        for text in (word for pair in pod["metadata"][part].items() for word in pair):
+            assert sys.intern("".join([*text])) is not text
+
+
+def test_what_only_one_pod_says_goes_with_it() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            a_pod({}, {f"{number}": f"{number}" + "x" * 100_000, f"{number}/" + "y" * 100_000: ""})
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -2,7 +2,7 @@
 
 A full collection looks at every container there is: over 10,000 nodes and 40,000 pods it stops the process for a second. What
 has come to stay is therefore frozen while it is still little: a collection before that costs milliseconds, for it looks only at
-what came since. Frozen objects are freed as ever when the last reference to them goes; only a cycle among them would stay, and
+what came since. What is gone again at the next look, such as the work of one reading, did not come to stay. Frozen objects are freed as ever when the last reference to them goes; only a cycle among them would stay, and
 mirrors and snapshots have none.
 
 A thread that computes holds the interpreter for 5 ms before it lets another run, and each call of a socket gives it away: a turn of
@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass, field
 
 EVERY = 0.25
-"""Seconds between two looks: lists come in at some 20,000 containers in that time."""
+"""Seconds between two looks: lists come in at some 20,000 containers in that time, so that one more look lets little wait."""
 MANY = 100_000
 """Blocks of memory that were taken since all was frozen, three to a container or so; to look at those takes 5 ms or so."""
 GIVES_WAY = 0.0005
@@ -26,19 +26,20 @@ GIVES_WAY = 0.0005
 
 @dataclass(slots=True)
 class Freezer:
-    """Freezes what has come to stay. ``_blocks``: the fewest that were in use since it last did.
+    """Freezes what has come to stay. ``_blocks``: the fewest that were in use since it last did; ``_seen``: at the last look.
 
     It counts blocks and not containers: who asks the collector for those holds them all for a moment, also the tuple that a thread
     is just making of what a generator gives, and that thread then fails (SystemError: bad argument to internal function).
     """
 
     _blocks: int = field(default_factory=sys.getallocatedblocks)
+    _seen: int = 0
 
     def freeze_if_many(self) -> bool:
-        """Freeze if much has come; gives whether it has."""
-        now = sys.getallocatedblocks()
-        self._blocks = min(self._blocks, now)
-        if now - self._blocks < MANY:
+        """Freeze if much has come and was there at the last look already; gives whether it was."""
+        before, self._seen = self._seen, sys.getallocatedblocks()
+        self._blocks = min(self._blocks, self._seen)
+        if min(before, self._seen) - self._blocks < MANY:
             return False
         self.freeze()
         return True
@@ -47,7 +48,7 @@ class Freezer:
         """Freeze all there is."""
         gc.collect()  # what is garbage by now must not be kept
         gc.freeze()
-        self._blocks = sys.getallocatedblocks()
+        self._blocks = self._seen = sys.getallocatedblocks()
 
 
 async def keep_short() -> None:

@@ -37,11 +37,16 @@ def kept() -> list[dict[str, Any]]:
     return [{"metadata": {"labels": []}} for _ in range(MANY)]
 
 
+def looked_twice(freezer: Freezer) -> bool:
+    """Tell whether all was frozen at the second look, and not before."""
+    return not freezer.freeze_if_many() and freezer.freeze_if_many()
+
+
 def test_what_has_come_to_stay_is_frozen_once_it_is_much() -> None:
     freezer, before = Freezer(), gc.get_freeze_count()
     assert not freezer.freeze_if_many()
     held = kept()
-    assert freezer.freeze_if_many()
+    assert looked_twice(freezer)
     assert gc.get_freeze_count() - before >= len(held)
     assert not freezer.freeze_if_many()
 
@@ -52,7 +57,7 @@ def test_garbage_is_not_frozen() -> None:
     gone, freezer = weakref.ref(one), Freezer()
     held = kept()
     del one, other
-    assert freezer.freeze_if_many()
+    assert looked_twice(freezer)
     assert gone() is None
     assert held
 
@@ -61,10 +66,19 @@ def test_what_is_frozen_is_freed_when_nobody_holds_it() -> None:
     thing, freezer = Thing(), Freezer()
     gone = weakref.ref(thing)
     held = kept()
-    assert freezer.freeze_if_many()
+    assert looked_twice(freezer)
     del thing
     assert gone() is None
     assert held
+
+
+def test_what_is_gone_at_the_next_look_freezes_nothing() -> None:
+    freezer = Freezer()
+    for _ in range(3):
+        held = kept()
+        assert not freezer.freeze_if_many()
+        held.clear()
+        assert not freezer.freeze_if_many()
 
 
 def test_what_goes_again_hides_nothing_of_what_comes_after_it() -> None:
@@ -72,7 +86,7 @@ def test_what_goes_again_hides_nothing_of_what_comes_after_it() -> None:
     held.clear()
     assert not freezer.freeze_if_many()
     held = kept()
-    assert freezer.freeze_if_many()
+    assert looked_twice(freezer)
 
 
 def test_nobody_takes_hold_of_a_tuple_that_a_thread_is_just_making() -> None:
@@ -80,7 +94,7 @@ def test_nobody_takes_hold_of_a_tuple_that_a_thread_is_just_making() -> None:
     called, freezer, held = list[object](), Freezer(), kept()
     sys.setprofile(lambda _frame, event, what: called.append(what) if event == "c_call" else None)
     try:
-        assert freezer.freeze_if_many()
+        assert looked_twice(freezer)
     finally:
         sys.setprofile(None)
     assert gc.freeze in called

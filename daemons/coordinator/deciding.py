@@ -27,7 +27,6 @@ from sliceward.daemons.store import Case
 from sliceward.playbooks import turn as turns
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Close, Hold, RunStep
-from sliceward.playbooks.record import BadRecord
 from sliceward.remediations.outcome import Failed, Wait
 from sliceward.topology.errors import Refused, Retry
 from sliceward.topology.ids import HostId
@@ -200,25 +199,36 @@ class Deciding:
     async def _take_up(self) -> None:
         """Read again what was written or not when the answer was lost: the store is right, and what we remember may be another story.
 
-        An intent that it holds was not called, for who does not know that it stands does not call. It is taken back.
+        An intent in doubt was not called: who does not know that it stands does not call, and whose call began is in doubt no more.
+        It is taken back, or the next try would be one that goes on with something irreversible, which asks for no reason.
         """
         async with self.lock:
             if self._doubtful:
                 await self._read_starts()
             for name, call in sorted(self._doubtful.items()):
                 try:
-                    case = await self.store.load(name)
-                except BadRecord as error:
-                    case = None
-                    self._aside.put(name, str(error))
-                if case is not None:
-                    self._keep(case.incident, case.run)
-                    run = case.run
-                    if call is not None and run is not None and run.open and _stands(call, run):
-                        turn = turns.withdraw(case.incident, run, self.clock())
-                        await self._save(turn)
-                        self._keep(turn.incident, turn.run or run)
-                self._doubtful.pop(name, None)
+                    await self._ask_about(name, call)
+                except (Retry, Refused):
+                    raise
+                except Exception as error:
+                    log.exception("incident set aside", incident=name)
+                    self._aside.put(name, error)
+                    if call is not None:
+                        continue  # nothing is decided about it for as long as its intent may stand
+                if self._doubtful.get(name) is call:
+                    self._doubtful.pop(name, None)
+
+    async def _ask_about(self, name: str, call: Call | None) -> None:
+        """Read one incident again, and take its intent back where it stands."""
+        case = await self.store.load(name)
+        if case is None:
+            return
+        self._keep(case.incident, case.run)
+        run = case.run
+        if call is not None and run is not None and run.open and _stands(call, run):
+            turn = turns.withdraw(case.incident, run, self.clock())
+            await self._save(turn)
+            self._keep(turn.incident, turn.run or run)
 
     # ── one cluster ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -246,9 +256,13 @@ class Deciding:
             if ready:
                 self._fold(side, draft, only)
                 due = await self._decide_all(side, draft, only)
+            # Whatever happens from here on: an intent is in doubt until its call begins or it is taken back.
+            self._doubtful |= {name: one.call for name, one in draft.calls.items()}
             for name, why in (await apart.saved(draft.turns, self._take_in)).items():
                 self._aside.put(name, why)
             saved = [one for name, one in draft.calls.items() if name in self.cases and self.cases[name].run is one.run]
+            for name in draft.calls.keys() - {one.incident for one in saved}:
+                del self._doubtful[name]
             await self._call_all(side, saved)
         return due
 
@@ -317,7 +331,7 @@ class Deciding:
         due: datetime | None = None
         for case in sorted(_of(side, draft.cases, only), key=lambda case: case.incident.opened):
             name = case.incident.id
-            if self._calls.is_busy(name) or name in self._aside:
+            if self._calls.is_busy(name) or name in self._aside or name in self._doubtful:
                 continue
             try:
                 until, run = self._decide(case, draft, world)
@@ -366,8 +380,8 @@ class Deciding:
             name = begun.incident
             if name in follow:
                 self._calls.begin(begun, self._call(side, begun, seen))
+                del self._doubtful[name]
             else:
-                self._doubtful[name] = begun.call
                 back[name] = turns.withdraw(self.cases[name].incident, begun.run, seen.now)
         if back:
             await self._take_in(*back.values())
@@ -375,9 +389,10 @@ class Deciding:
                 del self._doubtful[name]
 
     async def _call(self, side: Side, begun: Begun, seen: Seen) -> Outcome | None:
-        """Call an action. Gives what it answered; None where there is no answer, and the intent stands."""
+        """Call an action. Gives what it answered; None where there is no answer: the intent stands, or is taken back if nothing was called."""
         name, call = begun.incident, begun.call
         answer: Outcome = Failed(f"this version has no action {call.step.action!r}")
+        called = False
         try:
             action = self.rules.actions.get(call.step.action)
             if action is not None:
@@ -385,19 +400,21 @@ class Deciding:
                     # Paused since the intent was saved: another may lead by now, and finds the intent.
                     raise Refused("the lead ran out before the call; nothing was called")  # noqa: TRY301 (one way out)
                 target = seen.target(begun, self.cases[name].incident.text, self.reserved(other_than=name))
-                guard = self.guard(side)
+                guard, called = self.guard(side), True
                 answer = guard.whole(await step.call(action, target, guard.ports(side.ports), within=self.rules.call_timeout))
             self.tally.answered(call.step.action, answer)
         except (Retry, Refused) as error:
             # The answer is lost, not the effect: the intent stands, and the next call reads the present first.
             log.warning("no answer", incident=name, step=call.step.name, why=str(error))
             self._aside.put(name, str(error), wait=step.AGAIN)
-            return None
         except Exception as error:
             log.exception("incident set aside", incident=name, step=call.step.name)
             self._aside.put(name, error)
-            return None
-        return answer
+        else:
+            return answer
+        if not called:
+            self._doubtful[name] = call
+        return None
 
     def guard(self, side: Side) -> Guard:
         """Give what stands before the writes of one call: it lets them pass for as long as this replica leads."""

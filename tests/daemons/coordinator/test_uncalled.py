@@ -1,0 +1,147 @@
+"""An intent whose action was not called is taken back, whatever came in between: the next try is no going on with something begun."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks.load import load_book
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.topology.errors import Retry
+from tests.daemons.coordinator.bench import World, a_bench
+from tests.daemons.coordinator.test_deciding import PLAYBOOK, _Noting, a_world, broken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sliceward.playbooks.turn import Turn
+    from sliceward.topology.fleet import Fleet
+    from tests.daemons.coordinator.bench import Bench
+
+
+class _Irreversible(_Noting):
+    irreversible = True
+
+
+def irreversible(folder: Path) -> tuple[World, _Irreversible]:
+    """Give a world in which marking cannot be taken back, and what notes it; two chips are broken."""
+    world, _ = a_world(folder)
+    noting = _Irreversible()
+    world.actions = {**ACTIONS, "domain.mark": noting}
+    world.book = load_book({"mark.yaml": PLAYBOOK.replace("RATE", "9").replace("WINDOW", "1h")}, world.actions)
+    world.tell(world.finding(broken(0), Kind.CHIP_LOST))
+    world.tell(world.finding(broken(1), Kind.CHIP_LOST))
+    return world, noting
+
+
+async def found(bench: Bench) -> None:
+    """Let the incidents be found and settle."""
+    await bench.settle()
+    await bench.coordinator.deciding.round()
+    bench.world.clock.pass_(2)
+
+
+async def mended(bench: Bench, *, seconds: float = 120) -> None:
+    """Let the faults go by themselves, and a later round come."""
+    for number in range(2):
+        bench.world.tell(bench.world.finding(broken(number), Kind.CHIP_LOST, State.RESOLVED))
+    await bench.settle()
+    bench.world.clock.pass_(seconds)
+    await bench.round()
+
+
+def after(count: int, error: Exception, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Give what does as ``real`` does, but raises instead the ``count``-th time."""
+    calls = 0
+
+    async def instead(*given: Any, **more: Any) -> Any:  # noqa: ANN401 (as the real one)
+        nonlocal calls
+        calls += 1
+        if calls == count:
+            raise error
+        return await real(*given, **more)
+
+    return instead
+
+
+async def test_nothing_is_called_for_a_fault_that_went_while_this_replica_did_not_lead(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        await deciding.round()
+        deciding.leads = lambda: False  # between the save and the call
+        await deciding.idle()
+        deciding.leads = lambda: True
+        await mended(bench, seconds=5)
+        assert (noting.targets, deciding.cases) == ([], {})
+
+
+async def test_nothing_is_called_for_a_fault_that_went_after_the_world_could_not_be_read_again(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        bench.side.read = after(2, ValueError("nobody reads this"), bench.side.read)  # type: ignore[method-assign]  # once
+        await deciding.round()
+        assert "nobody reads this" in deciding.loop.set_aside["cluster c1"]
+        await mended(bench)
+        assert (noting.targets, deciding.cases) == ([], {})
+
+
+async def test_nothing_is_called_under_a_pause_after_an_intent_that_was_never_called(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        await found(bench)
+        bench.side.read = after(2, ValueError("nobody reads this"), bench.side.read)  # type: ignore[method-assign]  # once
+        await bench.coordinator.deciding.round()
+        await bench.coordinator.pause("wait", by="ann")
+        for _ in range(3):
+            world.clock.pass_(2)
+            await bench.round()
+        assert noting.targets == []
+        await bench.coordinator.resume("go on", by="ann")
+        await bench.round()
+        assert len(noting.targets) == 2
+
+
+async def test_nothing_is_called_for_a_fault_that_went_after_an_action_could_not_be_told_what_to_do(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+
+    def spoilt(_fleet: Fleet) -> Mapping[tuple[str, str], int]:
+        raise KeyError("no quota")
+
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        real, deciding.rules = deciding.rules, replace(deciding.rules, quota_left=spoilt)
+        await bench.round()
+        deciding.rules = real
+        assert len(deciding.loop.set_aside) == 2
+        await mended(bench)
+        assert (noting.targets, deciding.cases) == ([], {})
+
+
+async def test_what_was_saved_by_itself_before_the_store_went_away_is_not_called_for_a_fault_that_went(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        real, saves = deciding.store.save, 0
+
+        async def save(*turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
+            nonlocal saves
+            saves += 1
+            if saves == 1:
+                raise ValueError("not together")
+            if saves == 3:
+                raise Retry("no connection")
+            return await real(*turns, **more)
+
+        deciding.store.save = save  # type: ignore[method-assign]  # one after the other, and then none
+        await bench.round()
+        assert deciding.loop.error == "no connection"
+        await mended(bench, seconds=5)
+        assert (noting.targets, deciding.cases) == ([], {})

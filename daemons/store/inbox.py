@@ -55,8 +55,8 @@ class Inbox:
         async with self._database.writing() as connection:
             for begin in range(0, len(alerts), _CHUNK):
                 rows = [_row(alert, now) for alert in alerts[begin : begin + _CHUNK]]
-                insert = upsert(self._database.dialect, INBOX, rows, key=("dedup",), replace=False)
-                accepted += len((await connection.execute(insert.returning(INBOX.c.seq))).all())
+                insert = upsert(self._database.dialect, INBOX, key=("dedup",), replace=False)
+                accepted += len((await connection.execute(insert.returning(INBOX.c.seq), rows)).all())
                 firing = [row["dedup"] for row in rows if row["status"] == "firing"]
                 again = update(INBOX).where(INBOX.c.dedup.in_(firing), INBOX.c.received < now)
                 await connection.execute(again.values(received=now))

@@ -137,7 +137,7 @@ class Store:
         rows = outbox_rows([page], pagers, cluster="", incident=about, now=now)
         async with self._fenced() as connection:
             if rows:
-                await connection.execute(upsert(self._database.dialect, self.outbox.table, rows, key=("id",), replace=False))
+                await connection.execute(upsert(self._database.dialect, self.outbox.table, key=("id",), replace=False), rows)
 
     async def append(self, cluster: str, *entries: Entry) -> tuple[int, ...]:
         """Add lines to the journal that belong to no turn (pause, resume)."""
@@ -173,7 +173,7 @@ class Store:
         """Keep a setting (JSON)."""
         async with self._fenced() as connection:
             row = {"name": name, "value": record.text(value), "who": who, "at": now}
-            await connection.execute(upsert(self._database.dialect, SETTINGS, row, key=("name",)))
+            await connection.execute(upsert(self._database.dialect, SETTINGS, key=("name",)), row)
 
     async def audit(self, *, who: str, what: str, about: str, reason: str, now: datetime) -> None:
         """Write down who asked for what; also what was refused."""

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, insert, update
 
 from sliceward.daemons.store.outbox import outbox_rows
 from sliceward.daemons.store.tables import DECISIONS, FINDINGS, INCIDENTS, INTENTS, JOURNAL, OUTBOX, RUNS
-from sliceward.daemons.store.upsert import upsert_many
+from sliceward.daemons.store.upsert import upsert
 from sliceward.detectors.finding import storable
 from sliceward.playbooks import record
 
@@ -108,15 +108,15 @@ class Statements:
 
     def __init__(self, dialect: str) -> None:
         """Make them."""
-        self._incidents = upsert_many(dialect, INCIDENTS, key=("id",))
-        self._findings = upsert_many(dialect, FINDINGS, key=("incident", "finding"))
-        self._runs = upsert_many(dialect, RUNS, key=("id",))
+        self._incidents = upsert(dialect, INCIDENTS, key=("id",))
+        self._findings = upsert(dialect, FINDINGS, key=("incident", "finding"))
+        self._runs = upsert(dialect, RUNS, key=("id",))
         self._decisions = insert(DECISIONS)
         # The first intent stands: a repeated call is the same operation, and its result may be on its way.
-        self._intents = upsert_many(dialect, INTENTS, key=("operation",), replace=False)
+        self._intents = upsert(dialect, INTENTS, key=("operation",), replace=False)
         results = update(INTENTS).where(INTENTS.c.operation == bindparam("answered"))
         self._results = results.values(result=bindparam("result"), result_at=bindparam("result_at"))
-        self._pages = upsert_many(dialect, OUTBOX, key=("id",), replace=False)
+        self._pages = upsert(dialect, OUTBOX, key=("id",), replace=False)
         self._journal = insert(JOURNAL).returning(JOURNAL.c.seq, sort_by_parameter_order=True)
 
     async def write(self, connection: AsyncConnection, rows: Rows) -> tuple[int, ...]:

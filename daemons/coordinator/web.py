@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Middleware
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    from sliceward.daemons.coordinator.views import Sketch
 
-    Sketch = tuple[str, Callable[[], Mapping[str, Any]]]
-    """Id of a row, and what draws it."""
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
 

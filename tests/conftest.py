@@ -3,8 +3,8 @@
 A test that needs an absent service is skipped by name; the names stand at the end of each run. In CI (``CI=true``) or with
 ``SLICEWARD_NO_SKIPS=1`` a skipped test is a failure.
 
-``make test`` runs `GROUPS` beside each other, each in one process from its first test to its last: flows on real parts mostly
-wait for their real clocks, and tests of one folder may share an address.
+``make test JOBS=3`` runs `GROUPS` beside each other, each in one process from its first test to its last: flows on real parts
+mostly wait for their real clocks, and tests of one folder may share an address.
 """
 
 from __future__ import annotations

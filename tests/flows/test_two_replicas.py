@@ -5,6 +5,7 @@ They are as deployed: service accounts, broker users, TLS, PostgreSQL, and the L
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from tests.flows.real.changes import Changes
-from tests.flows.real.fleet import a_real_fleet
+from tests.flows.real.fleet import LOOK, PATIENCE, a_real_fleet
 from tests.flows.real.healing import strike
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ async def in_store(fleet: RealFleet, what: str, *given: object) -> Any:  # noqa:
 
 
 async def first_line_after(fleet: RealFleet, death: datetime) -> datetime:
-    """Give when whoever came after the one who died then first wrote something."""
+    """Give when whoever came after the one who died then first wrote something: what its first calls answered, if not before."""
     later = "SELECT min(at) FROM journal WHERE epoch > (SELECT max(epoch) FROM journal WHERE at <= $1)"
-    (at,) = await in_store(fleet, later, death.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-    return datetime.fromisoformat(at)
+    async with asyncio.timeout(PATIENCE):
+        while (written := (await in_store(fleet, later, death.strftime("%Y-%m-%dT%H:%M:%S.%fZ")))[0]) is None:  # noqa: ASYNC110 (what is waited for is in a store)
+            await asyncio.sleep(LOOK)
+    return datetime.fromisoformat(written)
 
 
 async def test_a_gang_is_moved_once_while_the_lead_passes_from_the_killed_to_the_frozen_to_who_must_end(

@@ -1,7 +1,8 @@
 """What deciding looks at, beside the incident: the fleet, who else acts, what was started lately, what people switched off.
 
-Read once per round by the coordinator; every number has an age. `Usage` is built once per round so that a budget is
-O(domain) per decision; it counts our own marks and open runs, so it cannot drift.
+Made by the coordinator once for each look, and once more right before the calls; every number has an age. `Usage` is counted
+then, and anew with each run that begins in the look (`World.after`), so that a budget is O(domain) per decision; it counts our
+own marks and open runs, so it cannot drift.
 """
 
 from __future__ import annotations
@@ -154,14 +155,16 @@ class World:
     def after(self, run: Run | None) -> World:
         """Give the world as the next decision of the same look must see it: with the run as the one before left it.
 
-        What a run gives back by its end counts from the next look on.
+        What a run gives back by its end is counted once another begins, or in the next look; marks that stand are counted in either.
         """
         if run is None or not run.harms:
             return self
         known = any(other.id == run.id for other in self.runs)
         runs = (*(other for other in self.runs if other.id != run.id), *((run,) if run.open else ()))
         past = tuple(other for other in self.past if other.incident != run.incident)
-        if known or not run.open:
+        if not run.open:
+            return replace(self, runs=runs, past=(*past, run))
+        if known:
             return replace(self, runs=runs)
         usage = Usage.of(self.fleets or (self.fleet,), (*runs, *past))
         again = any(one.incident == run.incident and one.at == run.started for one in self.started)

@@ -18,15 +18,18 @@ from sliceward.playbooks.decision import Hold, RunStep
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Bound, BudgetSpec, Level, Mode, Rate
 from sliceward.playbooks.shipped import shipped
-from sliceward.playbooks.world import Started, Usage
+from sliceward.playbooks.world import Started, Usage, World
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.outcome import Failed, Wait
 from sliceward.topology.ids import HostId
 from tests.builders import NOW, a_fleet
+from tests.contracts.stored import a_run
 from tests.playbooks.stage import LINK, Stage, a_finding, chip, decided, done, seconds, two_gangs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sliceward.playbooks.run import Run
 
 
 def limited(**budget: Any) -> dict[str, object]:  # noqa: ANN401 (fields)
@@ -168,3 +171,16 @@ def test_invariant_1_no_storm_takes_more_than_the_budget(cubes: list[str], hosts
         assert len(out) <= hosts
         assert len(stage.world().runs) <= runs
         assert len({host.our_marks[0].value for host in out}) <= runs
+
+
+def test_marks_of_a_run_that_ended_in_this_look_count_for_its_tenant_when_the_next_begins() -> None:
+    def of(incident: str, cube: int) -> Run:
+        hosts = tuple(HostId("c1", f"cube-{cube}-host-{number:02}") for number in range(16))
+        return a_run(incident, domain=hosts, tenant="ann")
+
+    ended, begun = replace(of("inc-1", 0), ended=NOW), of("inc-2", 1)
+    fleet = a_fleet().with_cubes(4).marked("inc-1", *(host.name for host in ended.domain)).build(NOW)
+    world = World(fleet=fleet, usage=Usage.of([fleet], [of("inc-1", 0)]), runs=(of("inc-1", 0),))
+    then = world.after(ended).after(begun)
+    assert then.runs == (begun,)
+    assert then.usage.out["tenant", "ann"] == Usage.of([fleet], [ended, begun]).out["tenant", "ann"] == 32

@@ -1,7 +1,7 @@
 """One turn of one incident: what a decision, an outcome or a person's word makes of incident, run, story and pages.
 
-The coordinator's loop is: read -> `fold` -> `decide` -> `take` -> save -> call -> `outcome` -> save. Everything between
-reading and saving is here and pure; a `Turn` is what is saved in one transaction.
+The coordinator's loop is: read -> `outcome` -> `fold` -> `decide` -> `take` -> save -> call. Everything between reading and saving
+is here and pure; a `Turn` is never saved in part, and those of one look are one transaction.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What is saved in one transaction. ``decision`` is None where it only repeats the last one. ``call``: then call this.
+    """What is saved as a whole or not at all, with others or by itself. ``decision`` is None where it only repeats the last one. ``call``: then call this.
 
     ``run`` None leaves the stored run as it is. ``pages`` go to the outbox. The call may be made only after the turn was
     saved (intent before act).

@@ -266,8 +266,13 @@ class Coordinator:
         self._stopping.set()
 
     async def pause(self, reason: str, *, by: str) -> None:
-        """Stop harm, never healing; it outlives a restart."""
-        await self._set_paused(f"{by}: {reason}", EntryKind.PAUSED, f"paused by {by}: {reason}", by)
+        """Stop harm, never healing; it outlives a restart. It holds from now on, also what a look under way is about to call."""
+        value = f"{by}: {reason}"
+        self.deciding.pausing.append(value)
+        try:
+            await self._set_paused(value, EntryKind.PAUSED, f"paused by {by}: {reason}", by)
+        finally:
+            self.deciding.pausing.remove(value)
 
     async def resume(self, reason: str, *, by: str) -> None:
         """Let harm be done again."""

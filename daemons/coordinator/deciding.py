@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
+    from sliceward.daemons.coordinator.calls import Answer
     from sliceward.daemons.coordinator.rules import Rules
     from sliceward.daemons.coordinator.side import Side
     from sliceward.daemons.loops import Loop
@@ -59,7 +60,8 @@ class Deciding:
 
     ``alerts``: present findings from the alert inbox, per cluster. ``told``: called with the number of each new line of the
     story. ``silences``: what is to be left alone, in force or to come. ``leads``: whether this replica may act at this moment.
-    ``paging``: called when a page was put into the outbox. ``fenced``: why another coordinator leads now, "" while this one does.
+    ``pausing`` and ``aborting``: pauses, and incidents to be stopped, that were asked for and wait for a look to end: none of its
+    calls begins against them. ``paging``: called when a page was put into the outbox. ``fenced``: why another coordinator leads now, "" while this one does.
     """
 
     store: Store
@@ -73,6 +75,8 @@ class Deciding:
     leads: Callable[[], bool] = lambda: True
     silences: Callable[[datetime], tuple[Silence, ...]] = lambda _now: ()
     paused: str = ""
+    pausing: list[str] = field(default_factory=list)
+    aborting: list[str] = field(default_factory=list)
     stopping: bool = False
     fenced: str = ""
     cases: dict[str, Case] = field(default_factory=dict)
@@ -105,7 +109,8 @@ class Deciding:
         self.paused = str(await self.store.setting("paused") or "")
 
     async def _read_starts(self) -> None:
-        self._starts.read(await self.store.started(self.clock() - self.rules.look_back))
+        edge = self.clock() - self.rules.look_back
+        self._starts.read(await self.store.started(edge), edge)
 
     # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,20 +125,24 @@ class Deciding:
                 # Changes may come faster than a large fleet is read: at least half of the time is everybody else's.
                 await self._rest(ticks() + max(SHORTEST_PAUSE, ticks() - began), due)
             await self.idle()
+            if self._doubtful:
+                await self.go_on()  # an intent that was not called is not left to the next leader to ask about
         finally:
             await self._calls.drop()
 
     async def _rest(self, least: float, due: datetime | None) -> None:
         """Rest until something changed or is ``due``, and until ``least`` at the least; go on meanwhile with what calls answer."""
         ticks = asyncio.get_running_loop().time
-        latest = ticks() + self.rules.decide_every.total_seconds()
+        latest, stuck = ticks() + self.rules.decide_every.total_seconds(), False
         while not self.stopping:
             until = latest if due is None else min(latest, ticks() + (due - self.clock()).total_seconds())
             pause = (least if self._changed else max(least, until)) - ticks()
             if pause <= 0:
                 return
-            if self._calls.answers:
+            if self._calls.answers and not stuck:
+                waiting = {**self._calls.answers}
                 due = _sooner(due, await self.go_on())
+                stuck = self._still_wait(waiting)  # what cannot be taken in now waits for the next round
                 continue
             self._stirred.clear()
             try:
@@ -143,10 +152,17 @@ class Deciding:
                 pass
 
     async def idle(self) -> None:
-        """Go on with what calls answer until none is under way."""
-        while self._calls.under_way:
+        """Go on with what calls answer until none is under way, and no answer waits that can be taken in."""
+        while self._calls.under_way or self._calls.answers:
             await self._calls.next()
+            waiting = {**self._calls.answers}
             await self.go_on()
+            if not self._calls.under_way and self._still_wait(waiting):
+                break
+
+    def _still_wait(self, waiting: Mapping[str, Answer]) -> bool:
+        """Whether one of these answers was not taken in."""
+        return any(self._calls.answers.get(name) is answer for name, answer in waiting.items())
 
     async def drop(self) -> None:
         """Cancel the calls under way: their intents stand, and the next leader asks the world."""
@@ -183,8 +199,10 @@ class Deciding:
         return found
 
     def _interrupted(self, error: Retry | Refused) -> None:
-        """Note that a look came to nothing. Answers are lost with it, not effects: the intents stand, and the next call reads the present."""
-        self._calls.answers.clear()
+        """Note that a look came to nothing.
+
+        The answers that it had taken out are lost, not effects: the intents stand, and the next call reads the present.
+        """
         self.loop.retried(str(error))
         log.warning("round interrupted", why=str(error))
 
@@ -203,7 +221,7 @@ class Deciding:
         It is taken back, or the next try would be one that goes on with something irreversible, which asks for no reason.
         """
         async with self.lock:
-            if self._doubtful:
+            if self._doubtful or self._starts.are_stale(self.clock() - self.rules.look_back):
                 await self._read_starts()
             for name, call in sorted(self._doubtful.items()):
                 try:
@@ -247,15 +265,26 @@ class Deciding:
         return due
 
     async def _look(self, side: Side, only: frozenset[str] | None) -> datetime | None:
-        """Take in what calls answered, fold, decide, save it all at once, and make the calls that follow."""
-        ready = await side.read() is not None and side.presence.settled
+        """Take in what calls answered, fold, decide, save it all at once, and make the calls that follow.
+
+        What was answered is saved even where the rest of the look fails.
+        """
+        wrong: Exception | None = None
+        try:
+            ready = await side.read() is not None and side.presence.settled
+        except Exception as error:  # noqa: BLE001 (raised below)
+            ready, wrong = False, error
         async with self.lock:
-            draft = Draft(self.cases)
-            self._take_answers(side, draft, only)
+            answered = Draft(self.cases)
+            self._take_answers(side, answered, only)
+            draft = answered.copy()
             due: datetime | None = self.clock() + self.rules.decide_every / 4
-            if ready:
-                self._fold(side, draft, only)
-                due = await self._decide_all(side, draft, only)
+            try:
+                if ready:
+                    self._fold(side, draft, only)
+                    due = await self._decide_all(side, draft, only)
+            except Exception as error:  # noqa: BLE001 (raised below)
+                draft, wrong = answered, error
             # Whatever happens from here on: an intent is in doubt until its call begins or it is taken back.
             self._doubtful |= {name: one.call for name, one in draft.calls.items()}
             for name, why in (await apart.saved(draft.turns, self._take_in)).items():
@@ -263,6 +292,8 @@ class Deciding:
             saved = [one for name, one in draft.calls.items() if name in self.cases and self.cases[name].run is one.run]
             for name in draft.calls.keys() - {one.incident for one in saved}:
                 del self._doubtful[name]
+            if wrong is not None:
+                raise wrong
             await self._call_all(side, saved)
         return due
 
@@ -305,7 +336,8 @@ class Deciding:
         except Exception as error:  # noqa: BLE001 (logged where it was raised)
             self._aside.put(f"findings of {side.name}", error)
             return
-        self.loop.set_aside.update({f"finding {key}": why for key, why in poisoned.items()})
+        for key, why in poisoned.items():
+            self._aside.put(f"finding {key}", why)
         for turn in turns.folded(open_now, result, now):
             if apart.named(turn, self.cases) not in self._aside:
                 draft.add(turn)
@@ -320,7 +352,7 @@ class Deciding:
             raise Retry(f"cluster {side.name} was not read yet")
         fleets = [other.fleet for other in self.sides.values() if other.fleet is not None]
         started = self._starts.since(now - self.rules.look_back)
-        known = Known(tuple(cases.values()), fleets, started, self.paused, self.silences(now))
+        known = Known(tuple(cases.values()), fleets, started, self.paused or next(iter(self.pausing), ""), self.silences(now))
         return Seen(side, fleet, self.rules, self.findings(side), known, now)
 
     # ── what is decided ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -352,7 +384,7 @@ class Deciding:
         run = turn.run or case.run
         if turn.call is not None and run is not None:
             begun = Begun(case.incident.id, run, turn.call)
-            if self.stopping or not self._calls.are_free(begun, draft.calls.values()):
+            if self.stopping or not self.leads() or not self._calls.are_free(begun, draft.calls.values()):
                 # Nothing is written: an intent without a call would only have to be asked about after a restart.
                 return now + self.rules.decide_every, None
         if turn.incident != case.incident or run != case.run or turn.entries or turn.decision or turn.pages or turn.call:
@@ -374,7 +406,9 @@ class Deciding:
             return
         await side.read()  # saving took time
         seen = self._seen(side, self.cases)
-        follow = still(due, seen)
+        # Saving took time: whoever said stop meanwhile waits for the lock, and is heard all the same.
+        may = [] if self.stopping or not self.leads() else [one for one in due if not self._is_stopped(one)]
+        follow = still(may, seen)
         back: dict[str, Turn] = {}
         for begun in due:
             name = begun.incident
@@ -387,6 +421,10 @@ class Deciding:
             await self._take_in(*back.values())
             for name in back:
                 del self._doubtful[name]
+
+    def _is_stopped(self, begun: Begun) -> bool:
+        """Whether a person has just asked to stop it, and the stop is not saved yet."""
+        return begun.incident in self.aborting and not self.cases[begun.incident].incident.aborted_by
 
     async def _call(self, side: Side, begun: Begun, seen: Seen) -> Outcome | None:
         """Call an action. Gives what it answered; None where there is no answer: the intent stands, or is taken back if nothing was called."""
@@ -434,9 +472,13 @@ class Deciding:
 
     async def abort(self, incident: str, *, by: str, reason: str) -> Incident:
         """Take a person's stop. Raises KeyError where the incident is not open."""
-        async with self.lock:
-            case = self.cases[incident]
-            return await self._said(turns.abort(case.incident, case.run, by=by, reason=reason, now=self.clock()))
+        self.aborting.append(incident)
+        try:
+            async with self.lock:
+                case = self.cases[incident]
+                return await self._said(turns.abort(case.incident, case.run, by=by, reason=reason, now=self.clock()))
+        finally:
+            self.aborting.remove(incident)
 
     async def _said(self, turn: Turn) -> Incident:
         await self._take_in(turn)

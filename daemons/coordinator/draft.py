@@ -28,6 +28,13 @@ class Draft:
         """Begin with what is."""
         self.cases = dict(self.known)
 
+    def copy(self) -> Draft:
+        """Give one that goes on by itself from here."""
+        other = Draft(self.known)
+        other.cases, other.calls = dict(self.cases), dict(self.calls)
+        other.turns = {name: [*turns] for name, turns in self.turns.items()}
+        return other
+
     def add(self, turn: Turn) -> None:
         """Add the next turn of an incident."""
         incident = turn.incident

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.daemons.coordinator.folding import folded
 from sliceward.playbooks.advance import withdrawn
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import RunStep
-from sliceward.playbooks.incidents import fold
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,13 +32,12 @@ def still(due: Collection[Begun], seen: Seen) -> set[str]:
     others = (case.incident for case in seen.known.cases if case.incident.id not in harming)
     theirs = {one.id for incident in others for one in incident.findings}
     theirs -= {one.id for incident in mine for one in incident.findings}
-    found = [one for key, one in seen.findings.items() if key not in theirs]
+    found = {key: one for key, one in seen.findings.items() if key not in theirs}
     try:
-        folded = fold(mine, found, seen.fleet, seen.rules.book, seen.now)
-    except Exception:
-        log.exception("findings cannot be folded together", cluster=seen.side.name)
+        result, _ = folded(mine, found, seen.fleet, seen.rules.book, seen.now)
+    except Exception:  # noqa: BLE001 (logged where it was raised)
         return good
-    known = (one for one in folded.incidents if one.open and one.id in harming)
+    known = (one for one in result.incidents if one.open and one.id in harming)
     return good | {one.id for one in known if _follows(one, harming[one.id], seen)}
 
 

@@ -67,7 +67,7 @@ def world(tmp_path: Path) -> World:
 
 
 async def test_a_cube_is_not_marked_any_further_once_the_lead_is_gone_and_the_intent_stands(world: World) -> None:
-    lead = Lead(looks=1 + 3)  # before the call, and before three of its writes
+    lead = Lead(looks=3 + 3)  # deciding, after the save, before the call, and before three of its writes
     world.tell(world.finding(PART, Kind.CHIP_LOST))
     async with a_bench(world) as bench:
         bench.coordinator.deciding.leads = lead

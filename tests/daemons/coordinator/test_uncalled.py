@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
 
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from sliceward.playbooks.turn import Turn
     from sliceward.topology.fleet import Fleet
+    from sliceward.topology.ids import ChipId
     from tests.daemons.coordinator.bench import Bench
 
 
@@ -145,3 +149,92 @@ async def test_what_was_saved_by_itself_before_the_store_went_away_is_not_called
         assert deciding.loop.error == "no connection"
         await mended(bench, seconds=5)
         assert (noting.targets, deciding.cases) == ([], {})
+
+
+@pytest.mark.parametrize("way", ["stopping", "out of the lead", "paused", "aborted"])
+async def test_what_a_person_or_the_end_says_during_the_save_is_heard_before_the_calls(tmp_path: Path, way: str) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        real, said, entered = deciding.store.save, asyncio.Event(), asyncio.Event()
+
+        async def save(*turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
+            entered.set()
+            await said.wait()
+            return await real(*turns, **more)
+
+        deciding.store.save = save  # type: ignore[method-assign]  # it takes until somebody has spoken
+        look = asyncio.create_task(deciding.round())
+        await entered.wait()
+        speaking: list[asyncio.Task[Any]] = []
+        if way == "stopping":
+            deciding.stopping = True
+        elif way == "out of the lead":
+            deciding.leads = lambda: False
+        elif way == "paused":
+            speaking = [asyncio.create_task(bench.coordinator.pause("wait", by="ann"))]
+        else:
+            speaking = [asyncio.create_task(deciding.abort(name, by="ann", reason="wait")) for name in deciding.cases]
+        await bench.settle()
+        said.set()
+        await asyncio.gather(look, *speaking)
+        await deciding.idle()
+        assert noting.targets == []
+        runs = [case.run for case in deciding.cases.values()]
+        assert [run.steps[0].attempts for run in runs if run is not None] == [0, 0]
+        assert (deciding.pausing, deciding.aborting) == ([], [])
+
+
+async def test_a_pause_that_the_store_refuses_holds_nothing(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        await found(bench)
+        store = bench.coordinator.store
+        store.set_setting = after(1, Retry("no connection"), store.set_setting)  # type: ignore[method-assign]  # once
+        with pytest.raises(Retry):
+            await bench.coordinator.pause("wait", by="ann")
+        await bench.round()
+        assert len(noting.targets) == 2
+
+
+async def test_nothing_is_decided_while_this_replica_does_not_lead(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        deciding.leads = lambda: False
+        await bench.round()
+        assert all(case.run is None for case in deciding.cases.values())
+        deciding.leads = lambda: True
+        await bench.round()
+        assert len(noting.targets) == 2
+
+
+async def test_what_is_left_in_doubt_is_taken_back_before_this_process_ends(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        bench.side.read = after(2, ValueError("nobody reads this"), bench.side.read)  # type: ignore[method-assign]  # once
+        await deciding.round()
+        deciding.stopping = True
+        await deciding.run()
+        runs = [case.run for case in (await deciding.store.load_open()).cases]
+        assert [run.steps[0].attempts for run in runs if run is not None] == [0, 0]
+    assert noting.targets == []
+
+
+async def test_a_poisoned_finding_holds_no_call_and_is_shown_for_as_long_as_it_is_there(tmp_path: Path) -> None:
+    world, noting = irreversible(tmp_path)
+    bad = replace(world.finding(broken(2), Kind.CHIP_LOST), also=cast("tuple[ChipId, ...]", 5))
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        deciding.alerts = lambda _cluster: {bad.id: bad}
+        await found(bench)
+        await bench.round()
+        assert (len(noting.targets), set(deciding.loop.set_aside)) == (2, {f"finding {bad.id}"})
+        deciding.alerts = lambda _cluster: {}
+        world.clock.pass_(120)
+        await bench.round()
+        assert deciding.loop.set_aside == {}

@@ -164,10 +164,6 @@ class Deciding:
         """Whether one of these answers was not taken in."""
         return any(self._calls.answers.get(name) is answer for name, answer in waiting.items())
 
-    async def drop(self) -> None:
-        """Cancel the calls under way: their intents stand, and the next leader asks the world."""
-        await self._calls.drop()
-
     async def round(self) -> datetime | None:
         """Look at every incident of every cluster once. Gives when the next look is due, if any is."""
         try:

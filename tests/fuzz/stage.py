@@ -59,6 +59,8 @@ clusters:
 """)[0]
 HURT, OTHER = (gang.name for gang in PLAN.gangs)
 FAULT = FAULTS["link-degraded"]
+PERIOD = "3s"
+"""Of frames: three of them without a word are a silence, and this process, which is 62 agents and all that is hostile, may starve."""
 PATIENCE = 300.0
 """Seconds for one thing to come true on a busy machine."""
 LOOK = 0.2
@@ -168,11 +170,11 @@ async def a_stage(folder: Path) -> AsyncIterator[Stage]:
         struck = []
         for node in place.nodes:
             plugin, port, host = stack.enter_context(RudePlugin()), free_port(), world.hosts[node]
-            whole = host.agent_configuration(cluster=CLUSTER, broker=ground.broker)
+            whole = host.agent_configuration(cluster=CLUSTER, broker=ground.broker, period=PERIOD)
             whole["sources"]["device_plugin"] = {"url": plugin.url, "floor": "1s", "timeout": "500ms"}
             whole |= {"kubernetes": {"url": api.url, "every": "5s"}, "listen": {"host": "127.0.0.1", "port": port}}
             struck.append(Struck(node, await begun("agent", port, whole, node), plugin, host.socket))
-        crowd = Agents(world, ground.broker, api.url, "1s", held_down=set(place.nodes))
+        crowd = Agents(world, ground.broker, api.url, PERIOD, held_down=set(place.nodes))
         following = asyncio.create_task(crowd.follow_hosts(), name="agents")
         stack.push_async_callback(_end, following, crowd)
         port = free_port()
@@ -196,7 +198,7 @@ async def _end(following: asyncio.Task[None], crowd: Agents) -> None:
 def _watcher(ground: Ground, port: int) -> Json:
     return {
         "cluster": {"name": CLUSTER, "kubeconfig": ground.kubeconfig("watcher"), "broker": {"url": ground.broker}},
-        "panel": {"period": "1s", "rows": 120, "max_hosts": 256},
+        "panel": {"period": PERIOD, "rows": 120, "max_hosts": 256},
         "rules": {"folders": [str(quick_rules(ground.folder))], "grace": "30s", "warm_up": "3s", "refresh": "5s"},
         "health": {"port": port},
     }

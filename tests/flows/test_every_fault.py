@@ -1,4 +1,4 @@
-"""Every fault of the simulation, through the real protocols and daemons, a frame every two seconds: named right, and what was promised."""
+"""Every fault of the simulation, through the real protocols and daemons, a frame every three seconds: named right, and what was promised."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STRANGE = {"key": "example.test/under-study", "value": "yes", "effect": "NoSched
 @asynccontextmanager
 async def a_stage(fault: Fault, folder: Path) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
-        options = plans.Options(fault, port=0, period="2s", stay=False)
+        options = plans.Options(fault, port=0, period="3s", stay=False)
         story = Story(Console(file=StringIO()), datetime.now(UTC))
         stage = await raise_curtain(stack, options, folder, story)
         assert await until_training(stage), "the gangs did not train"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sliceward.scheduling.tree.ask import Where
 
 Object = dict[str, Any]
+GATE = "kueue.x-k8s.io/topology"
 SLICE_NAME = "kueue.x-k8s.io/workload-slice-name"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +28,9 @@ from sliceward.scheduling.tree.host_loss import (
     gang_state,
     judge,
 )
+from sliceward.scheduling.tree.tree import HOSTNAME
 from tests.scheduling.golden.objects import (
+    GATE,
     assignment_of,
     gang_of_pod,
     gang_of_workload,
@@ -38,14 +40,12 @@ from tests.scheduling.golden.objects import (
     tolerations_of,
 )
 from tests.scheduling.golden.tables import rows
+from tests.scheduling.tree.builders import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Object = dict[str, Any]
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-HOSTNAME = "kubernetes.io/hostname"
-GATE = "kueue.x-k8s.io/topology"
 PLACED_BY_TREE = {
     f"kueue.x-k8s.io/podset-{kind}-topology" for kind in ("required", "preferred", "unconstrained", "slice-required")
 } | {"kueue.x-k8s.io/podset-slice-required-topology-constraints"}

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from sliceward.scheduling.tree.ungating import Pod, PodSet, Ranks, Release, release
-from tests.scheduling.golden.objects import assignment_of, gang_of_pod, gang_of_workload
+from tests.scheduling.golden.objects import GATE, assignment_of, gang_of_pod, gang_of_workload
 from tests.scheduling.golden.tables import rows
 
 Object = dict[str, Any]
-GATE = "kueue.x-k8s.io/topology"
 OFFSET = "kueue.x-k8s.io/pod-index-offset"
 
 

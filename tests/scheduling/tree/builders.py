@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("block", "rack", HOSTNAME)
 CHIP = "google.com/tpu"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def a_host(path: str, chips: int, *, levels: Sequence[str] = LEVELS, usable: bool = True) -> Host:

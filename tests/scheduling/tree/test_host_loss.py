@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +31,8 @@ from sliceward.scheduling.tree.host_loss import (
 )
 from sliceward.scheduling.tree.suiting import Taint, Toleration
 from sliceward.scheduling.tree.tree import HOSTNAME
+from tests.scheduling.tree.builders import NOW
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HELD = Held(Assignment((HOSTNAME,), (Seat(("x1",), 1), Seat(("x2",), 1))))
 GANG = GangSeen("llm", (HELD,))
 RUNS = PodSeen("p", "llm", Stage.RUNNING, host="x1")

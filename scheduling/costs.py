@@ -1,0 +1,70 @@
+"""What things cost, all in one unit: chip-seconds, the time of one chip that trains nobody's model.
+
+Comes in: an operator's weights. Goes out: one frozen value that every decision of this folder is priced by. A weight that is no
+number, negative or infinite is refused: with it every comparison would be true, or none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from sliceward.topology.errors import Misconfigured
+
+DAY = 86_400.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Every weight. An operator would accept the defaults; each says where it is from.
+
+    ``anchor``: chip-seconds for one expected place lost (1.0 in the sum over shapes of probability x places lost). An hour of a
+    chip: small beside any move, so that it only chooses between places that are otherwise alike.
+    ``spare``: seconds a chip of a spare that is used for anything but a repair. A day: how long a repair by the provider takes.
+    ``lasts``: seconds that a gang is taken to run where nobody knows. A day.
+    ``failure``: seconds that all chips of a gang lose when one of its hosts fails: detection (60), drain (60), formation of the
+    slice (180: GKE's activation time-out), restart (600: re-creation of 1,000 and more pods takes minutes, JobSet KEP-467) and
+    half of an hour between checkpoints (1,800).
+    ``planned``: the same for maintenance that is announced: the checkpoint is made before it.
+    ``slowdown``: share of its speed that a gang loses on a degraded part. A fifth: one link of six is lost at worst where the
+    routing goes round it, and collectives run at the pace of the slowest ring.
+    ``port``: chip-seconds for an optical port that has to be switched: all of a slice wait about 10 s for 96 ports a cube.
+    ``again``: seconds a chip for each earlier displacement of the same gang within a day, so that nobody is displaced for ever.
+    ``weight``: by how much one step of priority multiplies the price of displacing a gang.
+    ``detect``, ``drain``, ``form``, ``restart``: seconds of each part of an interruption where the gang does not say.
+    ``checkpoint``: seconds between checkpoints where the gang does not say.
+    """
+
+    anchor: float = 3_600.0
+    spare: float = DAY
+    lasts: float = DAY
+    failure: float = 2_700.0
+    planned: float = 900.0
+    slowdown: float = 0.2
+    port: float = 1.0
+    again: float = 3_600.0
+    weight: float = 2.0
+    detect: float = 60.0
+    drain: float = 60.0
+    form: float = 180.0
+    restart: float = 600.0
+    checkpoint: float = 3_600.0
+
+    def __post_init__(self) -> None:
+        """Refuse a weight that is none."""
+        for field in fields(self):
+            checked_cost(getattr(self, field.name), f"cost {field.name}")
+        if self.slowdown > 1:
+            raise Misconfigured("cost slowdown", f"is {self.slowdown}", "A gang cannot lose more than all of its speed: 0 to 1")
+
+
+def checked_cost(value: object, where: str) -> float:
+    """Give a cost back as it is.
+
+    Raises:
+        Misconfigured: it is no finite number, or negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise Misconfigured(where, f"is {value!r}", "Give a finite number of chip-seconds or seconds, 0 or more")
+    return float(value)

@@ -1,0 +1,88 @@
+"""What a gang asks for: its slices, what they put up with, where they must not go, how many of them it can do with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.costs import checked_cost
+from sliceward.topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sliceward.scheduling.ground import Want
+    from sliceward.topology.ids import GangId, HostId
+
+
+class Over(StrEnum):
+    """How several slices lie over blocks: in as few as can be, or in as many, so that one that fails takes few with it."""
+
+    PACKED = "packed"
+    SPREAD = "spread"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceAsked:
+    """One slice of a gang by role and index, and the place that it wants."""
+
+    role: str
+    index: int
+    want: Want
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Role and index."""
+        return self.role, self.index
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A gang that wants its places, or better ones.
+
+    ``slices``: the most that it can use, in the order of roles. ``fewest``: with so many of them it can do, the first ones (0: all).
+    ``avoid``: hosts that must not be used. ``unsuited``: by role, hosts on which its pods could not run. ``domains``: where each
+    slice must have a domain of its own (exclusive topology), the domain of each host; hosts that it does not name have none.
+    ``lasts``: seconds that it will run, None where nobody knows.
+    """
+
+    gang: GangId
+    tenant: str
+    slices: tuple[SliceAsked, ...]
+    fewest: int = 0
+    priority: int = 0
+    over: Over = Over.PACKED
+    avoid: frozenset[HostId] = frozenset()
+    unsuited: Mapping[str, frozenset[HostId]] = field(default_factory=dict)
+    domains: Mapping[HostId, str] | None = None
+    lasts: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no gang can ask for."""
+        if not self.slices:
+            raise Misconfigured(str(self.gang), "asks for no slice", "Ask for one at least")
+        if len({asked.key for asked in self.slices}) < len(self.slices):
+            raise Misconfigured(str(self.gang), "asks for one slice of a role twice", "Number the slices of a role")
+        if not 0 <= self.fewest <= len(self.slices):
+            why = f"can do with {self.fewest} of {len(self.slices)} slices"
+            raise Misconfigured(str(self.gang), why, "Fewest is at least 1 and at most all slices; 0 stands for all")
+        if len({asked.want.generation for asked in self.slices}) > 1:
+            raise Misconfigured(str(self.gang), "asks for two generations", "ICI joins chips of one; make it two gangs")
+        if self.lasts is not None:
+            checked_cost(self.lasts, f"{self.gang}: seconds that it lasts")
+
+    @property
+    def generation(self) -> str:
+        """The accelerator label."""
+        return self.slices[0].want.generation
+
+    @property
+    def chips(self) -> int:
+        """Chips of all its slices."""
+        return sum(asked.want.chips for asked in self.slices)
+
+    @property
+    def needed(self) -> int:
+        """How many slices it cannot do without."""
+        return self.fewest or len(self.slices)

@@ -1,0 +1,194 @@
+"""What contradicts itself is refused by name; what is changed leaves the rest as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sliceward.scheduling.costs import Costs
+from sliceward.scheduling.ground import Want
+from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing, Window
+from sliceward.scheduling.request import Request, SliceAsked
+from sliceward.scheduling.snapshot import HeldSlice, Promise, Running, Snapshot
+from sliceward.topology.errors import Misconfigured
+from tests.builders import NOW, gang_id, host_id
+from tests.scheduling.grounds import V6E, a_snapshot, pools, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+THREE = pools()
+FIRST = next(iter(THREE.hosts))
+WANT = Want(V6E, (4, 4))
+NAN, INFINITE = float("nan"), float("inf")
+NO_ZONE = datetime(2026, 9, 1, 12)  # noqa: DTZ001 (what is refused)
+
+WRONG: list[tuple[str, Callable[[], object], str]] = [
+    (
+        "overlapping gangs",
+        lambda: Snapshot.of(NOW, [THREE], gangs=[running("a", THREE, slice(0, 4)), running("b", THREE, slice(3, 7))]),
+        "c1/host/pool-0-host-3: is held by c1/gang/default/JobSet/a and by c1/gang/default/JobSet/b",
+    ),
+    (
+        "a gang over one that sits there",
+        lambda: a_snapshot(THREE).with_gang(running("a", THREE, slice(0, 4))).with_gang(running("b", THREE, slice(0, 4))),
+        "c1/host/pool-0-host-0: is held by c1/gang/default/JobSet/a and by c1/gang/default/JobSet/b",
+    ),
+    (
+        "a gang on a host twice",
+        lambda: a_snapshot(THREE).with_gang(Running(gang_id("a"), "t", V6E, (HeldSlice("s", 0, (4, 4), (FIRST, FIRST)),))),
+        "c1/host/pool-0-host-0: is held by c1/gang/default/JobSet/a and by c1/gang/default/JobSet/a",
+    ),
+    (
+        "a gang twice",
+        lambda: a_snapshot(THREE).with_gangs([running("a", THREE, slice(0, 4)), running("a", THREE, slice(4, 8))]),
+        "c1/gang/default/JobSet/a: runs already",
+    ),
+    (
+        "a gang on chips that do not exist",
+        lambda: a_snapshot(pools(1)).with_gang(running("a", THREE, slice(8, 12))),
+        "c1/gang/default/JobSet/a: c1/host/pool-2-host-0 does not exist",
+    ),
+    (
+        "a shape that its generation has not",
+        lambda: Running(gang_id("a"), "t", V6E, (HeldSlice("s", 0, (3, 4), (FIRST,)),)),
+        "c1/gang/default/JobSet/a: has shape 3x4, which v6e has not",
+    ),
+    ("a wanted shape that is none", lambda: Want(V6E, (3, 4)), "shape 3x4: is none of v6e"),
+    ("a wanted shape without lengths", lambda: Want(V6E, ()), "shape : is none of v6e"),
+    ("a generation that is none", lambda: Want("tpu9", (4, 4)), "generation 'tpu9': is unknown"),
+    ("a tolerance that is none", lambda: Want(V6E, (4, 4), worst=Grade.UNKNOWN), "tolerance unknown: is none"),
+    ("negative quota", lambda: Snapshot.of(NOW, [THREE], quota={("t", V6E): -1}), f"quota of t for {V6E}: is -1"),
+    ("quota that is no number", lambda: a_snapshot(THREE).with_quota({("t", V6E): True}), f"quota of t for {V6E}: is True"),
+    ("a cost that is no number", lambda: Costs(anchor=NAN), "cost anchor: is nan"),
+    ("a negative cost", lambda: Costs(spare=-1.0), "cost spare: is -1.0"),
+    ("an infinite cost", lambda: Costs(failure=INFINITE), "cost failure: is inf"),
+    ("a slowdown by more than all", lambda: Costs(slowdown=1.5), "cost slowdown: is 1.5"),
+    ("a risk that is no number", lambda: Standing(risk=NAN), "risk of a host: is nan"),
+    ("maintenance that ends before it begins", lambda: Window(NOW, NOW), "window"),
+    (
+        "a mix of more than all",
+        lambda: Snapshot.of(NOW, [THREE], mix={V6E: (((4, 4), 0.6), ((2, 4), 0.6))}),
+        f"mix of {V6E}: names",
+    ),
+    (
+        "a shape twice in a mix",
+        lambda: Snapshot.of(NOW, [THREE], mix={V6E: (((4, 4), 0.1), ((4, 4), 0.1))}),
+        f"mix of {V6E}: names",
+    ),
+    ("a mix of no numbers", lambda: Snapshot.of(NOW, [THREE], mix={V6E: (((4, 4), NAN),)}), f"mix of {V6E}: probability of 4x4"),
+    ("a time without a zone", lambda: Snapshot.of(NO_ZONE, [THREE]), "snapshot: its time"),
+    ("a pod twice", lambda: Snapshot.of(NOW, [THREE, pools(1)]), "c1/pod/b0: is there twice"),
+    ("a host in two pods", lambda: Snapshot.of(NOW, [THREE, pools(1, pod="b1")]), "c1/host/pool-0-host-0: lies in"),
+    (
+        "health of a host that is not there",
+        lambda: a_snapshot().with_standing(host_id("no"), Standing()),
+        "c1/host/no: does not exist",
+    ),
+    (
+        "a promise of a host that is not there",
+        lambda: a_snapshot().with_promises({host_id("no"): Promise(gang_id("a"))}),
+        "c1/gang/default/JobSet/a: c1/host/no does not exist",
+    ),
+    (
+        "a promise without a zone",
+        lambda: a_snapshot().with_promises({FIRST: Promise(gang_id("a"), NO_ZONE)}),
+        "c1/host/pool-0-host-0: is promised until a time without a zone",
+    ),
+    ("links of a pod that is not there", lambda: a_snapshot().with_links(pools(pod="b9").id, ()), "c1/pod/b9: is no ground"),
+    (
+        "an elastic range that is none",
+        lambda: replace(running("a", THREE, slice(0, 4)), fewest=3, most=2),
+        "c1/gang/default/JobSet/a: can",
+    ),
+    (
+        "a checkpoint without a zone",
+        lambda: replace(running("a", THREE, slice(0, 4)), checkpointed=NO_ZONE),
+        "c1/gang/default/JobSet/a: has",
+    ),
+    (
+        "a restart that takes no number",
+        lambda: replace(running("a", THREE, slice(0, 4)), restarts_in=NAN),
+        "c1/gang/default/JobSet/a: sec",
+    ),
+    ("a request for nothing", lambda: Request(gang_id("a"), "t", ()), "c1/gang/default/JobSet/a: asks for no slice"),
+    (
+        "a request for one slice twice",
+        lambda: Request(gang_id("a"), "t", (SliceAsked("s", 0, WANT), SliceAsked("s", 0, WANT))),
+        "c1/gang/default/JobSet/a: asks for one slice of a role twice",
+    ),
+    (
+        "a request that needs more than it asks for",
+        lambda: Request(gang_id("a"), "t", (SliceAsked("s", 0, WANT),), fewest=2),
+        "c1/gang/default/JobSet/a: can do with 2 of 1 slices",
+    ),
+    (
+        "a request of two generations",
+        lambda: Request(gang_id("a"), "t", (SliceAsked("s", 0, WANT), SliceAsked("r", 0, Want("tpu7x", (4, 4, 4))))),
+        "c1/gang/default/JobSet/a: asks for two generations",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_what_cannot_be_is_refused_with_its_name_and_what_to_do(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        make()
+    assert str(caught.value).startswith(said)
+    assert caught.value.what_to_do
+
+
+def test_a_gang_that_sits_down_takes_its_hosts_and_gives_them_back() -> None:
+    empty = a_snapshot(THREE)
+    held = empty.with_gang(running("a", THREE, slice(0, 4)))
+    ground = held.grounds[THREE.id]
+    assert ground.room(WANT) == 2
+    assert held.held(("t", V6E)) == 16
+    assert empty.grounds[THREE.id].room(WANT) == 3
+    assert held.without_gang(gang_id("a")).grounds[THREE.id].room(WANT) == 3
+    assert held.without_gang(gang_id("b")) is held
+
+
+@pytest.mark.parametrize("grade", [Grade.SICK, Grade.UNKNOWN, Grade.DEGRADED])
+def test_a_host_that_is_not_surely_healthy_is_no_room(grade: Grade) -> None:
+    sick = a_snapshot(THREE).with_standing(FIRST, Standing(grade, "because"))
+    assert sick.grounds[THREE.id].room(WANT) == 2
+    assert sick.with_standing(FIRST, Standing()).grounds[THREE.id].room(WANT) == 3
+
+
+def test_promised_hosts_are_closed_until_the_promise_runs_out() -> None:
+    promised = a_snapshot(THREE).with_promises({FIRST: Promise(gang_id("a"), NOW + timedelta(minutes=5))})
+    assert promised.grounds[THREE.id].occupancy.why_not(FIRST) == (Cause.RESERVED, "promised to a")
+    assert promised.later(299).grounds[THREE.id].room(WANT) == 2
+    assert promised.later(300).grounds[THREE.id].room(WANT) == 3
+    assert promised.later(300).promises == {}
+    past = a_snapshot(THREE).with_promises({FIRST: Promise(gang_id("a"), NOW)})
+    assert past.grounds[THREE.id].room(WANT) == 3
+
+
+def test_what_is_closed_to_all_a_promise_does_not_open() -> None:
+    closed = a_snapshot(THREE).with_bars({FIRST: Bar(Cause.HELD, "held by pod x/y")})
+    promised = closed.with_promises({FIRST: Promise(gang_id("a"))})
+    occupancy = promised.grounds[THREE.id].occupancy
+    assert occupancy.bars[FIRST].kept_for is None
+    assert not promised.without_promises([FIRST]).grounds[THREE.id].occupancy.is_usable(FIRST)
+    opened = promised.without_bars([FIRST]).grounds[THREE.id].occupancy
+    assert opened.bars[FIRST].kept_for == gang_id("a")
+
+
+def test_a_change_shares_all_else() -> None:
+    two = a_snapshot(THREE, pools(2, pod="b1", prefix="far"))
+    other = pools(pod="b1").id
+    changed = two.with_standing(FIRST, Standing(Grade.SICK, "dead"))
+    assert changed.grounds[other] is two.grounds[other]
+    assert changed.ground_of is two.ground_of
+    assert changed.gangs is two.gangs
+
+
+def test_quota_left_may_be_negative_and_without_quota_there_is_no_limit() -> None:
+    held = a_snapshot(THREE).with_gang(running("a", THREE, slice(0, 4)))
+    assert held.quota_left(("t", V6E)) is None
+    assert held.with_quota({("t", V6E): 10}).quota_left(("t", V6E)) == -6

@@ -66,11 +66,12 @@ def through_the_watcher(folder: Path, broker: tuple[str, int], hosts: int, secon
                 before, broker_before, began = Cost.of(watcher.pid), Cost.of(pid), time.monotonic()
                 told = json.loads((sender.stdout or sys.stdin).readline())
                 after, broker_after, counted = Cost.of(watcher.pid), Cost.of(pid), time.monotonic() - began
-            time.sleep(PERIOD)  # the last round looks at the last frames
+            time.sleep(PERIOD)  # the last round looks at the last frames, and no host is silent yet
+            found = figures(port)
             cores = (after.cpu - before.cpu) / counted
             told |= {"cores": cores, "load": os.getloadavg()[0], **asyncio.run(of_the_broker(url))}
             print(f"watcher {after.resident >> 20} MiB resident, {told}", file=sys.stderr)
-            check(figures(port), told, hosts)
+            check(found, told, hosts)
     return cores, (broker_after.cpu - broker_before.cpu) / counted, counted
 
 

@@ -1,0 +1,106 @@
+"""What placement on a torus takes: every anchor of a box and of a catalogue, cold, and after a flip."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations_with_replacement, permutations
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks._slurm import fixed_anchors, scan
+from benchmarks.claim import Claim, median_seconds, setup
+from sliceward.scheduling.torus.anchors import anchors
+from sliceward.scheduling.torus.board import board_of
+from sliceward.topology.torus import Torus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from sliceward.topology.generations import Shape
+
+POD = Torus((16, 24, 24), (True, True, True))
+LARGE = Torus((32, 48, 64), (True, True, True))
+BOX: Shape = (4, 8, 8)
+DOWN = 0.01
+TIMES = 300
+
+
+def some_free(torus: Torus, seed: int = 1) -> int:
+    """Give a board with one place in a hundred down."""
+    draw = random.Random(seed)  # noqa: S311 (a story told again)
+    return board_of(torus, (torus.coordinate(n) for n in range(torus.size) if draw.random() >= DOWN))
+
+
+def by_summed_area(grid: NDArray[np.bool_], box: Shape) -> NDArray[np.bool_]:
+    """Find the anchors by a summed-area table: of what is down in the box from each place, over the edges of the torus."""
+    down = np.pad(~grid, [(0, length - 1) for length in box], mode="wrap")
+    table = np.pad(down.astype(np.int32).cumsum(0).cumsum(1).cumsum(2), [(1, 0)] * 3)
+    a, b, c = box
+    total = table[a:, b:, c:] - table[:-a, b:, c:] - table[a:, :-b, c:] - table[a:, b:, :-c]
+    total += table[:-a, :-b, c:] + table[:-a, b:, :-c] + table[a:, :-b, :-c] - table[:-a, :-b, :-c]
+    return np.equal(total, 0)
+
+
+def one_shape(name: str, torus: Torus, goal: float) -> Claim:
+    """Time all anchors of one box, and hold them against the table's."""
+    free, boxes = some_free(torus), frozenset({BOX})
+    bits = np.frombuffer(free.to_bytes(torus.size // 8, "little"), np.uint8)
+    grid = np.unpackbits(bits, bitorder="little").reshape(torus.shape[::-1]).astype(np.bool_)
+    backwards = BOX[::-1]
+    found = by_summed_area(grid, backwards)
+    ours = anchors(torus, boxes, free, {})[BOX]
+    if ours != int.from_bytes(np.packbits(found, bitorder="little").tobytes(), "little"):
+        raise SystemExit(f"{name}: two ways, two answers")
+    fixed = fixed_anchors(torus, BOX)
+    slurm = median_seconds(lambda: scan(fixed, free), times=TIMES)
+    return Claim(
+        claim=name,
+        value=median_seconds(lambda: anchors(torus, boxes, free, {}), times=TIMES) * 1e6,
+        unit="us",
+        goal=goal,
+        better="lower",
+        reference=f"numpy summed-area table (Slurm's scan of {len(fixed)} fixed anchors: {slurm * 1e6:.1f} us)",
+        reference_value=median_seconds(lambda: by_summed_area(grid, backwards), times=TIMES // 10) * 1e6,
+        setup=setup(
+            f"{'x'.join(map(str, BOX))} in {'x'.join(map(str, torus.shape))} chips, one in a hundred down: "
+            f"{ours.bit_count()} anchors, Slurm's grid has {len(scan(fixed, free))}"
+        ),
+    )
+
+
+def thirty_shapes(torus: Torus) -> frozenset[Shape]:
+    """Give the ways in which thirty legal shapes may lie: those below a cube and the smallest made of cubes."""
+    small = [(2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4)]
+    whole = sorted(combinations_with_replacement(range(4, max(torus.shape) + 1, 4), 3), key=lambda shape: (prod(shape), shape))
+    return frozenset(
+        lying
+        for shape in small + whole[:26]
+        for lying in permutations(shape)
+        if all(length <= room for length, room in zip(lying, torus.shape, strict=True))
+    )
+
+
+def catalogue() -> Claim:
+    """Time the maps of thirty shapes."""
+    free, boxes = some_free(POD), thirty_shapes(POD)
+    return Claim(
+        claim="catalogue_9216_ms",
+        value=median_seconds(lambda: anchors(POD, boxes, free, {}), times=TIMES) * 1e3,
+        unit="ms",
+        goal=5.0,
+        better="lower",
+        reference="one shape at a time",
+        reference_value=median_seconds(lambda: [anchors(POD, frozenset({box}), free, {}) for box in boxes], times=30) * 1e3,
+        setup=setup(f"30 shapes in {len(boxes)} orientations, by chips, 16x24x24"),
+    )
+
+
+CLAIMS: Mapping[str, Callable[[], Claim]] = {
+    "anchors_9216_us": lambda: one_shape("anchors_9216_us", POD, 50.0),
+    "anchors_98k_us": lambda: one_shape("anchors_98k_us", LARGE, 100.0),
+    "catalogue_9216_ms": catalogue,
+}

@@ -1,0 +1,27 @@
+"""Placement: what it takes and what it reaches; ``placement.py [CLAIM…]``, all of them unless some are named.
+
+Each back-end has a file beside this one with a mapping of claims by name; a new claim is one function there and one line in it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import _placement_torus
+from benchmarks.claim import tell
+
+CLAIMS = {**_placement_torus.CLAIMS}
+
+
+def main(*names: str) -> int:
+    """Measure and tell."""
+    if unknown := sorted(set(names) - set(CLAIMS)):
+        print(f"no claim {', '.join(unknown)}; there are {', '.join(CLAIMS)}", file=sys.stderr)
+        return 2
+    for name in names or CLAIMS:
+        tell(CLAIMS[name]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

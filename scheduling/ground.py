@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sliceward.scheduling.costs import DAY, Costs, checked_cost
-from sliceward.scheduling.occupancy import Grade, Standing
+from sliceward.scheduling.occupancy import Grade
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import GENERATIONS, Shape, text_of
 from sliceward.topology.ids import ClusterId, CubeId, PodId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from sliceward.scheduling.occupancy import Cause, Occupancy
+    from sliceward.scheduling.occupancy import Cause, Occupancy, Window
     from sliceward.topology.ids import GangId, HostId
     from sliceward.topology.torus import Coordinate
 
@@ -93,14 +93,17 @@ class Terms:
     now: datetime
     lasts: float
 
-    def burden(self, standing: Standing, chips: int) -> float:
-        """Price one host for a gang of ``chips``: failures and maintenance to be expected while it runs."""
-        failures = standing.risk * self.lasts / DAY
-        burden = failures * chips * self.costs.failure
-        window = standing.window
-        if window is not None and (window.begins - self.now).total_seconds() < self.lasts and window.ends > self.now:
-            burden += chips * self.costs.planned
-        return burden
+    def failures(self, risk: float, chips: int) -> float:
+        """Price so many expected failures a day for a gang of ``chips``: each of them stops all of it."""
+        return risk * self.lasts / DAY * chips * self.costs.failure
+
+    def meets(self, window: Window) -> bool:
+        """Whether a window falls into the time that the gang runs."""
+        return window.ends > self.now and (window.begins - self.now).total_seconds() < self.lasts
+
+    def maintenance(self, windows: Iterable[Window], chips: int) -> float:
+        """Price the windows of a place: the gang stops once for each, however many of its hosts share it."""
+        return len({window for window in windows if self.meets(window)}) * chips * self.costs.planned
 
     def limp(self, chips: int) -> float:
         """Price a place with a degraded part for a slice of ``chips``."""

@@ -33,13 +33,14 @@ class Facts:
 def price_of(want: Want, terms: Terms, facts: Facts) -> Price:
     """Give what a seat costs.
 
-    places: what it destroys for expected requests; risk: failures and maintenance that are to be expected; slowdown: of a
-    degraded part; spares: kept for repairs, free for them; switching: of optical ports.
+    places: what it destroys for expected requests; risk: failures that are to be expected; maintenance: windows while it runs;
+    slowdown: of a degraded part; spares: kept for repairs, free for them; switching: of optical ports.
     """
     costs = terms.costs
     items = (
         ("places", facts.loss * costs.anchor),
-        ("risk", sum(terms.burden(standing, want.chips) for standing in facts.standings)),
+        ("risk", terms.failures(sum(standing.risk for standing in facts.standings), want.chips)),
+        ("maintenance", terms.maintenance((standing.window for standing in facts.standings if standing.window), want.chips)),
         ("slowdown", terms.limp(want.chips) if facts.degraded else 0.0),
         ("spares", 0.0 if want.heals else facts.spare_chips * costs.spare),
         ("switching", facts.ports * costs.port),

@@ -1,7 +1,7 @@
 """``run.py [NAME…]``: runs each benchmark in a process of its own and writes RESULTS.md from what they print.
 
 A benchmark is a file in this folder that prints one JSON object per claim (see claim.py). Ends with 1 where a goal is missed or a
-benchmark fails. With names only those run, and RESULTS.md stays as it is.
+benchmark fails. RESULTS.md has a section for each; what does not run this time, or fails, keeps the one it has, with its date.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 NOT_MEASURING = {"claim", "run"}
+RESULTS = HERE / "RESULTS.md"
+HEAD = """# Results
+
+Written by `make bench`; not edited by hand. A goal is met where the last column says yes.
+"""
 PATIENCE = 900
 """Seconds that one benchmark may take."""
 
@@ -48,12 +53,12 @@ def met(claim: dict[str, Any]) -> bool:
     return bool(claim["value"] <= claim["goal"] if claim["better"] == "lower" else claim["value"] >= claim["goal"])
 
 
-def results(claims: list[dict[str, Any]], *, today: dt.date) -> str:
-    """Give RESULTS.md."""
+def section(name: str, claims: list[dict[str, Any]], *, today: dt.date, load: float) -> str:
+    """Give what RESULTS.md says of one benchmark."""
     lines = [
-        "# Results",
+        f"## {name}",
         "",
-        f"Written by `make bench` on {today.isoformat()}; not edited by hand. A goal is met where the last column says yes.",
+        f"On {today.isoformat()}, with a load of {load:.1f} on the machine before it began.",
         "",
         "| claim | value | goal | reference | ratio | setup | met |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -68,6 +73,13 @@ def results(claims: list[dict[str, Any]], *, today: dt.date) -> str:
     return "\n".join(lines) + "\n"
 
 
+def results(before: str, sections: dict[str, str]) -> str:
+    """Give RESULTS.md: the sections that it has, with these in their places."""
+    there = {part.partition("\n")[0]: f"## {part.strip()}\n" for part in before.split("\n## ")[1:]}
+    merged = [told for _, told in sorted((there | sections).items())]
+    return "\n".join([HEAD, *merged])
+
+
 def main(*names: str) -> int:
     """Run all, or those named."""
     there = sorted(file.stem for file in HERE.glob("*.py") if file.stem not in NOT_MEASURING and not file.stem.startswith("_"))
@@ -76,13 +88,16 @@ def main(*names: str) -> int:
         return 2
     claims, failed = [], []
     for name in names or there:
+        load = os.getloadavg()[0]
         try:
-            claims += measure(name)
+            found = measure(name)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed.append(name)
-    if not names and not failed:
-        (HERE / "RESULTS.md").write_text(results(claims, today=dt.datetime.now(dt.UTC).date()), encoding="utf-8")
+            continue
+        claims += found
+        told = section(name, found, today=dt.datetime.now(dt.UTC).date(), load=load)
+        RESULTS.write_text(results(RESULTS.read_text(encoding="utf-8"), {name: told}), encoding="utf-8")
     missed = [claim["claim"] for claim in claims if not met(claim)]
     for name in missed:
         print(f"goal missed: {name}", file=sys.stderr)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.claim import Claim
-from benchmarks.run import met, results
+from benchmarks.run import met, results, section
 from tests.coverage_by_folder import Share, share
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,7 +115,18 @@ def test_a_claim_says_how_many_times_its_reference_it_is() -> None:
     assert not claim.met
 
 
+def a_section(name: str, *claims: dict[str, Any]) -> str:
+    return section(name, list(claims), today=dt.date(2026, 1, 2), load=0.5)
+
+
 def test_results_say_which_goals_are_missed() -> None:
-    told = results([a_claim(), a_claim(claim="it is small", value=900)], today=dt.date(2026, 1, 2))
+    told = a_section("it", a_claim(), a_claim(claim="it is small", value=900))
     assert "2026-01-02" in told
     assert [line.split("|")[-2].strip() for line in told.splitlines() if line.startswith("| it")] == ["yes", "**no**"]
+
+
+def test_what_does_not_run_again_keeps_its_section() -> None:
+    both = results("", {"b": a_section("b", a_claim()), "a": a_section("a", a_claim())})
+    again = results(both, {"b": a_section("b", a_claim(claim="it is quicker"))})
+    assert again.index("## a") < again.index("it is quick") < again.index("## b") < again.index("it is quicker")
+    assert results(again, {}) == again

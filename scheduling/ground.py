@@ -207,6 +207,14 @@ class Ground(Protocol):
         """Give the place that exactly these hosts make, whoever holds them; None where they make none."""
         ...
 
+    def mended(self, want: Want, held: Collection[HostId], out: Collection[HostId], terms: Terms) -> Seat | None:
+        """Give the cheapest place that keeps what it can of these hosts without those that are ``out``: a repair piece by piece.
+
+        The hosts count as held by nobody else; what is kept may be of any health. The price is that of the parts that are new.
+        None where nothing can be kept, or nothing free takes the place of what goes (on a torus a box is made anew or not at all).
+        """
+        ...
+
     def room(self, want: Want) -> int:
         """Count slices that fit at once: exactly, or a number that is never too small."""
         ...

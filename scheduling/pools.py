@@ -68,6 +68,10 @@ class Pools:
         pool = next((pool for pool in self._fitting(want) if len(pool.hosts) == pool.expected and held == set(pool.hosts)), None)
         return self._seat(pool) if pool is not None else None
 
+    def mended(self, want: Want, held: Collection[HostId], out: Collection[HostId], terms: Terms) -> Seat | None:  # noqa: ARG002 (nothing of a pool can be replaced)
+        """Give none: a pool stands as it is."""
+        return None
+
     def room(self, want: Want) -> int:
         """Count the free pools of the very shape."""
         return self.seats(want).count

@@ -187,6 +187,11 @@ class Ground(Protocol):
         ...
 
     @property
+    def parts(self) -> Mapping[CubeId, tuple[HostId, ...]]:
+        """Its cubes or pools with their hosts, for words and for what-if; one pool for a torus, none where there are none."""
+        ...
+
+    @property
     def occupancy(self) -> Occupancy:
         """Who sits where, and what is known."""
         ...
@@ -201,6 +206,10 @@ class Ground(Protocol):
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
         """Give the cheapest of all places, priced; of equals the lowest; None where there is none."""
+        ...
+
+    def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
+        """Give a place with its price."""
         ...
 
     def seat_of(self, want: Want, hosts: Collection[HostId]) -> Seat | None:

@@ -46,10 +46,15 @@ class Pools:
         """All hosts with their chips."""
         return {host: self.chips_a_host for pool in self.pools for host in pool.hosts}
 
+    @cached_property
+    def parts(self) -> Mapping[CubeId, tuple[HostId, ...]]:
+        """The pools with their hosts."""
+        return {pool.id: pool.hosts for pool in self.pools}
+
     def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> Pools:  # noqa: ARG002 (nothing is kept that could go stale)
         """Give the ground with another occupancy."""
         anew = replace(self, occupancy=occupancy)
-        anew.__dict__["hosts"] = self.hosts
+        anew.__dict__.update(hosts=self.hosts, parts=self.parts)
         return anew
 
     def seats(self, want: Want) -> Seats:
@@ -59,8 +64,19 @@ class Pools:
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
         """Give the cheapest free pool."""
-        priced = [replace(seat, price=self._price(seat, want, terms)) for seat in self.seats(want)]
-        return min(priced, key=lambda seat: (seat.cost, seat.cubes), default=None)
+        return min((self.priced(seat, want, terms) for seat in self.seats(want)), key=lambda s: (s.cost, s.cubes), default=None)
+
+    def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
+        """Give a pool with its price."""
+        standings = tuple(self.occupancy.standings[host] for host in seat.hosts if host in self.occupancy.standings)
+        spares = chain.from_iterable(pool.hosts for pool in self.pools if pool.spare)
+        facts = Facts(
+            loss=self.loss(seat, terms.mix),
+            standings=standings,
+            degraded=seat.grade is not Grade.HEALTHY,
+            spare_chips=self.chips_a_host * len(set(spares).intersection(seat.hosts)),
+        )
+        return replace(seat, price=price_of(want, terms, facts))
 
     def seat_of(self, want: Want, hosts: Collection[HostId]) -> Seat | None:
         """Give the pool that these hosts are."""
@@ -125,14 +141,3 @@ class Pools:
     def _seat(self, pool: Pool) -> Seat:
         degraded = any(self.occupancy.standing(host).grade is not Grade.HEALTHY for host in pool.hosts)
         return Seat(self.id, pool.hosts, (pool.id,), pool.shape, grade=Grade.DEGRADED if degraded else Grade.HEALTHY)
-
-    def _price(self, seat: Seat, want: Want, terms: Terms) -> tuple[tuple[str, float], ...]:
-        standings = tuple(self.occupancy.standings[host] for host in seat.hosts if host in self.occupancy.standings)
-        spares = chain.from_iterable(pool.hosts for pool in self.pools if pool.spare)
-        facts = Facts(
-            loss=self.loss(seat, terms.mix),
-            standings=standings,
-            degraded=seat.grade is not Grade.HEALTHY,
-            spare_chips=self.chips_a_host * len(set(spares).intersection(seat.hosts)),
-        )
-        return price_of(want, terms, facts)

@@ -42,7 +42,8 @@ def by_summed_area(grid: NDArray[np.bool_], box: Shape) -> NDArray[np.bool_]:
     a, b, c = box
     total = table[a:, b:, c:] - table[:-a, b:, c:] - table[a:, :-b, c:] - table[a:, b:, :-c]
     total += table[:-a, :-b, c:] + table[:-a, b:, :-c] + table[a:, :-b, :-c] - table[:-a, :-b, :-c]
-    return np.equal(total, 0)
+    found: NDArray[np.bool_] = total == 0
+    return found
 
 
 def one_shape(name: str, torus: Torus, goal: float) -> Claim:

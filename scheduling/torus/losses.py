@@ -1,0 +1,144 @@
+"""What a place destroys for the requests that are expected: for every anchor of a box at once, and exactly.
+
+A box takes all anchors of another box that would overlap it: along each axis those from (length of the other - 1) before it to its
+end. The loss of a place is the sum over all boxes of the mix of weight x anchors taken. For all places at once that is a box sum
+over each map of anchors, done axis by axis: maps whose boxes are equally long along the later axes are added up on the way, so
+that hundreds of maps cost about one. Weights are whole numbers, so that no sum is ever rounded and equal places cost the same,
+in whichever order a machine adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sliceward.scheduling.torus.footprint import touching
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from sliceward.scheduling.torus.lattice import Lattice
+    from sliceward.topology.generations import Shape
+    from sliceward.topology.torus import Torus
+
+UNIT = 2**30
+"""One anchor of a shape that is all that is asked for. Six ways to lie x 100,000 places x 2^30 is exact in a float."""
+
+
+def weights_of(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> dict[Shape, int]:
+    """Give the weight of each box of hosts in which a shape of the mix may lie: its probability in `UNIT`.
+
+    Shapes that do not go into this pod have no box and so no weight.
+    """
+    weights: dict[Shape, int] = {}
+    for shape, probability in mix:
+        for box in lattice.boxes(shape):
+            weights[box] = weights.get(box, 0) + round(probability * UNIT)
+    return weights
+
+
+def loss_of(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, int], places: int) -> int:
+    """Add up what is lost when all these places are taken, in `UNIT`."""
+    return sum(
+        weight * (alive[box] & touching(torus, box, places)).bit_count()
+        for box, weight in weights.items()
+        if alive[box] and weight
+    )
+
+
+class _Row(NamedTuple):
+    """Maps of boxes equally long along y and z: their lengths along x with their weights, and the maps beside each other."""
+
+    wide: int
+    others: tuple[tuple[int, int], ...]
+    grids: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Maps of anchors that are ready to be summed, by the length of their boxes along z, then along y."""
+
+    torus: Torus
+    planes: tuple[tuple[int, tuple[_Row, ...]], ...]
+
+
+def arranged(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, int]) -> Arranged:
+    """Arrange what is alive and weighs something."""
+    x, y, z = _three(torus.shape)
+    boxes = sorted((_three(box)[::-1], weight, alive[box]) for box, weight in weights.items() if alive[box] and weight)
+    if not boxes:
+        return Arranged(torus, ())
+    grids = as_grids(torus, [board for _, _, board in boxes]).reshape(len(boxes), z * y, x)
+    planes: dict[int, dict[int, list[tuple[int, int, NDArray[np.float64]]]]] = {}
+    for ((long, wide, deep), weight, _), grid in zip(boxes, grids, strict=True):
+        planes.setdefault(long, {}).setdefault(wide, []).append((deep, weight, grid))
+    return Arranged(torus, tuple((long, tuple(_row(wide, maps) for wide, maps in rows.items())) for long, rows in planes.items()))
+
+
+def _row(wide: int, maps: list[tuple[int, int, NDArray[np.float64]]]) -> _Row:
+    return _Row(wide, tuple((deep, weight) for deep, weight, _ in maps), np.concatenate([grid for *_, grid in maps], axis=1))
+
+
+def losses(maps: Arranged, box: Shape) -> NDArray[np.float64]:
+    """Give for each place what a box from there takes, in `UNIT`: whole numbers, in the order of places."""
+    (x, y, z), (a, b, c) = _three(maps.torus.shape), _three(box)
+    along_x, along_y, along_z = _rings(maps.torus)
+    total = np.zeros((z, y * x))
+    for long, rows in maps.planes:
+        plane = np.zeros((z, y, x))
+        for wide, others, grids in rows:
+            across = np.concatenate([weight * windows(along_x, a, other) for other, weight in others])
+            plane += windows(along_y, b, wide).T @ (grids @ across).reshape(z, y, x)
+        total += windows(along_z, c, long).T @ plane.reshape(z, y * x)
+    return total.reshape(-1)
+
+
+def box_sums(torus: Torus, amounts: NDArray[np.float64], box: Shape) -> NDArray[np.float64]:
+    """Give for each place the sum of the amounts in a box from there; both in the order of places."""
+    (x, y, z), (a, b, c) = _three(torus.shape), _three(box)
+    along_x, along_y, along_z = _rings(torus)
+    rows = amounts.reshape(z * y, x) @ windows(along_x, a, 1)
+    planes = windows(along_y, b, 1).T @ rows.reshape(z, y, x)
+    total: NDArray[np.float64] = windows(along_z, c, 1).T @ planes.reshape(z, y * x)
+    return total.reshape(-1)
+
+
+def as_grids(torus: Torus, boards: list[int]) -> NDArray[np.float64]:
+    """Give boards as rows of 0 and 1, in the order of places."""
+    width = (torus.size + 7) // 8
+    raw = np.frombuffer(b"".join(board.to_bytes(width, "little") for board in boards), np.uint8).reshape(len(boards), width)
+    return np.unpackbits(raw, axis=1, count=torus.size, bitorder="little").astype(np.float64)
+
+
+@cache
+def windows(axis: tuple[int, bool], length: int, other: int) -> NDArray[np.float64]:
+    """Tell along one axis, of (length, wraps), which starts [n, ] of another box overlap a box that starts at [, n]: 1, else 0.
+
+    A box that goes round the whole ring starts at 0 alone, and overlaps everything.
+    """
+    room, wraps = axis
+    found = np.zeros((room, room))
+    if wraps and other == room:
+        found[0, :] = 1
+    else:
+        for at in range(room):
+            for before in range(1 - other, length):
+                if wraps or 0 <= at + before < room:
+                    found[(at + before) % room, at] = 1
+    found.flags.writeable = False
+    return found
+
+
+def _three(lengths: Shape) -> tuple[int, int, int]:
+    x, y, *z = lengths
+    return x, y, z[0] if z else 1
+
+
+def _rings(torus: Torus) -> tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]:
+    x, y, *z = zip(torus.shape, torus.wrap, strict=True)
+    return x, y, z[0] if z else (1, False)

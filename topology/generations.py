@@ -118,8 +118,12 @@ class Generation:
 
     def only_shape(self, chips: int) -> Shape | None:
         """Give the shape of a slice of so many chips if there is only one (256 chips in 3D are 4x4x16 or 4x8x8: None)."""
-        small = [shape for shape in self.small_shapes if prod(shape) == chips]
-        return (small + self._cube_shapes(chips))[0] if len(small) + len(self._cube_shapes(chips)) == 1 else None
+        shapes = self.shapes(chips)
+        return shapes[0] if len(shapes) == 1 else None
+
+    def shapes(self, chips: int) -> list[Shape]:
+        """Give all shapes of slices of so many chips, those below one cube first."""
+        return [shape for shape in self.small_shapes if prod(shape) == chips] + self._cube_shapes(chips)
 
     def _cube_shapes(self, chips: int) -> list[Shape]:
         """Shapes of whole cubes with sides in rising order, as GKE asks for them."""

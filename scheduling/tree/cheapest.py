@@ -1,0 +1,160 @@
+"""The cheapest hosts for one slice in one domain of a tree, exactly.
+
+What a host costs adds up, and so does what is destroyed: each unit (a domain of the level that slices do not leave) loses places
+by how many of its healthy hosts are taken. So a unit is a row of costs, one for each number of hosts, and units are joined by the
+least sum of costs, which is exact (min-plus convolution). What is paid once, however many hosts share it (a degraded host slows
+the whole slice, a window stops it), is a charge: all sets of charges are gone through, the cheapest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, repeat
+from operator import add
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MOST_CHARGES = 8
+"""Of more charges than that in one domain, those that open the most hosts are tried one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A host that can be taken: its cost in thousandths, its place, the charges that it brings, whether it is healthy."""
+
+    cost: int
+    place: int
+    charges: frozenset[int] = frozenset()
+    healthy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What can be taken of one unit, and by the number of healthy hosts taken what that destroys."""
+
+    hosts: tuple[Candidate, ...]
+    destroyed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Places, rising, and what they cost in thousandths."""
+
+    cost: int
+    places: tuple[int, ...]
+
+    def beats(self, other: Choice | None) -> bool:
+        """Whether it is cheaper, or as cheap and lower."""
+        return other is None or (self.cost, self.places) < (other.cost, other.places)
+
+
+def cheapest(units: Sequence[Unit], count: int, charges: Mapping[int, int]) -> Choice | None:
+    """Give the cheapest ``count`` hosts of units in the order of their places; of equals the lowest. None: there are too few.
+
+    ``charges``: what each costs.
+    """
+    best: Choice | None = None
+    for allowed in _allowances(units, charges):
+        paid = sum(charges[each] for each in allowed)
+        if best is not None and paid > best.cost:
+            break
+        choice = _chosen([_Hosts.of(unit, allowed, count) for unit in units], count, paid)
+        best = choice if choice is not None and choice.beats(best) else best
+    return best
+
+
+def _allowances(units: Sequence[Unit], charges: Mapping[int, int]) -> list[frozenset[int]]:
+    """Give the sets of charges to try, cheapest first."""
+    opened: dict[int, int] = {}
+    for unit in units:
+        for host in unit.hosts:
+            for each in host.charges:
+                opened[each] = opened.get(each, 0) + 1
+    tried = sorted(opened, key=lambda each: (-opened[each], each))
+    if len(tried) > MOST_CHARGES:
+        sets = [frozenset(tried[:most]) for most in range(len(tried) + 1)]
+    else:
+        sets = [frozenset(each) for size in range(len(tried) + 1) for each in combinations(tried, size)]
+    return sorted(sets, key=lambda allowed: sum(charges[each] for each in allowed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Hosts:
+    """The hosts of a unit that bring no other charges than those allowed, cheapest first, with their costs added up."""
+
+    healthy: tuple[Candidate, ...]
+    others: tuple[Candidate, ...]
+    well: tuple[int, ...]
+    slow: tuple[int, ...]
+    destroyed: tuple[int, ...]
+
+    @classmethod
+    def of(cls, unit: Unit, allowed: frozenset[int], most: int) -> _Hosts:
+        hosts = sorted((host for host in unit.hosts if host.charges <= allowed), key=lambda host: (host.cost, host.place))
+        healthy = tuple(host for host in hosts if host.healthy)[:most]
+        others = tuple(host for host in hosts if not host.healthy)[:most]
+        return cls(healthy, others, _sums(healthy), _sums(others), unit.destroyed)
+
+    @property
+    def most(self) -> int:
+        """How many there are."""
+        return len(self.healthy) + len(self.others)
+
+    def best_of(self, count: int) -> Choice:
+        """Give the best choice of so many of them."""
+        splits = range(max(0, count - len(self.others)), min(count, len(self.healthy)) + 1)
+        costs = {sound: self.well[sound] + self.slow[count - sound] + self.destroyed[sound] for sound in splits}
+        least = min(costs.values())
+        return Choice(least, min(self._places(sound, count) for sound in splits if costs[sound] == least))
+
+    def _places(self, sound: int, count: int) -> tuple[int, ...]:
+        return tuple(sorted(host.place for host in (*self.healthy[:sound], *self.others[: count - sound])))
+
+
+def _sums(hosts: Sequence[Candidate]) -> tuple[int, ...]:
+    sums = [0]
+    for host in hosts:
+        sums.append(sums[-1] + host.cost)
+    return tuple(sums)
+
+
+def _chosen(units: Sequence[_Hosts], count: int, paid: int) -> Choice | None:
+    """Join units: the least sum, and of equal ones the lowest places."""
+    if sum(unit.most for unit in units) < count:
+        return None
+    if len(units) == 1:
+        choice = units[0].best_of(count)
+        return Choice(paid + choice.cost, choice.places)
+    rows = [[unit.best_of(taken) for taken in range(min(unit.most, count) + 1)] for unit in units]
+    beyond = sum(max(choice.cost for choice in row) for row in rows) + 1
+    rests = [[0] + [beyond] * count]
+    for row in reversed(rows):
+        after, now = rests[-1], [beyond] * (count + 1)
+        for taken, choice in enumerate(row):
+            moved = map(add, after[: count + 1 - taken], repeat(choice.cost))
+            now[taken:] = map(min, now[taken:], moved)
+        rests.append(now)
+    rests.reverse()
+    return Choice(paid + rests[0][count], _lowest(rows, rests, count))
+
+
+def _lowest(rows: Sequence[Sequence[Choice]], rests: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
+    """Give the lowest places of least cost. ``rests``: the least cost of each number of hosts from each row on."""
+    ties: list[dict[int, list[int]]] = []
+    open_ends = {count}
+    for row, now, after in zip(rows, rests, rests[1:], strict=False):
+        ties.append({left: _tied(row, now[left], after, left) for left in sorted(open_ends)})
+        open_ends = {left - taken for left, tied in ties[-1].items() for taken in tied}
+    lowest: dict[int, tuple[int, ...]] = {0: ()}
+    for row, tied_by_left in zip(reversed(rows), reversed(ties), strict=True):
+        lowest = {left: min(row[taken].places + lowest[left - taken] for taken in tied) for left, tied in tied_by_left.items()}
+    return lowest[count]
+
+
+def _tied(row: Sequence[Choice], least: int, after: Sequence[int], left: int) -> list[int]:
+    """Give the numbers of hosts of a row that are as cheap as any; where more hosts only add to fewer, just the most."""
+    tied = [taken for taken in range(min(left, len(row) - 1), -1, -1) if row[taken].cost + after[left - taken] == least]
+    most = set(row[tied[0]].places)
+    return tied if any(not most.issuperset(row[taken].places) for taken in tied) else tied[:1]

@@ -1,0 +1,225 @@
+"""A tree of labels as ground for slices: whole hosts of one kind, all of a slice in one domain of the level that it must not leave.
+
+Nothing is known of how its hosts are joined, so that any hosts of a domain are as good as any others but for what they cost. The
+cheapest place and the cheapest victims are exact. What Kueue would do with the same labels is `tree.placement`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb, prod
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.cover import THOUSANDTHS, cheapest_cover, in_thousandths
+from sliceward.scheduling.ground import GroundId, Mix, Seat, Seats, Shortage, Victims
+from sliceward.scheduling.occupancy import Cause, Grade, Occupancy
+from sliceward.scheduling.pricing import Facts, price_of
+from sliceward.scheduling.tree.lie import Leaf, Lie, Span
+from sliceward.scheduling.tree.vacancies import Crew, Vacancies
+from sliceward.topology.generations import GENERATIONS, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from sliceward.scheduling.ground import Terms, Want
+    from sliceward.scheduling.tree.cheapest import Choice
+    from sliceward.topology.ids import CubeId, GangId, HostId
+
+_HELPED_FIRST = (Cause.SICK, Cause.UNKNOWN, Cause.RESERVED, Cause.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeGround:
+    """One tree. Make it with `of`."""
+
+    id: GroundId
+    generation: str
+    vacancies: Vacancies
+
+    @classmethod
+    def of(cls, ground: GroundId, generation: str, leaves: Iterable[Leaf], *, levels: Sequence[str], unit: str) -> TreeGround:
+        """Lay out the hosts of one generation. ``unit``: the level that a slice must not leave if it does not say another.
+
+        Raises:
+            Misconfigured: as `Lie.of`.
+        """
+        return cls(ground, generation, Vacancies.of(Lie.of(levels, leaves, unit=unit)))
+
+    @property
+    def lie(self) -> Lie:
+        """How its hosts lie."""
+        return self.vacancies.lie
+
+    @property
+    def hosts(self) -> Mapping[HostId, int]:
+        """All hosts with their chips."""
+        return self.lie.chips_of
+
+    @property
+    def parts(self) -> Mapping[CubeId, tuple[HostId, ...]]:
+        """None: a domain is neither a cube nor a pool."""
+        return {}
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """Who sits where, and what is known."""
+        return self.vacancies.occupancy
+
+    def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> TreeGround:
+        """Give the ground with another occupancy, which differs at these hosts alone."""
+        return replace(self, vacancies=self.vacancies.changed(occupancy, hosts))
+
+    def seats(self, want: Want) -> Seats:
+        """Give every place for a slice, not priced: domain by domain, lowest hosts first."""
+        found = [(self.vacancies.usable(span, crew), crew.hosts) for crew, span in self._rooms(want)]
+
+        def each() -> Iterator[Seat]:
+            return (self._seat(places) for usable, count in found for places in combinations(usable, count))
+
+        return Seats(sum(comb(len(usable), count) for usable, count in found), each)
+
+    def best(self, want: Want, terms: Terms) -> Seat | None:
+        """Give the cheapest place; of equals the lowest."""
+        best: Choice | None = None
+        for crew, span in self._rooms(want):
+            if self.vacancies.count(span, crew) >= crew.hosts:
+                choice = self.vacancies.cheapest(span, crew, terms, crew.hosts)
+                best = choice if choice is not None and choice.beats(best) else best
+        if best is None:
+            return None
+        return self.priced(self._seat(best.places), want, terms)
+
+    def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
+        """Give a place with its price."""
+        return _priced(self.vacancies, want, terms, seat, self._places(seat.hosts))
+
+    def seat_of(self, want: Want, hosts: Collection[HostId]) -> Seat | None:
+        """Give the place that exactly these hosts make, whoever holds them."""
+        places = self._places(hosts)
+        if len(places) != len(set(hosts)):
+            return None
+        inside = any(crew.hosts == len(places) and self._are_of(places, crew, span) for crew, span in self._rooms(want))
+        return self._seat(places) if inside else None
+
+    def mended(self, want: Want, held: Collection[HostId], out: Collection[HostId], terms: Terms) -> Seat | None:
+        """Give the cheapest place that keeps these hosts but those that are out: others of their kind and domain join them."""
+        stays = self._places(set(held) - set(out))
+        others = self.vacancies.without(self._places({*held, *out}))
+        for crew, span in self._rooms(want) if stays else ():
+            if len(stays) <= crew.hosts and self._are_of(stays, crew, span):
+                choice = others.cheapest(span, crew, terms, crew.hosts - len(stays))
+                seat = self._seat([*stays, *choice.places]) if choice is not None else None
+                return _priced(others, want, terms, seat, choice.places) if choice is not None and seat is not None else None
+        return None
+
+    def room(self, want: Want) -> int:
+        """Count slices that fit at once, exactly."""
+        return sum(self.vacancies.count(span, crew) // crew.hosts for crew, span in self._rooms(want))
+
+    def alive(self, shape: Shape) -> int:
+        """Count the slices of a shape that fit at once on healthy free hosts, each in a unit."""
+        free, crews = self.vacancies, self.vacancies.crews(prod(shape))
+        return sum(free.count(span, crew) // crew.hosts for crew in crews for span in free.units)
+
+    def loss(self, seat: Seat, mix: Mix) -> float:
+        """Add up over the mix: probability x slices that fit no more."""
+        return self.vacancies.lost_with(self._places(seat.hosts), mix)
+
+    def largest(self) -> Shape | None:
+        """Give the shape of most chips that has a place in a unit; of several of so many chips the first."""
+        kind, free = GENERATIONS[self.generation], self.vacancies
+        crews = {Crew(number, 1): size for number, size in enumerate(self.lie.sizes)}
+        most = max((size * free.count(span, crew) for crew, size in crews.items() for span in free.units), default=0)
+        small = {prod(shape) for shape in kind.small_shapes}
+        cubes = range(prod(kind.cube), most + 1, prod(kind.cube)) if kind.cube is not None else ()
+        for chips in sorted({*small, *cubes}, reverse=True):
+            shapes = kind.shapes(chips) if chips <= most else []
+            if shapes and self.alive(shapes[0]):
+                return shapes[0]
+        return None
+
+    def victims(self, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
+        """Give the cheapest gangs whose going makes room, exactly; of equals the fewest, then those of the lowest domain."""
+        freed = self._freed(want, prices)
+        order = sorted(prices)
+        best: tuple[int, int, tuple[GangId, ...], list[int]] | None = None
+        for crew, span in self._rooms(want):
+            free, held = self.vacancies.usable(span, crew), freed.get((span, crew.kind), {})
+            gangs = [gang for gang in order if gang in held]
+            costs = [in_thousandths(prices[gang]) for gang in gangs]
+            cover = cheapest_cover([len(held[gang]) for gang in gangs], costs, crew.hosts - len(free))
+            if cover is not None and (best is None or (cover.cost, len(cover.taken)) < best[:2]):
+                going = tuple(gangs[number] for number in cover.taken)
+                places = self._healthy_first([*free, *(place for gang in going for place in held[gang])])
+                best = cover.cost, len(going), going, places[: crew.hosts]
+        return Victims(best[2], best[0] / THOUSANDTHS, self._seat(best[3])) if best is not None else None
+
+    def short(self, want: Want) -> Shortage:
+        """Say what keeps hosts closed, and the fewest that would have to open in the domain where that is fewest."""
+        causes: Counter[Cause] = Counter()
+        fitting = {
+            place for crew, span in self._rooms(want) for place in range(*span) if self.vacancies.kind_of(place) == crew.kind
+        }
+        for place, host in enumerate(self.lie.hosts):
+            told = self.occupancy.why_not(host, want.worst)
+            if told is not None or place not in fitting:
+                causes[told[0] if told is not None else Cause.SHAPE] += 1
+        nearest: list[int] = []
+        for crew, span in self._rooms(want):
+            closed, missing = self.vacancies.closed(span, crew), crew.hosts - self.vacancies.count(span, crew)
+            if 0 < missing <= len(closed) and (not nearest or missing < len(nearest)):
+                nearest = sorted(self._helped_first(closed, want)[:missing])
+        hosts = tuple(self.lie.hosts[place] for place in nearest)
+        return Shortage(dict(sorted(causes.items())), hosts, len(self.lie.hosts) - causes.total())
+
+    def _rooms(self, want: Want) -> Iterator[tuple[Crew, Span]]:
+        """Give the ways to make the slice, each with every domain that it must not leave; none where the tree has no such level."""
+        level = self.lie.level_of(want.within)
+        spans = self.lie.spans[level] if level is not None and want.generation == self.generation else ()
+        return ((crew, span) for crew in self.vacancies.crews(want.chips, want.worst) for span in spans)
+
+    def _places(self, hosts: Iterable[HostId]) -> list[int]:
+        return sorted(self.lie.place_of[host] for host in set(hosts) if host in self.lie.place_of)
+
+    def _are_of(self, places: Sequence[int], crew: Crew, span: Span) -> bool:
+        return all(span[0] <= place < span[1] and self.vacancies.kind_of(place) == crew.kind for place in places)
+
+    def _helped_first(self, places: Iterable[int], want: Want) -> list[int]:
+        """Sort closed hosts: first those that a repair opens, last those that another gang holds."""
+
+        def rank(place: int) -> tuple[int, int]:
+            told = self.occupancy.why_not(self.lie.hosts[place], want.worst)
+            cause = told[0] if told is not None else None
+            return _HELPED_FIRST.index(cause) if cause in _HELPED_FIRST else len(_HELPED_FIRST), place
+
+        return sorted(places, key=rank)
+
+    def _seat(self, places: Iterable[int]) -> Seat:
+        hosts = tuple(self.lie.hosts[place] for place in sorted(places))
+        slow = any(self.occupancy.standing(host).grade is not Grade.HEALTHY for host in hosts)
+        return Seat(self.id, hosts, grade=Grade.DEGRADED if slow else Grade.HEALTHY)
+
+    def _healthy_first(self, places: Iterable[int]) -> list[int]:
+        standing = self.occupancy.standing
+        return sorted(places, key=lambda place: (standing(self.lie.hosts[place]).grade is not Grade.HEALTHY, place))
+
+    def _freed(self, want: Want, prices: Mapping[GangId, float]) -> Mapping[tuple[Span, int], Mapping[GangId, list[int]]]:
+        """Give, by domain and kind, the places that each gang with a price would open by its going."""
+        open_to = replace(self.occupancy, holders={})
+        span_of = {place: span for _, span in self._rooms(want) for place in range(*span)}
+        found: dict[tuple[Span, int], dict[GangId, list[int]]] = {}
+        for host, gang in self.occupancy.holders.items():
+            place = self.lie.place_of[host]
+            if gang in prices and place in span_of and open_to.is_usable(host, want.worst):
+                domain = found.setdefault((span_of[place], self.vacancies.kind_of(place)), {})
+                domain.setdefault(gang, []).append(place)
+        return found
+
+
+def _priced(free: Vacancies, want: Want, terms: Terms, seat: Seat, new: Collection[int]) -> Seat:
+    """Give a place with what the cost of its ``new`` hosts is made of."""
+    standings = tuple(free.occupancy.standing(free.lie.hosts[place]) for place in new)
+    slow = any(standing.grade is not Grade.HEALTHY for standing in standings)
+    return replace(seat, price=price_of(want, terms, Facts(free.lost_with(new, terms.mix), standings, degraded=slow)))

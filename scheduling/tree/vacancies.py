@@ -1,0 +1,155 @@
+"""Which hosts of a tree are free for a slice, how many, and what is lost with them: a byte a host, looked at domain by domain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.cover import in_thousandths
+from sliceward.scheduling.occupancy import PLAIN, Grade, Occupancy
+from sliceward.scheduling.tree.cheapest import Candidate, Choice, Unit, cheapest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sliceward.scheduling.ground import Mix, Terms
+    from sliceward.scheduling.occupancy import Window
+    from sliceward.scheduling.tree.lie import Lie, Span
+    from sliceward.topology.ids import HostId
+
+_CLOSED, _HEALTHY, _DEGRADED = 0, 1, 2
+_STATES = 4
+"""A host's byte: the number of its kind (by chips) times this, and its state."""
+
+_SLOW = -1
+"""The charge that a degraded host brings; windows are numbered from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """A way to make a slice: ``hosts`` hosts of a kind. ``worst``: DEGRADED where such hosts are accepted."""
+
+    kind: int
+    hosts: int
+    worst: Grade = Grade.HEALTHY
+
+
+@dataclass(frozen=True)
+class Vacancies:
+    """The hosts of a tree with the state of each."""
+
+    lie: Lie
+    occupancy: Occupancy
+    states: bytes
+
+    @classmethod
+    def of(cls, lie: Lie) -> Vacancies:
+        """Give a tree on which nobody sits and of which nothing is known."""
+        kinds = {size: number for number, size in enumerate(lie.sizes)}
+        return cls(lie, Occupancy(), bytes(kinds[chips] * _STATES + _HEALTHY for chips in lie.chips))
+
+    def changed(self, occupancy: Occupancy, hosts: Iterable[HostId]) -> Vacancies:
+        """Give these with another occupancy, which differs at these hosts alone."""
+        states = bytearray(self.states)
+        for host in hosts:
+            place = self.lie.place_of[host]
+            states[place] += _state(occupancy, host) - states[place] % _STATES
+        return replace(self, occupancy=occupancy, states=bytes(states))
+
+    def without(self, places: Iterable[int]) -> Vacancies:
+        """Give these with more hosts closed."""
+        states = bytearray(self.states)
+        for place in places:
+            states[place] -= states[place] % _STATES
+        return replace(self, states=bytes(states))
+
+    @property
+    def units(self) -> tuple[Span, ...]:
+        """The domains that slices do not leave if they do not say others."""
+        return self.lie.spans[self.lie.unit]
+
+    def kind_of(self, place: int) -> int:
+        """Give the number of a host's kind."""
+        return self.states[place] // _STATES
+
+    def crews(self, chips: int, worst: Grade = Grade.HEALTHY) -> list[Crew]:
+        """Give the ways to make a slice of so many chips from whole hosts of one kind."""
+        sizes = enumerate(self.lie.sizes)
+        return [Crew(kind, chips // size, worst) for kind, size in sizes if chips % size == 0]
+
+    def count(self, span: Span, crew: Crew) -> int:
+        """Count the usable hosts of a kind in a domain."""
+        healthy = self.states.count(crew.kind * _STATES + _HEALTHY, *span)
+        return healthy + (self.states.count(crew.kind * _STATES + _DEGRADED, *span) if crew.worst is Grade.DEGRADED else 0)
+
+    def usable(self, span: Span, crew: Crew) -> list[int]:
+        """Give the places of the usable hosts of a kind in a domain."""
+        codes = {crew.kind * _STATES + _HEALTHY}
+        codes |= {crew.kind * _STATES + _DEGRADED} if crew.worst is Grade.DEGRADED else set()
+        return [place for place in range(*span) if self.states[place] in codes]
+
+    def closed(self, span: Span, crew: Crew) -> list[int]:
+        """Give the places of the hosts of a kind in a domain that cannot be used."""
+        usable = set(self.usable(span, crew))
+        return [place for place in range(*span) if place not in usable and self.kind_of(place) == crew.kind]
+
+    def lost_with(self, places: Iterable[int], mix: Mix) -> float:
+        """Add up over the mix: probability x slices that fit no more once these hosts are taken."""
+        healthy = (place for place in places if self.states[place] % _STATES == _HEALTHY)
+        taken = Counter((self.lie.unit_of[place], self.kind_of(place)) for place in healthy)
+        return sum(self._lost(unit, kind, count, mix) for (unit, kind), count in sorted(taken.items()))
+
+    def cheapest(self, span: Span, crew: Crew, terms: Terms, count: int) -> Choice | None:
+        """Give the cheapest so many hosts of a kind in a domain for a slice of a crew; None: there are too few."""
+        chips = crew.hosts * self.lie.sizes[crew.kind]
+        windows = self._windows(span, terms)
+        charges = {number: in_thousandths(terms.maintenance((window,), chips)) for window, number in windows.items()}
+        charges[_SLOW] = in_thousandths(terms.limp(chips))
+        units = []
+        for number in self.lie.units_of(span):
+            first, end = self.units[number]
+            inside = max(first, span[0]), min(end, span[1])
+            hosts = tuple(self._candidate(place, windows, terms, chips) for place in self.usable(inside, crew))
+            most = min(sum(host.healthy for host in hosts), count)
+            lost = (self._lost(number, crew.kind, taken, terms.mix) * terms.costs.anchor for taken in range(most + 1))
+            units.append(Unit(hosts, tuple(in_thousandths(cost) for cost in lost)))
+        return cheapest(units, count, charges)
+
+    @cached_property
+    def _open(self) -> list[list[int]]:
+        """Healthy free hosts by unit, then by kind."""
+        crews = [Crew(kind, 1) for kind in range(len(self.lie.sizes))]
+        return [[self.count(span, crew) for crew in crews] for span in self.units]
+
+    def _lost(self, unit: int, kind: int, count: int, mix: Mix) -> float:
+        free, size = self._open[unit][kind], self.lie.sizes[kind]
+        lost = 0.0
+        for shape, probability in mix:
+            hosts, torn = divmod(prod(shape), size)
+            if not torn:
+                lost += probability * (free // hosts - (free - count) // hosts)
+        return lost
+
+    def _windows(self, span: Span, terms: Terms) -> Mapping[Window, int]:
+        """Give a number to each window of a domain's hosts that the slice would meet."""
+        standings = (self.occupancy.standing(host) for host in self.lie.hosts[slice(*span)])
+        met = {each.window for each in standings if each.window is not None and terms.meets(each.window)}
+        return {window: number for number, window in enumerate(sorted(met, key=lambda each: (each.begins, each.ends)))}
+
+    def _candidate(self, place: int, windows: Mapping[Window, int], terms: Terms, chips: int) -> Candidate:
+        standing = self.occupancy.standing(self.lie.hosts[place])
+        if standing is PLAIN:
+            return Candidate(0, place)
+        healthy = standing.grade is Grade.HEALTHY
+        charges = {windows[standing.window]} if standing.window is not None and standing.window in windows else set()
+        charges |= set() if healthy else {_SLOW}
+        return Candidate(in_thousandths(terms.failures(standing.risk, chips)), place, frozenset(charges), healthy)
+
+
+def _state(occupancy: Occupancy, host: HostId) -> int:
+    if occupancy.is_usable(host):
+        return _HEALTHY
+    return _DEGRADED if occupancy.is_usable(host, Grade.DEGRADED) else _CLOSED

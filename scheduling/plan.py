@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sliceward.scheduling.ground import GroundId
     from sliceward.scheduling.occupancy import Cause
     from sliceward.topology.generations import Shape
-    from sliceward.topology.ids import CubeId, GangId, HostId
+    from sliceward.topology.ids import CubeId, GangId, HostId, LinkId
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """These hosts would have to be healthy."""
+    """These hosts, links and optical switches would have to be healthy."""
 
-    hosts: tuple[HostId, ...]
+    hosts: tuple[HostId, ...] = ()
+    links: tuple[LinkId, ...] = ()
+    switches: tuple[tuple[GroundId, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,9 @@ Change = Repair | Release | Open | Borrow
 def told(change: Change) -> str:
     """Say a change in words."""
     match change:
-        case Repair(hosts):
-            return f"repair {_some([host.name for host in hosts])}"
+        case Repair(hosts, links, switches):
+            named = [*(host.name for host in hosts), *map(str, links), *(f"switch {name} of {g.name}" for g, name in switches)]
+            return f"repair {_some(named)}"
         case Release(gangs):
             return f"wait for {_some([gang.name for gang in gangs])} to end, or displace it"
         case Open(hosts):
@@ -126,8 +129,9 @@ class Rejected:
 class NoFit:
     """There is no place for the gang as a whole.
 
-    ``cause``: the one that weighs most; ``why`` in one line; ``chips``: those that cannot be used, by cause. ``helps``: the smallest
-    change that would make it fit, all of it together; empty where none was found. ``rejected``: part by part.
+    ``cause``: the one that weighs most; ``why`` in one line; ``chips``: those that cannot be used, by cause; ``free``: those that can,
+    though not together. ``helps``: the smallest change that would make it fit, all of it together; empty where none was found.
+    ``rejected``: part by part.
     """
 
     gang: GangId
@@ -135,6 +139,7 @@ class NoFit:
     cause: Cause
     why: str
     chips: Mapping[Cause, int] = field(default_factory=dict)
+    free: int = 0
     helps: tuple[Change, ...] = ()
     rejected: tuple[Rejected, ...] = ()
 

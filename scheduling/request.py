@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 class Over(StrEnum):
-    """How several slices lie over blocks: in as few as can be, or in as many, so that one that fails takes few with it."""
+    """How several slices lie over blocks.
 
+    Where each is cheapest; in as few blocks as can be; or in as many, so that a block that fails takes few slices with it.
+    """
+
+    CHEAPEST = "cheapest"
     PACKED = "packed"
     SPREAD = "spread"
 
@@ -52,7 +56,7 @@ class Request:
     slices: tuple[SliceAsked, ...]
     fewest: int = 0
     priority: int = 0
-    over: Over = Over.PACKED
+    over: Over = Over.CHEAPEST
     avoid: frozenset[HostId] = frozenset()
     unsuited: Mapping[str, frozenset[HostId]] = field(default_factory=dict)
     domains: Mapping[HostId, str] | None = None

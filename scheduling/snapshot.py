@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from sliceward.scheduling.costs import Costs, checked_cost
 from sliceward.scheduling.ground import Ground, GroundId, Mix, Terms, checked_mix
+from sliceward.scheduling.mix import usual_mix
 from sliceward.scheduling.occupancy import Bar, Cause, Occupancy, Standing
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import GENERATIONS, Shape, text_of
@@ -93,13 +94,14 @@ class Snapshot:
     """Make it with `of`, which checks it; the changes check what they change.
 
     ``quota``: nominal chips by tenant and generation; who is not named has no limit. ``protected``: tenants whose gangs within
-    their quota are never displaced by others. ``mix``: expected requests by generation. ``ground_of``: where each host is.
+    their quota are never displaced by others. ``mix``: expected requests by generation; where none are said, the usual ones. ``ground_of``: where each host is. ``usage``: chips held.
     """
 
     now: datetime
     grounds: Mapping[GroundId, Ground]
     ground_of: Mapping[HostId, GroundId]
     gangs: Mapping[GangId, Running] = field(default_factory=dict)
+    usage: Mapping[Account, int] = field(default_factory=dict)
     promises: Mapping[HostId, Promise] = field(default_factory=dict)
     quota: Mapping[Account, int] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
@@ -156,12 +158,13 @@ class Snapshot:
 
     def with_gangs(self, gangs: Iterable[Running]) -> Self:
         """Let gangs sit down. Raises like `of`."""
-        all_of = dict(self.gangs)
+        all_of, usage = dict(self.gangs), dict(self.usage)
         taken: dict[GroundId, dict[HostId, GangId]] = {}
         for gang in gangs:
             if gang.id in all_of:
                 raise Misconfigured(str(gang.id), "runs already", "Let it go first, or give it once")
             all_of[gang.id] = gang
+            account = (gang.tenant, gang.generation)
             for host in gang.hosts:
                 there = taken.setdefault(self._ground_of(host, gang.id), {})
                 holder = there.get(host) or self.grounds[self.ground_of[host]].occupancy.holders.get(host)
@@ -169,11 +172,12 @@ class Snapshot:
                     why = f"is held by {holder} and by {gang.id}"
                     raise Misconfigured(str(host), why, "Two gangs never hold the same chips: correct one of them")
                 there[host] = gang.id
+            usage[account] = usage.get(account, 0) + self.chips_of(gang.hosts)
         changes = {}
         for ground, holders in taken.items():
             occupancy = self.grounds[ground].occupancy
             changes[ground] = (replace(occupancy, holders={**occupancy.holders, **holders}), holders.keys())
-        return replace(self._with(changes), gangs=all_of)
+        return replace(self._with(changes), gangs=all_of, usage=usage)
 
     def without_gang(self, gang: GangId) -> Self:
         """Let a gang go; who does not run is gone already."""
@@ -183,7 +187,9 @@ class Snapshot:
         changes = {
             ground: (self.grounds[ground].occupancy.freed(hosts), hosts) for ground, hosts in self._by_ground(running.hosts)
         }
-        return replace(self._with(changes), gangs={key: each for key, each in self.gangs.items() if key != gang})
+        account = (running.tenant, running.generation)
+        usage = {**self.usage, account: self.usage[account] - self.chips_of(running.hosts)}
+        return replace(self._with(changes), gangs={key: each for key, each in self.gangs.items() if key != gang}, usage=usage)
 
     def with_standing(self, host: HostId, standing: Standing) -> Self:
         """Know something else of a host."""
@@ -255,16 +261,17 @@ class Snapshot:
 
     def terms(self, generation: str, lasts: float | None) -> Terms:
         """Give what prices depend on for a gang of a generation that will run so long."""
-        return Terms(self.costs, self.mix.get(generation, ()), self.now, self.costs.lasts if lasts is None else lasts)
+        return Terms(
+            self.costs, self.mix.get(generation) or usual_mix(generation), self.now, self.costs.lasts if lasts is None else lasts
+        )
 
-    def held(self, account: Account) -> int:
-        """Count the chips that a tenant holds of a generation."""
-        mine = (gang for gang in self.gangs.values() if (gang.tenant, gang.generation) == account)
-        return sum(self.grounds[self.ground_of[host]].hosts[host] for gang in mine for host in gang.hosts)
+    def chips_of(self, hosts: Iterable[HostId]) -> int:
+        """Count the chips of hosts."""
+        return sum(self.grounds[self.ground_of[host]].hosts[host] for host in hosts)
 
     def quota_left(self, account: Account) -> int | None:
         """Count the chips that a tenant may still take; None: no limit. Negative where it holds more than its quota."""
-        return self.quota[account] - self.held(account) if account in self.quota else None
+        return self.quota[account] - self.usage.get(account, 0) if account in self.quota else None
 
     def _is_closed_to_all(self, host: HostId) -> bool:
         bar = self.grounds[self.ground_of[host]].occupancy.bars.get(host)

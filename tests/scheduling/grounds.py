@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sliceward.scheduling.ground import Want
 from sliceward.scheduling.pools import Pool, Pools
+from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.snapshot import HeldSlice, Running, Snapshot
 from sliceward.topology.generations import shape_of
 from sliceward.topology.ids import CubeId, HostId, PodId
@@ -47,3 +49,9 @@ def running(name: str, ground: Ground, hosts: slice, *, tenant: str = "t", topol
 def a_snapshot(*grounds: Ground) -> Snapshot:
     """Give a snapshot of empty grounds."""
     return Snapshot.of(NOW, grounds or (pools(),))
+
+
+def asking(name: str = "g", *topologies: str, tenant: str = "t", **more: Any) -> Request:  # noqa: ANN401 (fields of Request)
+    """Give a request for slices of these shapes; without any, for one of 4x4."""
+    wants = [SliceAsked("slice", n, Want(V6E, shape(text))) for n, text in enumerate(topologies or ("4x4",))]
+    return Request(gang_id(name), tenant, tuple(wants), **more)

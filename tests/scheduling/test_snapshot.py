@@ -146,7 +146,8 @@ def test_a_gang_that_sits_down_takes_its_hosts_and_gives_them_back() -> None:
     held = empty.with_gang(running("a", THREE, slice(0, 4)))
     ground = held.grounds[THREE.id]
     assert ground.room(WANT) == 2
-    assert held.held(("t", V6E)) == 16
+    assert held.usage == {("t", V6E): 16}
+    assert held.without_gang(gang_id("a")).usage == {("t", V6E): 0}
     assert empty.grounds[THREE.id].room(WANT) == 3
     assert held.without_gang(gang_id("a")).grounds[THREE.id].room(WANT) == 3
     assert held.without_gang(gang_id("b")) is held

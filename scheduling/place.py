@@ -1,0 +1,177 @@
+"""Where a gang goes: the cheapest of all places for all of its slices, or why there is none.
+
+A gang is placed whole or not at all; an elastic one with as many slices as fit, from the fewest that it can do with. Slices that
+are whole and usable where they sit stay there. The same snapshot and request give the same answer.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.occupancy import Bar, Cause, Grade
+from sliceward.scheduling.plan import Plan, PlannedSlice
+from sliceward.scheduling.refusal import refused
+from sliceward.scheduling.seating import Domains, Room, Seating, seat_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sliceward.scheduling.ground import Ground, GroundId, Seat, Terms
+    from sliceward.scheduling.plan import NoFit
+    from sliceward.scheduling.request import Request, SliceAsked
+    from sliceward.scheduling.seating import Key
+    from sliceward.scheduling.snapshot import Snapshot
+    from sliceward.topology.ids import HostId
+
+MOST_KEPT = 6
+"""Of so many slices that could stay every choice is tried, fewest moves first; of more, that all stay, one moves, or all move."""
+
+_AVOIDED = Bar(Cause.RESERVED, "to be avoided")
+_UNSUITED = Bar(Cause.SHAPE, "does not suit the pods")
+
+
+def place(snapshot: Snapshot, request: Request) -> Plan | NoFit:
+    """Give a place for every slice, or say why there is none and what would help."""
+    found = planned(snapshot, request)
+    return found if found is not None else refused(snapshot, request, room_of(snapshot, request), planned)
+
+
+def planned(snapshot: Snapshot, request: Request) -> Plan | None:
+    """Give a place for every slice; None where there is none, or none was found in the time that a decision may take."""
+    most = affordable(snapshot, request)
+    if most < request.needed:
+        return None
+    room = room_of(snapshot, request)
+    terms = snapshot.terms(request.generation, request.lasts)
+    found = _with(room, snapshot, request, terms, most)
+    if found is not None:
+        return found
+    low, high = request.needed, most  # the fewer slices, the easier: halve the range
+    while low < high:
+        middle = (low + high) // 2
+        tried = _with(room, snapshot, request, terms, middle)
+        found, low, high = (tried, middle + 1, high) if tried is not None else (found, low, middle)
+    return found
+
+
+def affordable(snapshot: Snapshot, request: Request) -> int:
+    """Count the slices, from the first, for which the tenant has quota. What the gang holds already is not asked for again."""
+    account = (request.tenant, request.generation)
+    left = snapshot.quota_left(account)
+    if left is None:
+        return len(request.slices)
+    running = snapshot.gangs.get(request.gang)
+    chips = max(0, left) + (snapshot.chips_of(running.hosts) if running is not None else 0)
+    count = 0
+    for asked in request.slices:
+        chips -= asked.want.chips
+        if chips < 0:
+            return count
+        count += 1
+    return count
+
+
+def room_of(snapshot: Snapshot, request: Request) -> Room:
+    """Give the grounds of the gang's cluster and generation as the gang sees them."""
+    own = snapshot.gangs.get(request.gang)
+    freed = snapshot.without_gang(request.gang) if own is not None else snapshot
+    mine = sorted(
+        (
+            key
+            for key, each in freed.grounds.items()
+            if each.generation == request.generation and _cluster(key) == request.gang.cluster
+        ),
+        key=str,
+    )
+    opened = {key: _opened(freed.grounds[key], request) for key in mine}
+    kinds = list(dict.fromkeys(request.unsuited.get(asked.role, frozenset()) for asked in request.slices))
+    views = tuple({key: _closed(ground, kind, _UNSUITED, snapshot) for key, ground in opened.items()} for kind in kinds)
+    view_of = {asked.role: kinds.index(request.unsuited.get(asked.role, frozenset())) for asked in request.slices}
+    avoided = tuple({key: _closed(ground, request.avoid, _AVOIDED, snapshot) for key, ground in view.items()} for view in views)
+    return Room(request.gang, avoided, view_of, Domains(request.domains) if request.domains is not None else None)
+
+
+def _cluster(ground: GroundId) -> str:
+    return getattr(ground, "cluster", None) or ground.name
+
+
+def _opened(ground: Ground, request: Request) -> Ground:
+    """Open what is promised to the gang."""
+    own = [host for host, bar in ground.occupancy.bars.items() if bar.kept_for == request.gang]
+    return ground.changed(ground.occupancy.opened(own), own) if own else ground
+
+
+def _closed(ground: Ground, hosts: frozenset[HostId], bar: Bar, snapshot: Snapshot) -> Ground:
+    inside = [host for host in hosts if snapshot.ground_of.get(host) == ground.id]
+    return ground.changed(ground.occupancy.barred(dict.fromkeys(inside, bar)), inside) if inside else ground
+
+
+def _with(room: Room, snapshot: Snapshot, request: Request, terms: Terms, count: int) -> Plan | None:
+    """Place the first so many slices, as few of those that sit well being moved as can be."""
+    asked = request.slices[:count]
+    for kept in _keepings(_sitting(room, snapshot, request, asked)):
+        there = room
+        for seat in kept.values():
+            there = there.taken(seat)
+        found = seat_all(there, [each for each in asked if each.key not in kept], terms, request.over)
+        if isinstance(found, Seating):
+            return _plan(snapshot, request, asked, (kept, found))
+    return None
+
+
+def _sitting(room: Room, snapshot: Snapshot, request: Request, asked: Sequence[SliceAsked]) -> dict[Key, Seat]:
+    """Give the seats that slices have now and could be given anew."""
+    running = snapshot.gangs.get(request.gang)
+    held = {(each.role, each.index): each.hosts for each in running.slices} if running is not None else {}
+    found: dict[Key, Seat] = {}
+    for each in asked:
+        hosts = held.get(each.key, ())
+        ground = room.grounds(each).get(snapshot.ground_of[hosts[0]]) if hosts else None
+        if ground is None or not all(
+            host in ground.hosts and ground.occupancy.is_usable(host, each.want.worst) for host in hosts
+        ):
+            continue
+        seat = ground.seat_of(each.want, hosts)
+        if seat is not None and room.domains is not None:
+            others = {room.domains.only(kept) for kept in found.values()}
+            seat = seat if room.domains.only(seat) not in {None, *others} else None
+        if seat is not None:
+            found[each.key] = seat
+    return found
+
+
+def _keepings(sitting: dict[Key, Seat]) -> Iterator[dict[Key, Seat]]:
+    """Give what to try: all that sit well stay, then fewer and fewer of them."""
+    yield sitting
+    count = len(sitting)
+    for moved in range(1, count) if count <= MOST_KEPT else [1]:
+        for gone in combinations(sitting, moved):
+            yield {key: seat for key, seat in sitting.items() if key not in gone}
+    if count:
+        yield {}
+
+
+def _plan(snapshot: Snapshot, request: Request, asked: Sequence[SliceAsked], seated: tuple[Mapping[Key, Seat], Seating]) -> Plan:
+    kept, found = seated
+    running = snapshot.gangs.get(request.gang)
+    held = {(each.role, each.index): set(each.hosts) for each in running.slices} if running is not None else {}
+    slices, reasons = [], []
+    for each in asked:
+        seat = kept.get(each.key) or found.seats[each.key]
+        stays = held.get(each.key) == set(seat.hosts)
+        price = () if stays else seat.price
+        slices.append(PlannedSlice(each.role, each.index, each.want.shape, seat.ground, seat.cubes, seat.hosts, stays, price))
+        reasons.append(_reason(each, seat, request, stays=stays))
+    left_out = tuple(each.key for each in request.slices[len(asked) :])
+    return Plan(request.gang, snapshot.now, tuple(slices), tuple(reasons), left_out, found.gap)
+
+
+def _reason(asked: SliceAsked, seat: Seat, request: Request, *, stays: bool) -> str:
+    where = ", ".join(cube.name for cube in seat.cubes) or (seat.ground.name + (f" at {seat.at}" if seat.at else ""))
+    name = f"{asked.role or request.gang.name} {asked.index}"
+    grade = "" if seat.grade is Grade.HEALTHY else f" ({seat.grade})"
+    if stays:
+        return f"{name} stays in {where}{grade}"
+    price = ", ".join(f"{item} {amount:,.0f}" for item, amount in seat.price)
+    return f"{name} goes to {where}{grade}" + (f": {price} chip-seconds" if price else "")

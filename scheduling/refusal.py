@@ -1,0 +1,123 @@
+"""Why a gang finds no place: one reason that weighs most, the counts behind it, and the smallest change that would help."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.occupancy import Cause
+from sliceward.scheduling.plan import Borrow, NoFit, Rejected, Release, Repair, told
+from sliceward.scheduling.remedy import smallest_change
+from sliceward.topology.generations import GENERATIONS, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sliceward.scheduling.ground import Ground, GroundId
+    from sliceward.scheduling.occupancy import Grade
+    from sliceward.scheduling.plan import Change
+    from sliceward.scheduling.remedy import Planner
+    from sliceward.scheduling.request import Request
+    from sliceward.scheduling.seating import Room
+    from sliceward.scheduling.snapshot import Snapshot
+    from sliceward.topology.ids import HostId
+
+
+def refused(snapshot: Snapshot, request: Request, room: Room, planned: Planner) -> NoFit:
+    """Say why ``planned`` found no place, which it is asked again on changed snapshots."""
+    chips, free = _counted(room, request)
+    rejected, parts = _rejected(room, request)
+    needs = _needs(request)
+    if not room.views[0]:
+        name = GENERATIONS[request.generation].name
+        return NoFit(request.gang, snapshot.now, Cause.SHAPE, f"needs {needs}; there is no {name} in {request.gang.cluster}")
+    helps = smallest_change(snapshot, request, planned)
+    cause = _cause(snapshot, request, helps, free)
+    why = f"needs {needs}; {parts - len(rejected)} of {parts} {_unit(room)} are free as a whole" if parts else f"needs {needs}"
+    commonest = _commonest(no.why for no in rejected)
+    why += f"; the others: {commonest}" if commonest else ""
+    borrowed = next((change for change in helps if isinstance(change, Borrow)), None)
+    if borrowed is not None:
+        left = snapshot.quota_left((request.tenant, request.generation))
+        why = f"quota of {request.tenant} for {request.generation}: {left} chips left, {borrowed.chips} more needed"
+    elif cause is Cause.SHAPE:
+        why = f"needs {needs}; no part of {request.gang.cluster} could hold that, whatever were free and healthy"
+    return NoFit(request.gang, snapshot.now, cause, why, chips, free, helps, rejected)
+
+
+def in_words(no: NoFit) -> str:
+    """Say a refusal and what would help in one line."""
+    helps = " and ".join(told(change) for change in no.helps)
+    return no.why + (f"; what would help: {helps}" if helps else "")
+
+
+def _cause(snapshot: Snapshot, request: Request, helps: Sequence[Change], free: int) -> Cause:
+    """Name what weighs most, by what would help."""
+    if any(isinstance(change, Borrow) for change in helps):
+        return Cause.QUOTA
+    released = next((change for change in helps if isinstance(change, Release)), None)
+    if released is not None:
+        if free >= sum(asked.want.chips for asked in request.slices[: request.needed]):
+            return Cause.FRAGMENTATION
+        accounts = {(snapshot.gangs[gang].tenant, request.generation) for gang in released.gangs}
+        borrowing = all((snapshot.quota_left(account) or 0) < 0 for account in accounts)
+        return Cause.FAIRNESS if borrowing else Cause.HELD
+    if any(isinstance(change, Repair) for change in helps):
+        return Cause.SICK
+    return Cause.RESERVED if helps else Cause.SHAPE
+
+
+def _counted(room: Room, request: Request) -> tuple[Mapping[Cause, int], int]:
+    """Count chips that the first slice cannot use, by cause, and those that it can."""
+    asked = request.slices[0]
+    chips: Counter[Cause] = Counter()
+    free = 0
+    for ground in room.grounds(asked).values():
+        for host, count in ground.hosts.items():
+            reason = ground.occupancy.why_not(host, asked.want.worst)
+            if reason is None:
+                free += count
+            else:
+                chips[reason[0]] += count
+    return dict(sorted(chips.items())), free
+
+
+def _rejected(room: Room, request: Request) -> tuple[tuple[Rejected, ...], int]:
+    """Say of each cube, pool or pod why no slice can have the whole of it; and count all of them."""
+    roles = list({asked.role: asked for asked in request.slices}.values())
+    found, parts = [], 0
+    for key in room.views[0]:
+        grounds = [room.grounds(asked)[key] for asked in roles]
+        whole: dict[GroundId, tuple[HostId, ...]] = dict(grounds[0].parts.items()) or {key: tuple(grounds[0].hosts)}
+        for part, hosts in sorted(whole.items(), key=lambda item: str(item[0])):
+            parts += 1
+            reasons = [_why(ground, asked.want.worst, hosts) for ground, asked in zip(grounds, roles, strict=True)]
+            if all(reasons):
+                found.append(Rejected(part, reasons[0]))
+    return tuple(found), parts
+
+
+def _why(ground: Ground, worst: Grade, hosts: Sequence[HostId]) -> str:
+    """Say the commonest reason: ``held by llm (16 of 16 hosts, e.g. a)``; "" where all hosts are free."""
+    reasons = {host: reason[1] for host in hosts if (reason := ground.occupancy.why_not(host, worst)) is not None}
+    if not reasons:
+        return ""
+    why, count = min(Counter(reasons.values()).items(), key=lambda pair: (-pair[1], pair[0]))
+    first = min(host for host, reason in reasons.items() if reason == why)
+    more = f", and {len(reasons) - count} hosts for other reasons" if len(reasons) > count else ""
+    return f"{why} ({count} of {len(hosts)} hosts, e.g. {first.name}){more}"
+
+
+def _commonest(reasons: Iterable[str]) -> str:
+    """Say what most parts are rejected for, hosts' names and counts left out: ``5 held by llm, 1 cordoned``."""
+    counts = Counter(reason.partition(" (")[0] for reason in reasons)
+    return ", ".join(f"{count} {why}" for why, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:4])
+
+
+def _needs(request: Request) -> str:
+    counts = Counter((asked.role, asked.want.shape) for asked in request.slices[: request.needed])
+    return ", ".join(f"{count} of {text_of(shape)}" for (_, shape), count in counts.items())
+
+
+def _unit(room: Room) -> str:
+    return "cubes" if any(ground.parts for ground in room.views[0].values()) else "pods"

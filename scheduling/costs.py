@@ -34,6 +34,10 @@ class Costs:
     ``weight``: by how much one step of priority multiplies the price of displacing a gang.
     ``detect``, ``drain``, ``form``, ``restart``: seconds of each part of an interruption where the gang does not say.
     ``checkpoint``: seconds between checkpoints where the gang does not say.
+    ``place``: seconds from a decision until a gang's new place is written down: a few calls to an API server.
+    ``reconfigure``: seconds until an elastic gang goes on with a slice less or more: tens of seconds (Gemini 2.5 report, 2.3).
+    ``repair``: seconds until a part is back. 15.6 h: 60 % automatic repairs of 2 h, 40 % by people within 24 to 48 h.
+    ``queue``: seconds that an evicted gang waits for room. A day: how long a gang is taken to run that has to end first.
     """
 
     anchor: float = 3_600.0
@@ -50,6 +54,10 @@ class Costs:
     form: float = 180.0
     restart: float = 600.0
     checkpoint: float = 3_600.0
+    place: float = 5.0
+    reconfigure: float = 60.0
+    repair: float = 56_160.0
+    queue: float = DAY
 
     def __post_init__(self) -> None:
         """Refuse a weight that is none."""

@@ -219,7 +219,7 @@ class Ground(Protocol):
     def mended(self, want: Want, held: Collection[HostId], out: Collection[HostId], terms: Terms) -> Seat | None:
         """Give the cheapest place that keeps what it can of these hosts without those that are ``out``: a repair piece by piece.
 
-        The hosts count as held by nobody else; what is kept may be of any health. The price is that of the parts that are new.
+        The hosts count as held by nobody else; what is kept may be of any health. The price is that of the whole.
         None where nothing can be kept, or nothing free takes the place of what goes (on a torus a box is made anew or not at all).
         """
         ...

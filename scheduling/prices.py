@@ -19,10 +19,14 @@ from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
+
+    from sliceward.scheduling.costs import Costs
+    from sliceward.scheduling.snapshot import Running
 
 
 class Item(StrEnum):
-    """What a line pays for. The last five are those of a seat's own price (`sliceward.scheduling.pricing`)."""
+    """What a line pays for. The last six are those of a seat's own price (`sliceward.scheduling.pricing`)."""
 
     DETECT = "detection"
     DRAIN = "drain"
@@ -37,6 +41,7 @@ class Item(StrEnum):
     DISPLACED = "displaced gangs"
     PLACES = "places"
     RISK = "risk"
+    MAINTENANCE = "maintenance"
     SLOWDOWN = "slowdown"
     SPARES = "spares"
     SWITCHING = "switching"
@@ -125,16 +130,37 @@ class Pace:
     reconfigure: Figure
 
 
-def stop_and_start(chips: int, pace: Pace, *, saved: bool) -> Bill:
-    """Give what it costs that ``chips`` stop and start anew; ``saved``: right after a checkpoint, so that no step is lost."""
-    times = (
-        (Item.DRAIN, pace.drain),
-        (Item.LOST, pace.saved),
-        (Item.PLACE, pace.place),
-        (Item.FORM, pace.form),
-        (Item.RESTART, pace.restart),
+def pace_of(gang: Running, costs: Costs, *, now: datetime, at: datetime | None = None) -> Pace:
+    """Give the pace of a gang from what it has told ``at`` some time, and from what is assumed where it has not."""
+    age = None if at is None else max(0.0, (now - at).total_seconds())
+
+    def told(seconds: float | None, what: str, assumed: float, why: str = "") -> Figure:
+        return Figure(seconds, what, age) if seconds is not None else Figure(assumed, f"assumed: {why or what}")
+
+    every = told(gang.checkpoints_every, "between its checkpoints", costs.checkpoint)
+    since = None if gang.checkpointed is None else max(0.0, (now - gang.checkpointed).total_seconds())
+    return Pace(
+        saved=told(since, "since its last checkpoint", every.value / 2, "half of the time between checkpoints"),
+        interval=every,
+        step=told(gang.step, "its step", 0.0, "a step is short"),
+        left=told(gang.lasts, "until it is done", costs.lasts),
+        drain=Figure(costs.drain, "assumed: drain"),
+        place=Figure(costs.place, "assumed: placement"),
+        form=Figure(costs.form, "assumed: formation of a slice"),
+        restart=told(gang.restarts_in, "its last restart", costs.restart, "restart"),
+        reconfigure=Figure(costs.reconfigure, "assumed: reconfiguration"),
     )
-    return Bill(tuple(line(item, chips, figure) for item, figure in times if not (saved and item is Item.LOST)))
+
+
+def stop_and_start(chips: int, pace: Pace) -> Bill:
+    """Give what it costs that ``chips`` stop and start anew, but for the steps since the last checkpoint."""
+    times = ((Item.DRAIN, pace.drain), (Item.PLACE, pace.place), (Item.FORM, pace.form), (Item.RESTART, pace.restart))
+    return Bill(tuple(line(item, chips, figure) for item, figure in times))
+
+
+def lost_steps(chips: int, pace: Pace) -> Bill:
+    """Give what the steps since the last checkpoint cost, which are to be made again."""
+    return Bill((line(Item.LOST, chips, pace.saved),))
 
 
 def slower(ratio: float, source: str, age: float | None = None) -> Figure:

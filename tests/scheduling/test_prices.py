@@ -49,15 +49,10 @@ def test_a_figure_without_a_source_is_refused() -> None:
 
 
 def test_a_stop_costs_each_chip_all_times_and_the_steps_since_the_checkpoint() -> None:
-    bill = prices.stop_and_start(9_216, PACE, saved=False)
-    assert bill.total == 9_216 * (30 + 120 + 5 + 60 + 240)
-    assert [each.item for each in bill.lines] == [Item.DRAIN, Item.LOST, Item.PLACE, Item.FORM, Item.RESTART]
-
-
-def test_right_after_a_checkpoint_no_step_is_lost() -> None:
-    bill = prices.stop_and_start(9_216, PACE, saved=True)
-    assert bill.total == 9_216 * (30 + 5 + 60 + 240)
-    assert bill.of(Item.LOST) == 0
+    stop, lost = prices.stop_and_start(9_216, PACE), prices.lost_steps(9_216, PACE)
+    assert (stop + lost).total == 9_216 * (30 + 5 + 60 + 240 + 120)
+    assert [each.item for each in stop.lines] == [Item.DRAIN, Item.PLACE, Item.FORM, Item.RESTART]
+    assert (stop + lost).of(Item.LOST) == lost.total == 9_216 * 120
 
 
 def test_a_limp_costs_the_share_that_is_lost() -> None:

@@ -83,10 +83,14 @@ class TreeGround:
     def best(self, want: Want, terms: Terms) -> Seat | None:
         """Give the cheapest place; of equals the lowest."""
         best: Choice | None = None
+        kind = -1
         for crew, span in self._rooms(want):
-            if self.vacancies.count(span, crew) >= crew.hosts:
+            least = self.vacancies.least_lost(span, crew, terms)
+            # Of the same kind a later domain is a higher place, which must be cheaper to be better.
+            if least is not None and (best is None or least < best.cost + (crew.kind != kind)):
                 choice = self.vacancies.cheapest(span, crew, terms, crew.hosts)
-                best = choice if choice is not None and choice.beats(best) else best
+                if choice is not None and choice.beats(best):
+                    best, kind = choice, crew.kind
         if best is None:
             return None
         return self.priced(self._seat(best.places), want, terms)
@@ -143,11 +147,10 @@ class TreeGround:
     def victims(self, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
         """Give the cheapest gangs whose going makes room, exactly; of equals the fewest, then those of the lowest domain."""
         freed = self._freed(want, prices)
-        order = sorted(prices)
         best: tuple[int, int, tuple[GangId, ...], list[int]] | None = None
         for crew, span in self._rooms(want):
             free, held = self.vacancies.usable(span, crew), freed.get((span, crew.kind), {})
-            gangs = [gang for gang in order if gang in held]
+            gangs = sorted(held)
             costs = [in_thousandths(prices[gang]) for gang in gangs]
             cover = cheapest_cover([len(held[gang]) for gang in gangs], costs, crew.hosts - len(free))
             if cover is not None and (best is None or (cover.cost, len(cover.taken)) < best[:2]):

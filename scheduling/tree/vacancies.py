@@ -102,6 +102,17 @@ class Vacancies:
         taken = Counter((self.lie.unit_of[place], self.kind_of(place)) for place in healthy)
         return sum(self._lost(unit, kind, count, mix) for (unit, kind), count in sorted(taken.items()))
 
+    def least_lost(self, span: Span, crew: Crew, terms: Terms) -> int | None:
+        """Give in thousandths what a slice in a domain destroys at least; None where it does not fit."""
+        usable = self.count(span, crew)
+        if usable < crew.hosts:
+            return None
+        units = self.lie.units_of(span)
+        if len(units) > 1:
+            return 0
+        degraded = usable - self.count(span, replace(crew, worst=Grade.HEALTHY))
+        return in_thousandths(self._lost(units[0], crew.kind, max(0, crew.hosts - degraded), terms.mix) * terms.costs.anchor)
+
     def cheapest(self, span: Span, crew: Crew, terms: Terms, count: int) -> Choice | None:
         """Give the cheapest so many hosts of a kind in a domain for a slice of a crew; None: there are too few."""
         chips = crew.hosts * self.lie.sizes[crew.kind]

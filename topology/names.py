@@ -34,6 +34,7 @@ class Names:
     partition_id: str = "cloud.google.com/gke-tpu-partition-4x4x4-id"
     partition_state: str = "cloud.google.com/gke-tpu-partition-4x4x4-state"
     sub_partition_id: str = "cloud.google.com/gke-tpu-partition-{shape}-id"
+    sub_partition_state: str = "cloud.google.com/gke-tpu-partition-{shape}-state"
     slice: str = "cloud.google.com/gke-tpu-slice"
     slice_topology: str = "cloud.google.com/gke-tpu-slice-topology"
     block: str = "cloud.google.com/gce-topology-block"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import permutations, product
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.torus.board import full_board, layers, stride_of
@@ -19,6 +19,22 @@ def places_of(torus: Torus, box: Shape, at: Coordinate) -> Iterator[Coordinate]:
     spans = [[(first + n) % room for n in range(length)] for first, length, room in zip(at, box, torus.shape, strict=True)]
     for backwards in product(*reversed(spans)):
         yield backwards[::-1]
+
+
+def turning(shape: Shape, lying: Shape) -> tuple[int, ...]:
+    """Tell along which axis each axis of a shape lies, where it lies as ``lying``; the first way of several."""
+    return next(
+        order for order in permutations(range(len(shape))) if all(lying[axis] == n for axis, n in zip(order, shape, strict=True))
+    )
+
+
+def oriented(torus: Torus, box: Shape, at: Coordinate, order: tuple[int, ...]) -> Iterator[Coordinate]:
+    """Give the places of a box row by row along its own axes, the first fastest; they lie along the axes ``order``."""
+    spans = [[(at[axis] + n) % torus.shape[axis] for n in range(box[axis])] for axis in order]
+    back = [order.index(axis) for axis in range(len(order))]
+    for backwards in product(*reversed(spans)):
+        own = backwards[::-1]
+        yield tuple(own[axis] for axis in back)
 
 
 def footprint(torus: Torus, box: Shape, at: Coordinate) -> int:

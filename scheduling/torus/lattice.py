@@ -8,12 +8,11 @@ or none. A ring of two hosts is no ring of the torus of hosts (a box holds one, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import permutations
 from math import prod
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.torus.board import places_on
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import Shape, text_of
 from sliceward.topology.torus import Torus
@@ -76,16 +75,7 @@ class Lattice:
 
         ``turned``: it may lie along the axes in any order. None where it is not made of whole hosts, or longer than the pod.
         """
-        if len(shape) != len(self.tray):
-            return ()
-        lying = sorted(set(permutations(shape)), key=lambda one: (one != shape, one)) if turned else [shape]
-        return tuple(
-            tuple(length // part for length, part in zip(one, self.tray, strict=True))
-            for one in lying
-            if all(
-                length % part == 0 and length <= room for length, part, room in zip(one, self.tray, self.chips.shape, strict=True)
-            )
-        )
+        return _boxes(self, shape, turned)
 
     def in_chips(self, box: Shape) -> Shape:
         """Give the lengths of a box of hosts in chips."""
@@ -128,6 +118,14 @@ class Lattice:
         raise Misconfigured(f"link {one} to {other}", f"joins no neighbours in a torus of {text_of(self.chips.shape)}")
 
 
-def corner(torus: Torus, board: int) -> Coordinate:
-    """Give the lowest place that is set."""
-    return next(places_on(torus, board))
+@lru_cache(maxsize=1024)
+def _boxes(lattice: Lattice, shape: Shape, turned: bool) -> tuple[Shape, ...]:  # noqa: FBT001 (a key of what is remembered)
+    if len(shape) != len(lattice.tray):
+        return ()
+    lying = sorted(set(permutations(shape)), key=lambda one: (one != shape, one)) if turned else [shape]
+    whole = (
+        one
+        for one in lying
+        if all(n % part == 0 and n <= room for n, part, room in zip(one, lattice.tray, lattice.chips.shape, strict=True))
+    )
+    return tuple(tuple(n // part for n, part in zip(one, lattice.tray, strict=True)) for one in whole)

@@ -1,0 +1,235 @@
+"""A TPU pod without optical switches as a ground: a slice is a box of hosts that lie beside each other.
+
+Every place is known (`anchors`), priced by what it destroys (`outlook`) and by its hosts, and the cheapest of all is taken. A pod is
+made of boards, so that another occupancy costs a few bits, and pods that are alike are looked at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.ground import Seat, Seats, Shortage, Victims
+from sliceward.scheduling.occupancy import Grade, Occupancy
+from sliceward.scheduling.pricing import Facts, price_of
+from sliceward.scheduling.torus.anchors import anchors
+from sliceward.scheduling.torus.board import places_on
+from sliceward.scheduling.torus.catalogue import legal_shapes
+from sliceward.scheduling.torus.cheapest import Burdens, cheapest, in_chip_seconds, set_numbers
+from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
+from sliceward.scheduling.torus.losses import as_grids, box_sums
+from sliceward.scheduling.torus.outlook import loss, losses_of, prospect
+from sliceward.scheduling.torus.state import RISK, Site, State
+from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from sliceward.scheduling.ground import GroundId, Mix, Terms, Want
+    from sliceward.topology.generations import Shape
+    from sliceward.topology.ids import CubeId, GangId, HostId
+    from sliceward.topology.torus import Coordinate, Torus
+
+
+@dataclass(frozen=True)
+class TorusGround:
+    """One pod (a `Ground`). ``site`` never changes."""
+
+    id: GroundId
+    generation: str
+    site: Site
+    occupancy: Occupancy = field(default_factory=Occupancy)
+
+    @property
+    def hosts(self) -> Mapping[HostId, int]:
+        """All hosts with their chips, in the order of their places."""
+        return self.site.hosts
+
+    @property
+    def parts(self) -> Mapping[CubeId, tuple[HostId, ...]]:
+        """The pools that the hosts are of."""
+        return self.site.parts
+
+    @cached_property
+    def state(self) -> State:
+        """The occupancy as boards."""
+        return State.of(self.site, self.occupancy)
+
+    def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> TorusGround:
+        """Give the ground with another occupancy; what is known of all other hosts is kept."""
+        anew = replace(self, occupancy=occupancy)
+        if "state" in self.__dict__:
+            anew.__dict__["state"] = self.state.changed(self.site, self.occupancy, occupancy, hosts)
+        return anew
+
+    def seats(self, want: Want) -> Seats:
+        """Give every place: box by box, lowest first."""
+        fits = self._fits(want)
+        return Seats(
+            sum(board.bit_count() for board in fits.values()),
+            lambda: (self._seat(want, box, at) for box, board in fits.items() for at in places_on(self._torus, board)),
+        )
+
+    def best(self, want: Want, terms: Terms) -> Seat | None:
+        """Give the cheapest of all places."""
+        fits = self._fits(want)
+        whole = self._fits(replace(want, broken_links=False)) if want.broken_links and self._is_broken else fits
+        seen, burdens = prospect(self.site.lattice, terms.mix), self._burdens(want, terms)
+        place = cheapest(
+            self._torus,
+            fits,
+            lambda box: in_chip_seconds(losses_of(seen, self._expected, self.state.between, box), terms.costs.anchor),
+            lambda box: burdens.of(self._torus, box, fits[box] & ~whole[box]),
+        )
+        return self.priced(self._seat(want, place.box, self._torus.coordinate(place.number)), want, terms) if place else None
+
+    def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
+        """Give a place with its price."""
+        facts = Facts(
+            loss=self.loss(seat, terms.mix),
+            standings=tuple(self.occupancy.standings[host] for host in seat.hosts if host in self.occupancy.standings),
+            degraded=seat.grade is not Grade.HEALTHY,
+            spare_chips=sum(self.hosts[host] for host in seat.hosts if host in self.site.spares),
+        )
+        return replace(seat, price=price_of(want, terms, facts))
+
+    def seat_of(self, want: Want, hosts: Collection[HostId]) -> Seat | None:
+        """Give the box that these hosts are."""
+        board = self.site.board(hosts)
+        for box in self._boxes(want):
+            if prod(box) == len(hosts) == board.bit_count():
+                for at in places_on(self._torus, anchors(self._torus, frozenset({box}), board, {})[box]):
+                    return self._seat(want, box, at)
+        return None
+
+    def mended(self, want: Want, held: Collection[HostId], out: Collection[HostId], terms: Terms) -> Seat | None:  # noqa: ARG002 (nothing of a box can be replaced)
+        """Give none: a box is made anew or not at all."""
+        return None
+
+    def room(self, want: Want) -> int:
+        """Give how many boxes the hosts that lie in any would make, if they could be parted so."""
+        boxes = self._fits(want)
+        together = 0
+        for box, board in boxes.items():
+            together |= covered(self._torus, box, board)
+        return together.bit_count() * self.site.lattice.chips_a_host // want.chips
+
+    def alive(self, shape: Shape) -> int:
+        """Count the places of a shape, however it lies."""
+        boxes = frozenset(self.site.lattice.boxes(shape))
+        found = anchors(self._torus, boxes, self._expected, dict(self.state.between))
+        return sum(board.bit_count() for board in found.values())
+
+    def loss(self, seat: Seat, mix: Mix) -> float:
+        """Add up over the mix: probability x places that overlap the seat."""
+        seen = prospect(self.site.lattice, mix)
+        return loss(seen, self._expected, self.state.between, self.site.board(seat.hosts))
+
+    def largest(self) -> Shape | None:
+        """Give the legal shape of most chips that has a place."""
+        return next((shape for shape in reversed(legal_shapes(self.generation, self.site.lattice)) if self.alive(shape)), None)
+
+    def victims(self, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
+        """Give the cheapest box by who sits in it: the cheapest of all, so without a gap."""
+        state, suits = self.state, self._suiting(want)
+        sits = sorted(((gang, board & suits) for gang, board in self._boards.items() if gang in prices), key=lambda one: one[0])
+        found = cheapest_clearing(
+            self._torus,
+            self._boxes(want),
+            suits & ~state.held,
+            {} if want.broken_links else dict(state.between),
+            [Sitting(board, prices[gang]) for gang, board in sits],
+        )
+        if found is None:
+            return None
+        gangs = tuple(sits[number][0] for number in found.goes)
+        seat = self._seat(want, found.box, self._torus.coordinate(found.number))
+        return Victims(gangs, sum(prices[gang] for gang in gangs), seat)
+
+    def short(self, want: Want) -> Shortage:
+        """Say which box lacks the fewest hosts; where a condemned link lies inside, no host helps."""
+        reasons = (self.occupancy.why_not(host, want.worst) for host in self.hosts)
+        counts = Counter(reason[0] for reason in reasons if reason is not None)
+        free = self._suiting(want) & ~self.state.held
+        lacking = as_grids(self._torus, [~free & self.site.there])[0]
+        there = self.site.there if want.broken_links else self.site.there & ~self.state.within
+        between = {} if want.broken_links else dict(self.state.between)
+        best: tuple[float, Shape, Coordinate] | None = None
+        for box, board in self._anchors(self._boxes(want), there, between).items():
+            if board:
+                numbers = set_numbers(self._torus, board)
+                bad = box_sums(self._torus, lacking, box)[numbers]
+                least = int(bad.argmin())
+                if best is None or bad[least] < best[0]:
+                    best = (float(bad[least]), box, self._torus.coordinate(int(numbers[least])))
+        nearest = footprint(self._torus, best[1], best[2]) & ~free if best else 0
+        return Shortage(dict(counts), tuple(sorted(self.site.hosts_on(nearest))), free.bit_count())
+
+    # ── what the boards say ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _torus(self) -> Torus:
+        return self.site.lattice.hosts
+
+    @property
+    def _is_broken(self) -> bool:
+        return bool(self.state.between or self.state.within)
+
+    @property
+    def _expected(self) -> int:
+        """Hosts that future requests may use: healthy, free, no spare, no link condemned inside."""
+        return self.state.fine & ~self.state.held & ~self.site.kept & ~self.state.within
+
+    @cached_property
+    def _boards(self) -> Mapping[GangId, int]:
+        hosts: dict[GangId, list[HostId]] = {}
+        for host, gang in self.occupancy.holders.items():
+            hosts.setdefault(gang, []).append(host)
+        return {gang: self.site.board(of) for gang, of in hosts.items()}
+
+    def _boxes(self, want: Want) -> tuple[Shape, ...]:
+        return self.site.lattice.boxes(want.shape, turned=want.turned) if want.generation == self.generation else ()
+
+    def _suiting(self, want: Want) -> int:
+        """Give the hosts that the want puts up with, whoever sits on them."""
+        hosts = self.state.passable if want.worst is Grade.DEGRADED else self.state.fine
+        return hosts if want.broken_links else hosts & ~self.state.within
+
+    def _fits(self, want: Want) -> Mapping[Shape, int]:
+        between = {} if want.broken_links else dict(self.state.between)
+        return self._anchors(self._boxes(want), self._suiting(want) & ~self.state.held, between)
+
+    def _anchors(self, boxes: tuple[Shape, ...], free: int, between: Mapping[int, int]) -> Mapping[Shape, int]:
+        found = anchors(self._torus, frozenset(boxes), free, between)
+        return {box: found[box] for box in boxes}
+
+    def _burdens(self, want: Want, terms: Terms) -> Burdens:
+        state, each = self.state, []
+        if state.risks is not None:
+            each.append((state.risks, terms.failures(RISK, want.chips)))
+        if self.site.kept and not want.heals:
+            each.append((as_grids(self._torus, [self.site.kept])[0], self.site.lattice.chips_a_host * terms.costs.spare))
+        met = [(window, board) for window, board in state.windows if terms.meets(window)]
+        return Burdens(
+            tuple(each),
+            tuple((board, terms.maintenance((window,), want.chips)) for window, board in met),
+            (state.degraded, terms.limp(want.chips)),
+        )
+
+    def _seat(self, want: Want, box: Shape, at: Coordinate) -> Seat:
+        """Make a seat of a box: its hosts in the order of the slice's own axes."""
+        places = oriented(self._torus, box, at, turning(want.shape, self.site.lattice.in_chips(box)))
+        hosts = tuple(host for place in places if (host := self.site.seats[self._torus.index(place)]) is not None)
+        known = self.occupancy.standings
+        poor = any(known[host].grade is not Grade.HEALTHY for host in hosts if host in known) or self._is_torn(box, at)
+        return Seat(self.id, hosts, (), self.site.lattice.in_chips(box), at, Grade.DEGRADED if poor else Grade.HEALTHY)
+
+    def _is_torn(self, box: Shape, at: Coordinate) -> bool:
+        """Whether a condemned link lies inside a box."""
+        if not self._is_broken:
+            return False
+        room = footprint(self._torus, box, at)
+        return bool(room & self.state.within) or not self._anchors((box,), room, dict(self.state.between))[box]

@@ -1,0 +1,82 @@
+"""What is left of a pod for the requests that are expected, remembered by value: equal pods are looked at once.
+
+Of sixteen pods fifteen are as they were at the last decision, and many are empty alike. All functions here are of values alone; what
+they remember is bounded (the arrays of 256 boxes: 5 MB for pods of 9,216 chips).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.torus.anchors import anchors
+from sliceward.scheduling.torus.losses import UNIT, Arranged, arranged, loss_of, losses, weights_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sliceward.scheduling.torus.lattice import Lattice
+    from sliceward.topology.generations import Shape
+
+Between = tuple[tuple[int, int], ...]
+"""Condemned links by axis (`Breaks.between`), as a value."""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A pod, and the shapes that are expected on it with their probabilities."""
+
+    lattice: Lattice
+    mix: tuple[tuple[Shape, float], ...]
+
+    @cached_property
+    def weights(self) -> Mapping[Shape, int]:
+        """The weight of each box (`weights_of`)."""
+        return weights_of(self.lattice, self.mix)
+
+    @cached_property
+    def boxes(self) -> frozenset[Shape]:
+        """All boxes that have one."""
+        return frozenset(self.weights)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.lattice, self.mix))
+
+    def __hash__(self) -> int:
+        """Hash once: mixes are long."""
+        return self._hash
+
+
+@lru_cache(maxsize=64)
+def prospect(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> Prospect:
+    """Give the one prospect of a pod's kind and a mix."""
+    return Prospect(lattice, mix)
+
+
+@lru_cache(maxsize=64)
+def alive(seen: Prospect, free: int, between: Between) -> Mapping[Shape, int]:
+    """Give the anchors of every box of the mix."""
+    return anchors(seen.lattice.hosts, seen.boxes, free, dict(between))
+
+
+def loss(seen: Prospect, free: int, between: Between, places: int) -> float:
+    """Give the expected places that are lost when these hosts are taken."""
+    return loss_of(seen.lattice.hosts, seen.weights, alive(seen, free, between), places) / UNIT
+
+
+@lru_cache(maxsize=256)
+def losses_of(seen: Prospect, free: int, between: Between, box: Shape) -> NDArray[np.float64]:
+    """Give for every place what a box from there takes, in `UNIT`."""
+    found = losses(_ready(seen, free, between), box)
+    found.flags.writeable = False
+    return found
+
+
+@lru_cache(maxsize=16)
+def _ready(seen: Prospect, free: int, between: Between) -> Arranged:
+    return arranged(seen.lattice.hosts, seen.weights, alive(seen, free, between))

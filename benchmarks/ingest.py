@@ -1,8 +1,9 @@
 """Cores that 25,000 hosts' frames cost from a real Mosquitto through the real watcher; reference: bare aiomqtt on the same bytes.
 
-``ingest.py [SECONDS [HOSTS]]``: how long frames are sent and CPU is counted, 300 if not given, and for how many hosts. One process
-sends them, evenly over each period. Every frame must be taken, and every sick chip be found, or there is no claim, but a word on who
-lost them: who sends, the broker, the watcher's inbox, or its panel.
+``ingest.py [SECONDS [HOSTS]]``: how long frames are sent and CPU is counted, 300 if not given, and for how many hosts. These fill whole
+cubes, so there may be a few more: one that is there and sends nothing would rightly be found silent. One process sends them, evenly
+over each period. Every frame must be taken, and every sick chip be found, or there is no claim, but a word on who lost them: who
+sends, the broker, the watcher's inbox, or its panel.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import aiomqtt
 
-from benchmarks._fleet import CLUSTER, Cost, a_broker, a_process, an_api, free_port, until
+from benchmarks._fleet import CLUSTER, HOSTS_A_CUBE, Cost, a_broker, a_process, an_api, free_port, until
 from benchmarks._frames import is_sick
 from benchmarks.claim import Claim, setup, tell
 from sliceward.daemons import topics
@@ -164,4 +165,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--bare"]:
         asyncio.run(consume(sys.argv[2]))
     else:
-        main(float((*sys.argv[1:2], "300")[0]), int((*sys.argv[2:3], "25000")[0]))
+        main(float((*sys.argv[1:2], "300")[0]), HOSTS_A_CUBE * -(-int((*sys.argv[2:3], "25000")[0]) // HOSTS_A_CUBE))

@@ -12,7 +12,7 @@ from sliceward.remediations.labels import is_wanted
 from sliceward.remediations.nodes import read_all, some, write_all
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
 from sliceward.remediations.ports import NODE
-from sliceward.scheduling.placement import NoFit
+from sliceward.scheduling.plan import NoFit
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:

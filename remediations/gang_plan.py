@@ -9,7 +9,7 @@ from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import answering
 from sliceward.remediations.nodes import some
 from sliceward.remediations.outcome import Done, Failed, Outcome
-from sliceward.scheduling.placement import NoFit
+from sliceward.scheduling.plan import NoFit
 from sliceward.topology.gangs import GangState
 
 if TYPE_CHECKING:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sliceward.scheduling.placement import NoFit, place
+from sliceward.scheduling.fleet import Beside, snapshot_of
+from sliceward.scheduling.gangs import crossed, request_of
+from sliceward.scheduling.place import place
+from sliceward.scheduling.plan import NoFit, Plan
 from sliceward.scheduling.quota import held
+from sliceward.scheduling.refusal import in_words
 from sliceward.topology.gangs import GangState
 from sliceward.topology.names import NAMES
 
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sliceward.remediations.action import Target
-    from sliceward.scheduling.placement import Plan
+    from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import HostId
 
@@ -55,12 +59,21 @@ def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = ()) -> Plan | NoF
     named = set(avoid)
     elsewhere = (host.id for host in fleet.hosts.values() if host.labels.get(NAMES.gang) in living or host.id.name in named)
     shunned: frozenset[HostId] = frozenset({*target.domain, *elsewhere})
-    found = place(fleet, gang, avoid=shunned | target.sick, reserved=target.reserved, now=target.now)
+    snapshot = snapshot_of(fleet, target.now, Beside(reserved=target.reserved))
+    found = _placed(target, gang, snapshot, shunned | target.sick)
     kept = {host for host in target.sick if host.name in held_before(target, gang)}
     if isinstance(found, NoFit) and kept:
-        again = place(fleet, gang, avoid=shunned | (target.sick - kept), reserved=target.reserved, now=target.now)
+        again = _placed(target, gang, snapshot, shunned | (target.sick - kept))
         return found if isinstance(again, NoFit) else again
     return found
+
+
+def _placed(target: Target, gang: Gang, snapshot: Snapshot, avoid: frozenset[HostId]) -> Plan | NoFit:
+    request = request_of(target.fleet, gang, target.now, avoid=avoid, heals=True)
+    if isinstance(request, NoFit):
+        return request
+    found = place(snapshot, request)
+    return found if isinstance(found, NoFit) else crossed(request, found) or found
 
 
 def held_before(target: Target, gang: Gang | None) -> frozenset[str]:
@@ -93,5 +106,5 @@ def facts_of(found: Plan, gang: Gang, target: Target) -> dict[str, Any]:
 
 
 def reasons_of(refusal: NoFit) -> str:
-    """Say why nothing fits, with the first few cubes that were looked at."""
-    return refusal.why + "".join(f"; {no.cube.name} {no.why}" for no in refusal.rejected[:_MOST_REASONS])
+    """Say why nothing fits and what would help, with the first few cubes that were looked at."""
+    return in_words(refusal) + "".join(f"; {no.part.name} {no.why}" for no in refusal.rejected[:_MOST_REASONS])

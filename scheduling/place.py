@@ -28,7 +28,6 @@ MOST_KEPT = 6
 """Of so many slices that could stay every choice is tried, fewest moves first; of more, that all stay, one moves, or all move."""
 
 _AVOIDED = Bar(Cause.RESERVED, "to be avoided")
-_UNSUITED = Bar(Cause.SHAPE, "does not suit the pods")
 
 
 def place(snapshot: Snapshot, request: Request) -> Plan | NoFit:
@@ -85,11 +84,22 @@ def room_of(snapshot: Snapshot, request: Request) -> Room:
         key=str,
     )
     opened = {key: _opened(freed.grounds[key], request) for key in mine}
-    kinds = list(dict.fromkeys(request.unsuited.get(asked.role, frozenset()) for asked in request.slices))
-    views = tuple({key: _closed(ground, kind, _UNSUITED, snapshot) for key, ground in opened.items()} for kind in kinds)
-    view_of = {asked.role: kinds.index(request.unsuited.get(asked.role, frozenset())) for asked in request.slices}
-    avoided = tuple({key: _closed(ground, request.avoid, _AVOIDED, snapshot) for key, ground in view.items()} for view in views)
-    return Room(request.gang, avoided, view_of, Domains(request.domains) if request.domains is not None else None)
+    barred = dict.fromkeys(request.avoid, _AVOIDED)
+    kinds: list[Mapping[HostId, str]] = []
+    view_of: dict[str, int] = {}
+    for role in dict.fromkeys(asked.role for asked in request.slices):
+        unsuited = request.unsuited.get(role, {})
+        if unsuited not in kinds:
+            kinds.append(unsuited)
+        view_of[role] = kinds.index(unsuited)
+    views = []
+    for kind in kinds:
+        closed: dict[GroundId, dict[HostId, Bar]] = {}
+        for host, bar in ({host: Bar(Cause.SHAPE, why) for host, why in kind.items()} | barred).items():
+            if freed.ground_of.get(host) in opened:
+                closed.setdefault(freed.ground_of[host], {})[host] = bar
+        views.append({key: _closed(ground, closed.get(key, {})) for key, ground in opened.items()})
+    return Room(request.gang, tuple(views), view_of, Domains(request.domains) if request.domains is not None else None)
 
 
 def _cluster(ground: GroundId) -> str:
@@ -102,9 +112,8 @@ def _opened(ground: Ground, request: Request) -> Ground:
     return ground.changed(ground.occupancy.opened(own), own) if own else ground
 
 
-def _closed(ground: Ground, hosts: frozenset[HostId], bar: Bar, snapshot: Snapshot) -> Ground:
-    inside = [host for host in hosts if snapshot.ground_of.get(host) == ground.id]
-    return ground.changed(ground.occupancy.barred(dict.fromkeys(inside, bar)), inside) if inside else ground
+def _closed(ground: Ground, bars: Mapping[HostId, Bar]) -> Ground:
+    return ground.changed(ground.occupancy.barred(bars), bars.keys()) if bars else ground
 
 
 def _with(room: Room, snapshot: Snapshot, request: Request, terms: Terms, count: int) -> Plan | None:

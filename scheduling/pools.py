@@ -33,18 +33,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pools:
-    """All classic pools of one block and generation (a `Ground`)."""
+    """All classic pools of one block and generation (a `Ground`). ``hosts`` with their chips."""
 
     id: GroundId
     generation: str
     pools: tuple[Pool, ...]
-    chips_a_host: int
+    hosts: Mapping[HostId, int]
     occupancy: Occupancy = field(default_factory=Occupancy)
-
-    @cached_property
-    def hosts(self) -> Mapping[HostId, int]:
-        """All hosts with their chips."""
-        return {host: self.chips_a_host for pool in self.pools for host in pool.hosts}
 
     @cached_property
     def parts(self) -> Mapping[CubeId, tuple[HostId, ...]]:
@@ -54,7 +49,7 @@ class Pools:
     def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> Pools:  # noqa: ARG002 (nothing is kept that could go stale)
         """Give the ground with another occupancy."""
         anew = replace(self, occupancy=occupancy)
-        anew.__dict__.update(hosts=self.hosts, parts=self.parts)
+        anew.__dict__.update(parts=self.parts)
         return anew
 
     def seats(self, want: Want) -> Seats:
@@ -74,7 +69,7 @@ class Pools:
             loss=self.loss(seat, terms.mix),
             standings=standings,
             degraded=seat.grade is not Grade.HEALTHY,
-            spare_chips=self.chips_a_host * len(set(spares).intersection(seat.hosts)),
+            spare_chips=sum(self.hosts[host] for host in set(spares).intersection(seat.hosts)),
         )
         return replace(seat, price=price_of(want, terms, facts))
 
@@ -97,9 +92,10 @@ class Pools:
         return sum(pool.shape == shape and not pool.spare and self._is_free(pool, Grade.HEALTHY) for pool in self.pools)
 
     def loss(self, seat: Seat, mix: Mix) -> float:
-        """Give the probability of the pool's own shape: it is the one place that is lost."""
-        spared = {pool.id for pool in self.pools if pool.spare}
-        return sum(probability for shape, probability in mix if shape == seat.shape and not spared.issuperset(seat.cubes))
+        """Give the probability of the pool's own shape, if it is alive: it is the one place that is lost."""
+        pools = (pool for pool in self.pools if pool.id in seat.cubes)
+        alive = {pool.shape for pool in pools if not pool.spare and self._is_free(pool, Grade.HEALTHY)}
+        return sum(probability for shape, probability in mix if shape in alive)
 
     def largest(self) -> Shape | None:
         """Give the shape of the largest healthy free pool."""

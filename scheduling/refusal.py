@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.occupancy import Cause
 from sliceward.scheduling.plan import Borrow, NoFit, Rejected, Release, Repair, told
-from sliceward.scheduling.remedy import smallest_change
+from sliceward.scheduling.remedy import smallest_change, would_fit
 from sliceward.topology.generations import GENERATIONS, text_of
 
 if TYPE_CHECKING:
@@ -25,23 +26,27 @@ if TYPE_CHECKING:
 
 def refused(snapshot: Snapshot, request: Request, room: Room, planned: Planner) -> NoFit:
     """Say why ``planned`` found no place, which it is asked again on changed snapshots."""
+    needs = f"needs {_needs(request)}"
+    if not room.views[0]:
+        why = f"{needs}; there is no {GENERATIONS[request.generation].name} in {request.gang.cluster}"
+        return NoFit(request.gang, snapshot.now, Cause.SHAPE, why)
     chips, free = _counted(room, request)
     rejected, parts = _rejected(room, request)
-    needs = _needs(request)
-    if not room.views[0]:
-        name = GENERATIONS[request.generation].name
-        return NoFit(request.gang, snapshot.now, Cause.SHAPE, f"needs {needs}; there is no {name} in {request.gang.cluster}")
     helps = smallest_change(snapshot, request, planned)
     cause = _cause(snapshot, request, helps, free)
-    why = f"needs {needs}; {parts - len(rejected)} of {parts} {_unit(room)} are free as a whole" if parts else f"needs {needs}"
-    commonest = _commonest(no.why for no in rejected)
-    why += f"; the others: {commonest}" if commonest else ""
     borrowed = next((change for change in helps if isinstance(change, Borrow)), None)
     if borrowed is not None:
         left = snapshot.quota_left((request.tenant, request.generation))
-        why = f"quota of {request.tenant} for {request.generation}: {left} chips left, {borrowed.chips} more needed"
-    elif cause is Cause.SHAPE:
-        why = f"needs {needs}; no part of {request.gang.cluster} could hold that, whatever were free and healthy"
+        needs = f"quota of {request.tenant} for {request.generation}: {left} chips left, {borrowed.chips} more needed; {needs}"
+    why = f"{needs}; {parts - len(rejected)} of {parts} {_unit(room)} are free as a whole"
+    commonest = _commonest(no.why for no in rejected)
+    why += f"; the others: {commonest}" if commonest else ""
+    if not helps:
+        cause = _cause_without_help(chips, free, request)
+        if would_fit(snapshot, replace(request, avoid=frozenset()), planned):
+            cause = Cause.RESERVED if request.avoid else cause
+        else:
+            why += "; it could not be held whatever were healthy and free"
     return NoFit(request.gang, snapshot.now, cause, why, chips, free, helps, rejected)
 
 
@@ -49,6 +54,12 @@ def in_words(no: NoFit) -> str:
     """Say a refusal and what would help in one line."""
     helps = " and ".join(told(change) for change in no.helps)
     return no.why + (f"; what would help: {helps}" if helps else "")
+
+
+def _cause_without_help(chips: Mapping[Cause, int], free: int, request: Request) -> Cause:
+    """Name what weighs most where nothing helps: hosts that are missing or sick, or else what is asked for itself."""
+    needed = sum(asked.want.chips for asked in request.slices[: request.needed])
+    return Cause.SICK if free < needed <= free + chips.get(Cause.SICK, 0) else Cause.SHAPE
 
 
 def _cause(snapshot: Snapshot, request: Request, helps: Sequence[Change], free: int) -> Cause:
@@ -64,7 +75,7 @@ def _cause(snapshot: Snapshot, request: Request, helps: Sequence[Change], free: 
         return Cause.FAIRNESS if borrowing else Cause.HELD
     if any(isinstance(change, Repair) for change in helps):
         return Cause.SICK
-    return Cause.RESERVED if helps else Cause.SHAPE
+    return Cause.RESERVED
 
 
 def _counted(room: Room, request: Request) -> tuple[Mapping[Cause, int], int]:

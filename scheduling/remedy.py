@@ -71,6 +71,13 @@ def smallest_change(snapshot: Snapshot, request: Request, planned: Planner) -> t
     return (*borrowed, *best)
 
 
+def would_fit(snapshot: Snapshot, request: Request, planned: Planner) -> bool:
+    """Whether a request would fit if all were healthy, open and free."""
+    lacking = _lacking(snapshot, request)
+    funded = applied(snapshot, Borrow(request.tenant, request.generation, lacking)) if lacking else snapshot
+    return planned(_relaxed(funded, request, frozenset(_Way)), replace(request, lasts=DAY)) is not None
+
+
 def _lacking(snapshot: Snapshot, request: Request) -> int:
     """Count the chips that the tenant's quota lacks for as much as the gang cannot do without."""
     left = snapshot.quota_left((request.tenant, request.generation))

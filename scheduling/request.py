@@ -46,7 +46,7 @@ class Request:
     """A gang that wants its places, or better ones.
 
     ``slices``: the most that it can use, in the order of roles. ``fewest``: with so many of them it can do, the first ones (0: all).
-    ``avoid``: hosts that must not be used. ``unsuited``: by role, hosts on which its pods could not run. ``domains``: where each
+    ``avoid``: hosts that must not be used. ``unsuited``: by role, hosts on which its pods could not run, and why. ``domains``: where each
     slice must have a domain of its own (exclusive topology), the domain of each host; hosts that it does not name have none.
     ``lasts``: seconds that it will run, None where nobody knows.
     """
@@ -58,7 +58,7 @@ class Request:
     priority: int = 0
     over: Over = Over.CHEAPEST
     avoid: frozenset[HostId] = frozenset()
-    unsuited: Mapping[str, frozenset[HostId]] = field(default_factory=dict)
+    unsuited: Mapping[str, Mapping[HostId, str]] = field(default_factory=dict)
     domains: Mapping[HostId, str] | None = None
     lasts: float | None = None
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HeldSlice:
-    """A slice that runs, and the hosts that it holds; fewer than its shape has while it starts or ends."""
+    """A slice that runs, and the hosts that it holds; fewer than its shape has while it starts or ends. ``shape``: () if unknown."""
 
     role: str
     index: int
@@ -66,7 +66,7 @@ class Running:
                 checked_cost(seconds, f"{self.id}: seconds")
         kind = GENERATIONS.get(self.generation)
         for held in self.slices:
-            if kind is not None and not kind.admits(tuple(sorted(held.shape))) and not kind.admits(held.shape):
+            if held.shape and kind is not None and not kind.admits(tuple(sorted(held.shape))) and not kind.admits(held.shape):
                 raise Misconfigured(str(self.id), f"has shape {text_of(held.shape)}, which {kind.name} has not", "Correct it")
         if not 0 <= self.fewest <= self.most:
             why = f"can do with {self.fewest} slices and use {self.most}"

@@ -123,10 +123,11 @@ NAMES = Names()
 """The names as GKE, JobSet and Kueue use them today."""
 
 FIXED = frozenset({
-    "degraded", "gang", "healthy", "hostname", "incident", "instance_id", "job_complete", "job_failed",
+    "degraded", "gang", "healthy", "hostname", "incident", "incomplete", "instance_id", "job_complete", "job_failed",
     "job_index", "job_name", "jobset_completed", "jobset_failed", "jobset_name", "kubernetes_out_of_service",
-    "kueue_managed_by_prefix", "kueue_queue", "out_of_service", "ready", "replicated_job", "slice", "slice_topology",
-    "tpu_resource", "tpu_taint", "unreachable",
+    "kueue_managed_by_prefix", "kueue_queue", "maintenance_time", "out_of_service", "ready", "replicated_job",
+    "slice", "slice_topology", "sub_partition_state", "topology_mode", "tpu_resource", "tpu_taint", "unhealthy",
+    "unreachable", "unset",
 })  # fmt: skip
 """Names that actions and placement spell as they stand: read under another name and written under this one they would do harm."""
 

@@ -55,12 +55,7 @@ class Nest:
 
     def seat_at(self, corner: Coordinate) -> int:
         """Give the seat of the host whose chip of lowest coordinates is at ``corner``."""
-        seat = 0
-        for outer, inner in pairwise((*self.boxes, self.tray)):
-            halves = tuple(a // b for a, b in zip(outer, inner, strict=True))
-            inside = tuple(at % a // b for at, a, b in zip(corner, outer, inner, strict=True))
-            seat = seat * prod(halves) + index_at(halves, inside)
-        return seat
+        return _seat_at(self.boxes, self.tray, corner)
 
     def corner_of(self, seat: int) -> Coordinate:
         """Give where the lowest chip of a seat is: the inverse of `seat_at`."""
@@ -111,3 +106,14 @@ def seats_of(bits: int) -> Iterator[int]:
         lowest = bits & -bits
         yield lowest.bit_length() - 1
         bits ^= lowest
+
+
+@cache
+def _seat_at(boxes: tuple[Shape, ...], tray: Shape, corner: Coordinate) -> int:
+    """Find a seat: a cube has a few corners, and a fleet has the same few in every cube."""
+    seat = 0
+    for outer, inner in pairwise((*boxes, tray)):
+        halves = tuple(a // b for a, b in zip(outer, inner, strict=True))
+        inside = tuple(at % a // b for at, a, b in zip(corner, outer, inner, strict=True))
+        seat = seat * prod(halves) + index_at(halves, inside)
+    return seat

@@ -1,13 +1,14 @@
 """A fleet as a tree, as one gang sees it, and what that gang asks of it.
 
 The other folders speak of hosts, gangs and chips; here they become domains, pod sets and amounts. A host that is not surely free
-for the gang takes none of its pods, for the reasons that `Vacancy` tells.
+for the gang takes none of its pods.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.occupancy import Grade
 from sliceward.scheduling.tree.amounts import POD_SLOTS
 from sliceward.scheduling.tree.ask import Ask, Layer
 from sliceward.scheduling.tree.suiting import Host, Template
@@ -17,18 +18,22 @@ from sliceward.topology.names import NAMES, Names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sliceward.scheduling.seating import Room
     from sliceward.scheduling.tree.ask import Where
-    from sliceward.scheduling.vacancy import Vacancy
+    from sliceward.topology.fleet import Fleet
     from sliceward.topology.gangs import Gang
 
 
-def tree_of(vacancy: Vacancy, levels: Sequence[str]) -> LabelTree:
+def tree_of(fleet: Fleet, room: Room, levels: Sequence[str], names: Names = NAMES) -> LabelTree:
     """Give the tree of the hosts in the gang's cluster: chips by host, and a slot for a pod with each chip.
+
+    ``room``: the grounds as the gang sees them; what is not usable there takes no pod.
 
     Raises:
         Misconfigured: as `LabelTree.of`.
     """
-    names, hosts = vacancy.names, vacancy.fleet.hosts.values()
+    grounds = room.views[0].values()
+    free = {host for ground in grounds for host in ground.hosts if ground.occupancy.is_usable(host, Grade.DEGRADED)}
     return LabelTree.of(
         levels,
         [
@@ -36,10 +41,10 @@ def tree_of(vacancy: Vacancy, levels: Sequence[str]) -> LabelTree:
                 name=host.id.name,
                 labels={names.hostname: host.id.name, **host.labels},
                 allocatable={names.tpu_resource: host.chips, POD_SLOTS: host.chips},
-                usable=vacancy.why_not(host.id) is None,
+                usable=host.id in free,
             )
-            for host in hosts
-            if host.id.cluster == vacancy.gang.id.cluster
+            for host in fleet.hosts.values()
+            if host.id.cluster == room.gang.cluster
         ],
     )
 

@@ -37,7 +37,7 @@ def pools(count: int = 3, topology: str = "4x4", *, pod: str = "b0", prefix: str
         name = f"{prefix}-{number}"
         ids = tuple(HostId("c1", f"{name}-host-{n}") for n in range(hosts // 4))
         found.append(Pool(CubeId("c1", name), size, ids, len(ids)))
-    return Pools(PodId("c1", pod), V6E, tuple(found), 4)
+    return Pools(PodId("c1", pod), V6E, tuple(found), {host: 4 for each in found for host in each.hosts})
 
 
 def running(name: str, ground: Ground, hosts: slice, *, tenant: str = "t", topology: str = "4x4") -> Running:

@@ -21,7 +21,6 @@ from tests.scheduling.grounds import V6E, a_snapshot, asking, pools, running
 
 if TYPE_CHECKING:
     from sliceward.scheduling.snapshot import Snapshot
-    from sliceward.topology.ids import HostId
 
 THREE = pools()
 HOSTS = tuple(THREE.hosts)
@@ -124,7 +123,7 @@ class TestSeveralSlices:
 
     def test_roles_get_only_hosts_that_suit_them(self) -> None:
         slices = (SliceAsked("one", 0, Want(V6E, (4, 4))), SliceAsked("two", 0, Want(V6E, (4, 4))))
-        unsuited: dict[str, frozenset[HostId]] = {"two": frozenset(HOSTS[4:])}
+        unsuited = {"two": dict.fromkeys(HOSTS[4:], "lacks label team=red")}
         assert where(a_plan(a_snapshot(THREE), Request(gang_id("g"), "t", slices, unsuited=unsuited))) == ["pool-1", "pool-0"]
 
     def test_each_slice_has_a_domain_of_its_own_where_it_must(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from sliceward.scheduling.fleet import snapshot_of
+from sliceward.scheduling.gangs import request_of
+from sliceward.scheduling.place import room_of
+from sliceward.scheduling.plan import NoFit
 from sliceward.scheduling.tree.ask import Required, Unconstrained
 from sliceward.scheduling.tree.fleet import asks_of, tree_of
 from sliceward.scheduling.tree.placement import NotPlaced, Placed, place
-from sliceward.scheduling.vacancy import Vacancy
 from sliceward.topology.names import NAMES
-from tests.builders import FleetBuilder, a_fleet, gang_id
+from tests.builders import NOW, FleetBuilder, a_fleet, gang_id
 
 LEVELS = (NAMES.block, NAMES.partition_id, NAMES.hostname)
 LLM = a_fleet().with_cubes(3).with_gang("llm", slices=2).waiting()
@@ -16,7 +19,9 @@ LLM = a_fleet().with_cubes(3).with_gang("llm", slices=2).waiting()
 def placed(builder: FleetBuilder) -> Placed | NotPlaced:
     fleet = builder.build()
     gang = fleet.gangs[gang_id("llm")]
-    tree = tree_of(Vacancy(fleet, gang, frozenset(), {}), LEVELS)
+    request = request_of(fleet, gang, NOW)
+    assert not isinstance(request, NoFit)
+    tree = tree_of(fleet, room_of(snapshot_of(fleet, NOW), request), LEVELS)
     return place(tree, asks_of(gang, where=Required(NAMES.block), slices_at=NAMES.partition_id))
 
 

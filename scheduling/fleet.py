@@ -1,0 +1,179 @@
+"""The fleet as it was read, as a snapshot to decide on.
+
+What a cluster contains never raises here: gangs on hosts that do not exist, two gangs on one host and shapes that no generation has
+are set aside so that nothing is planned on them. Partitions of a block are cubes with switches; a classic pool is a slice as it
+stands, or a torus to cut slices from where its nodes are provisioned without one; a cluster for which levels are given is a tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.costs import Costs
+from sliceward.scheduling.cubes.block import block_of
+from sliceward.scheduling.pools import Pool, Pools
+from sliceward.scheduling.snapshot import HeldSlice, Promise, Running, Snapshot
+from sliceward.scheduling.standing import bars_of, standings_of
+from sliceward.scheduling.torus.ground import TorusGround
+from sliceward.scheduling.torus.lattice import Lattice
+from sliceward.scheduling.torus.state import Site
+from sliceward.scheduling.tree.ground import TreeGround
+from sliceward.scheduling.tree.lie import Leaf
+from sliceward.topology.checks import hosts_by_slice
+from sliceward.topology.gangs import GangState
+from sliceward.topology.generations import GENERATIONS
+from sliceward.topology.ids import ClusterId, PodId
+from sliceward.topology.names import NAMES, Names
+from sliceward.topology.torus import Torus, index_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sliceward.scheduling.ground import Ground, GroundId, Mix
+    from sliceward.scheduling.quota import Quota
+    from sliceward.topology.fleet import Cube, Fleet
+    from sliceward.topology.gangs import Gang
+    from sliceward.topology.ids import CubeId, GangId, HostId
+
+PROVISION_ONLY = "PROVISION_ONLY"
+"""Value of GKE's label for the topology mode of nodes that have no ICI until a slice is formed."""
+
+_ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is known beside the fleet itself. ``levels``: by cluster, the labels of its tree from the top, the slice's own last."""
+
+    reserved: Mapping[HostId, GangId] = field(default_factory=dict)
+    quota: Quota | None = None
+    protected: frozenset[str] = frozenset()
+    risks: Mapping[HostId, float] = field(default_factory=dict)
+    mix: Mapping[str, Mix] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    costs: Costs = field(default_factory=Costs)
+
+
+NOTHING_BESIDE = Beside()
+
+
+def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *, names: Names = NAMES) -> Snapshot:
+    """Give the snapshot of a fleet.
+
+    Raises:
+        Misconfigured: what stands beside it cannot be, or a cluster's labels make no tree of the levels that are given.
+    """
+    empty = Snapshot.of(
+        now,
+        _grounds(fleet, beside, names),
+        quota=beside.quota.nominal if beside.quota is not None else {},
+        protected=beside.protected,
+        mix=beside.mix,
+        costs=beside.costs,
+    )
+    placed = empty.ground_of
+    known = standings_of(fleet, names, beside.risks)
+    seen = empty.with_standings({host: each for host, each in known.items() if host in placed})
+    closed = seen.with_bars({host: bar for host, bar in bars_of(fleet).items() if host in placed})
+    taken: set[HostId] = set()
+    gangs = [running_of(gang, placed, taken) for _, gang in sorted(fleet.gangs.items())]
+    return closed.with_gangs(gang for gang in gangs if gang.slices).with_promises(
+        _promises(fleet, beside.reserved, placed, names)
+    )
+
+
+def running_of(gang: Gang, placed: Mapping[HostId, GroundId], taken: set[HostId]) -> Running:
+    """Give what a gang holds, on hosts that are ``placed`` and that nobody has ``taken`` before it; it takes them."""
+    roles = {role.name: role for role in gang.roles}
+    kind = GENERATIONS.get(gang.generation or "")
+    slices = []
+    for (name, index), hosts in sorted(hosts_by_slice(gang).items()):
+        free = tuple(sorted(host for host in hosts if host in placed and host not in taken))
+        taken.update(free)
+        role = roles.get(name)
+        shape = role.topology if role is not None and role.topology is not None else ()
+        if free:
+            slices.append(HeldSlice(name, index, shape if kind is not None and kind.admits(shape) else (), free))
+    generation = gang.generation or "unknown"
+    return Running(gang.id, gang.tenant, generation, tuple(slices), gang.priority)
+
+
+def _promises(
+    fleet: Fleet, reserved: Mapping[HostId, GangId], placed: Mapping[HostId, GroundId], names: Names
+) -> dict[HostId, Promise]:
+    """Give the hosts that runs keep, and those that carry the label which a living gang's templates select, pods there or not."""
+    labels = {gang.placed_by_us: gang.id for gang in fleet.gangs.values() if gang.placed_by_us and gang.state in _ALIVE}
+    found = {host: Promise(gang) for host, gang in reserved.items() if host in placed}
+    for host_id, host in fleet.hosts.items() if labels else ():
+        labelled = labels.get(host.labels.get(names.gang, ""))
+        if labelled is not None and host_id in placed:
+            found.setdefault(host_id, Promise(labelled))
+    return found
+
+
+def _grounds(fleet: Fleet, beside: Beside, names: Names) -> Iterator[Ground]:
+    partitions: dict[tuple[GroundId, str], list[Cube]] = {}
+    pools: dict[tuple[GroundId, str], list[Cube]] = {}
+    for cube in fleet.cubes.values():
+        if cube.id.cluster in beside.levels:
+            continue
+        if not cube.classic:
+            partitions.setdefault((cube.pod or cube.id, cube.generation), []).append(cube)
+        elif _is_divisible(fleet, cube, names):
+            yield _torus(fleet, cube)
+        else:
+            pools.setdefault((cube.pod or ClusterId(cube.id.cluster), cube.generation), []).append(cube)
+    named = [key for key, _ in (*partitions, *pools)]
+    for (key, _), cubes in partitions.items():
+        # What Google says of a whole cube stands with its hosts, where a repair can be thought of.
+        yield block_of(_own(key, cubes[0], named), fleet, [replace(c, state=None) if c.state else c for c in cubes], names)
+    for (key, _), cubes in pools.items():
+        yield _pools(_own(key, cubes[0], named), fleet, cubes)
+    for cluster, levels in beside.levels.items():
+        yield from _trees(fleet, cluster, levels, names)
+
+
+def _own(key: GroundId, cube: Cube, named: list[GroundId]) -> GroundId:
+    """Name a ground by its block; where a block has several kinds of grounds, by the kind as well."""
+    if named.count(key) == 1:
+        return key
+    name = key.name if isinstance(key, PodId) else "pools"
+    return PodId(cube.id.cluster, f"{name}.{GENERATIONS[cube.generation].name}{'.pools' if cube.classic else ''}")
+
+
+def _pools(key: GroundId, fleet: Fleet, cubes: list[Cube]) -> Pools:
+    ordered = sorted(cubes, key=lambda cube: cube.id)
+    found = tuple(Pool(cube.id, cube.shape, cube.hosts, cube.expected_hosts, spare=cube.spare) for cube in ordered)
+    return Pools(key, ordered[0].generation, found, {host: fleet.hosts[host].chips for pool in found for host in pool.hosts})
+
+
+def _is_divisible(fleet: Fleet, cube: Cube, names: Names) -> bool:
+    modes = {fleet.hosts[host].labels.get(names.topology_mode) for host in cube.hosts}
+    return modes == {PROVISION_ONLY} and all(fleet.hosts[host].coordinates for host in cube.hosts)
+
+
+def _torus(fleet: Fleet, cube: Cube) -> TorusGround:
+    kind = GENERATIONS[cube.generation]
+    lattice = Lattice(Torus(cube.shape, kind.wrap(cube.shape)), kind.tray(fleet.hosts[cube.hosts[0]].chips))
+    seats: list[HostId | None] = [None] * lattice.hosts.size
+    for host in cube.hosts:
+        corner = min(fleet.hosts[host].coordinates)
+        seats[index_at(lattice.hosts.shape, tuple(a // b for a, b in zip(corner, lattice.tray, strict=True)))] = host
+    parts: dict[CubeId, tuple[HostId, ...]] = {cube.id: cube.hosts}
+    site = Site(lattice, tuple(seats), parts, frozenset(cube.hosts if cube.spare else ()))
+    return TorusGround(cube.id, cube.generation, site)
+
+
+def _trees(fleet: Fleet, cluster: str, levels: Sequence[str], names: Names) -> Iterator[TreeGround]:
+    leaves: dict[str, list[Leaf]] = {}
+    for host in fleet.hosts.values():
+        if host.id.cluster == cluster:
+            labels = {names.hostname: host.id.name, **host.labels}
+            leaves.setdefault(host.generation, []).append(Leaf(host.id, host.chips, labels))
+    for generation, each in sorted(leaves.items()):
+        key: GroundId = ClusterId(cluster)
+        if len(leaves) > 1:
+            key = PodId(cluster, f"{cluster}.{GENERATIONS[generation].name}")
+        yield TreeGround.of(key, generation, each, levels=levels, unit=levels[-1])

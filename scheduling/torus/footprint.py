@@ -1,10 +1,12 @@
-"""What a box covers, and which boxes a place touches: dilations of boards, the counterpart of the erosion in `anchors`."""
+"""What a box covers, and which boxes a place touches: dilations of boards, the counterpart of `anchors`."""
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import permutations, product
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.torus.anchors import anchors as anchors_of
 from sliceward.scheduling.torus.board import full_board, layers, stride_of
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ def places_of(torus: Torus, box: Shape, at: Coordinate) -> Iterator[Coordinate]:
         yield backwards[::-1]
 
 
+@cache
 def turning(shape: Shape, lying: Shape) -> tuple[int, ...]:
     """Tell along which axis each axis of a shape lies, where it lies as ``lying``; the first way of several."""
     return next(
@@ -28,13 +31,13 @@ def turning(shape: Shape, lying: Shape) -> tuple[int, ...]:
     )
 
 
-def oriented(torus: Torus, box: Shape, at: Coordinate, order: tuple[int, ...]) -> Iterator[Coordinate]:
-    """Give the places of a box row by row along its own axes, the first fastest; they lie along the axes ``order``."""
-    spans = [[(at[axis] + n) % torus.shape[axis] for n in range(box[axis])] for axis in order]
-    back = [order.index(axis) for axis in range(len(order))]
-    for backwards in product(*reversed(spans)):
-        own = backwards[::-1]
-        yield tuple(own[axis] for axis in back)
+def oriented(torus: Torus, box: Shape, at: Coordinate, order: tuple[int, ...]) -> list[int]:
+    """Give the numbers of the places of a box row by row along its own axes, the first fastest; they lie along the axes ``order``."""
+    numbers = [0]
+    for axis in order:
+        stride, room = stride_of(torus, axis), torus.shape[axis]
+        numbers = [before + (at[axis] + n) % room * stride for n in range(box[axis]) for before in numbers]
+    return numbers
 
 
 def footprint(torus: Torus, box: Shape, at: Coordinate) -> int:
@@ -47,22 +50,20 @@ def footprint(torus: Torus, box: Shape, at: Coordinate) -> int:
 
 
 def covered(torus: Torus, box: Shape, anchors: int) -> int:
-    """Give all places of the boxes at these anchors."""
-    return _grown(torus, box, anchors, up=True)
-
-
-def touching(torus: Torus, box: Shape, places: int) -> int:
-    """Give all anchors from which a box would hold one of these places; not all of them are anchors where an edge does not wrap.
-
-    Where a box goes round a whole ring, its anchor is the place at 0.
-    """
-    board = _grown(torus, box, places, up=False)
-    for axis, length in enumerate(box):
-        if torus.wrap[axis] and length == torus.shape[axis]:
-            board &= layers(torus, axis, 0, 1)
+    """Give all places of the boxes at these anchors, which lie within the torus."""
+    board = anchors
+    for down, kept, up, over in _growth(torus, box):
+        board |= (board & kept) << down | (board >> up & over if over else 0)
     return board
 
 
+def touching(torus: Torus, box: Shape, places: int) -> int:
+    """Give all anchors within the torus from which a box holds one of these places."""
+    clear = anchors_of(torus, frozenset({box}), full_board(torus) & ~places, {})[box]
+    return inside(torus, box) & ~clear
+
+
+@cache
 def inside(torus: Torus, box: Shape) -> int:
     """Give all anchors from which a box lies within the torus, whatever is there."""
     board = full_board(torus)
@@ -74,25 +75,18 @@ def inside(torus: Torus, box: Shape) -> int:
     return board
 
 
-def _grown(torus: Torus, box: Shape, board: int, *, up: bool) -> int:
-    """Join a board with itself moved by every step from 0 to below the lengths, doubling what is joined."""
+@cache
+def _growth(torus: Torus, box: Shape) -> tuple[tuple[int, int, int, int], ...]:
+    """Give the steps that join a board with itself moved upwards by every step from 0 to below the lengths, doubling what is joined.
+
+    Of each: how far what stays inside moves and which places that is, and how far what goes over an edge comes back and to where.
+    """
+    steps = []
     for axis, length in enumerate(box):
-        have = 1
+        room, stride, have = torus.shape[axis], stride_of(torus, axis), 1
         while have < length:
             step = min(have, length - have)
-            board |= _moved(torus, axis, board, step if up else -step)
+            over = layers(torus, axis, 0, step) if torus.wrap[axis] else 0
+            steps.append((step * stride, layers(torus, axis, 0, room - step), (room - step) * stride, over))
             have += step
-    return board
-
-
-def _moved(torus: Torus, axis: int, board: int, steps: int) -> int:
-    """Move every place along an axis; what goes over an edge comes back where it wraps, and is gone where not."""
-    room, stride, far = torus.shape[axis], stride_of(torus, axis), abs(steps)
-    if far >= room:
-        return board if torus.wrap[axis] and far == room else 0
-    near, beyond = room - far, far
-    if steps > 0:
-        moved = (board & layers(torus, axis, 0, near)) << far * stride
-        return moved | board >> near * stride & layers(torus, axis, 0, beyond) if torus.wrap[axis] else moved
-    moved = board >> far * stride & layers(torus, axis, 0, near)
-    return moved | (board & layers(torus, axis, 0, beyond)) << near * stride if torus.wrap[axis] else moved
+    return tuple(steps)

@@ -20,7 +20,7 @@ from sliceward.scheduling.torus.board import places_on
 from sliceward.scheduling.torus.catalogue import legal_shapes
 from sliceward.scheduling.torus.cheapest import Burdens, cheapest, in_chip_seconds, set_numbers
 from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
-from sliceward.scheduling.torus.losses import as_grids, box_sums
+from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums
 from sliceward.scheduling.torus.outlook import loss, losses_of, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
@@ -84,15 +84,22 @@ class TorusGround:
             lambda box: in_chip_seconds(losses_of(seen, self._expected, self.state.between, box), terms.costs.anchor),
             lambda box: burdens.of(self._torus, box, fits[box] & ~whole[box]),
         )
-        return self.priced(self._seat(want, place.box, self._torus.coordinate(place.number)), want, terms) if place else None
+        if place is None:
+            return None
+        lost = float(losses_of(seen, self._expected, self.state.between, place.box)[place.number]) / UNIT
+        return self._priced(self._seat(want, place.box, self._torus.coordinate(place.number)), want, terms, lost)
 
     def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
         """Give a place with its price."""
+        return self._priced(seat, want, terms, self.loss(seat, terms.mix))
+
+    def _priced(self, seat: Seat, want: Want, terms: Terms, lost: float) -> Seat:
+        room = self.site.board(seat.hosts) if self.state.told or self.site.kept else 0
         facts = Facts(
-            loss=self.loss(seat, terms.mix),
-            standings=tuple(self.occupancy.standings[host] for host in seat.hosts if host in self.occupancy.standings),
+            loss=lost,
+            standings=tuple(self.occupancy.standings[host] for host in self.site.hosts_on(room & self.state.told)),
             degraded=seat.grade is not Grade.HEALTHY,
-            spare_chips=sum(self.hosts[host] for host in seat.hosts if host in self.site.spares),
+            spare_chips=(room & self.site.kept).bit_count() * self.site.lattice.chips_a_host,
         )
         return replace(seat, price=price_of(want, terms, facts))
 
@@ -221,15 +228,16 @@ class TorusGround:
 
     def _seat(self, want: Want, box: Shape, at: Coordinate) -> Seat:
         """Make a seat of a box: its hosts in the order of the slice's own axes."""
-        places = oriented(self._torus, box, at, turning(want.shape, self.site.lattice.in_chips(box)))
-        hosts = tuple(host for place in places if (host := self.site.seats[self._torus.index(place)]) is not None)
-        known = self.occupancy.standings
-        poor = any(known[host].grade is not Grade.HEALTHY for host in hosts if host in known) or self._is_torn(box, at)
-        return Seat(self.id, hosts, (), self.site.lattice.in_chips(box), at, Grade.DEGRADED if poor else Grade.HEALTHY)
+        lying = self.site.lattice.in_chips(box)
+        numbers = oriented(self._torus, box, at, turning(want.shape, lying))
+        hosts = tuple(host for number in numbers if (host := self.site.seats[number]) is not None)
+        return Seat(self.id, hosts, (), lying, at, Grade.DEGRADED if self._is_poor(box, at) else Grade.HEALTHY)
 
-    def _is_torn(self, box: Shape, at: Coordinate) -> bool:
-        """Whether a condemned link lies inside a box."""
-        if not self._is_broken:
+    def _is_poor(self, box: Shape, at: Coordinate) -> bool:
+        """Whether a host in a box is not healthy, or a condemned link lies inside."""
+        if not self.state.told and not self._is_broken:
             return False
         room = footprint(self._torus, box, at)
+        if any(self.occupancy.standings[host].grade is not Grade.HEALTHY for host in self.site.hosts_on(room & self.state.told)):
+            return True
         return bool(room & self.state.within) or not self._anchors((box,), room, dict(self.state.between))[box]

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sliceward.scheduling.torus.footprint import touching
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,13 +40,9 @@ def weights_of(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> dict[S
     return weights
 
 
-def loss_of(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, int], places: int) -> int:
-    """Add up what is lost when all these places are taken, in `UNIT`."""
-    return sum(
-        weight * (alive[box] & touching(torus, box, places)).bit_count()
-        for box, weight in weights.items()
-        if alive[box] and weight
-    )
+def loss_of(weights: Mapping[Shape, int], before: Mapping[Shape, int], after: Mapping[Shape, int]) -> int:
+    """Add up what is lost between two maps of anchors, in `UNIT`."""
+    return sum(weight * (before[box].bit_count() - after[box].bit_count()) for box, weight in weights.items() if before[box])
 
 
 class _Row(NamedTuple):

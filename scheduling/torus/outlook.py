@@ -66,7 +66,8 @@ def alive(seen: Prospect, free: int, between: Between) -> Mapping[Shape, int]:
 
 def loss(seen: Prospect, free: int, between: Between, places: int) -> float:
     """Give the expected places that are lost when these hosts are taken."""
-    return loss_of(seen.lattice.hosts, seen.weights, alive(seen, free, between), places) / UNIT
+    left = anchors(seen.lattice.hosts, seen.boxes, free & ~places, dict(between))
+    return loss_of(seen.weights, alive(seen, free, between), left) / UNIT
 
 
 @lru_cache(maxsize=256)

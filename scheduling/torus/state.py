@@ -90,7 +90,7 @@ class Site:
 class State:
     """``fine``: hosts that are healthy and open, whoever sits on them; ``passable``: those and the degraded ones. ``held``: taken.
 
-    ``degraded`` by their grade. ``risks`` in `RISK` by place, None where there is none; ``windows``: who is in which. ``between`` and
+    ``degraded`` by their grade, ``told``: all that something is said of. ``risks`` in `RISK` by place, None where there is none; ``windows``: who is in which. ``between`` and
     ``within``: condemned links (`Breaks`).
     """
 
@@ -98,6 +98,7 @@ class State:
     passable: int = 0
     degraded: int = 0
     held: int = 0
+    told: int = 0
     risks: NDArray[np.float64] | None = None
     windows: tuple[tuple[Window, int], ...] = ()
     between: tuple[tuple[int, int], ...] = ()
@@ -111,7 +112,16 @@ class State:
 
     def changed(self, site: Site, before: Occupancy, after: Occupancy, hosts: Collection[HostId]) -> State:
         """Read what is said anew of some hosts, and of the links."""
-        return _told(self if before.links == after.links else _linked(self, site, after), site, after, hosts)
+        linked = self if before.links == after.links else _linked(self, site, after)
+        if before.standings is after.standings and before.bars is after.bars:
+            return _sat(linked, site, after, hosts)
+        return _told(linked, site, after, hosts)
+
+
+def _sat(state: State, site: Site, occupancy: Occupancy, hosts: Collection[HostId]) -> State:
+    """Read who sits where: all that changes when a gang comes or goes."""
+    held = occupancy.holders
+    return replace(state, held=state.held & ~site.board(hosts) | site.board(host for host in hosts if host in held))
 
 
 def _told(state: State, site: Site, occupancy: Occupancy, hosts: Collection[HostId]) -> State:
@@ -123,6 +133,7 @@ def _told(state: State, site: Site, occupancy: Occupancy, hosts: Collection[Host
     barred = site.board(host for host in mine if host in occupancy.bars)
     fine = grades[Grade.HEALTHY] & ~barred
     others = ~site.board(mine)
+    known = site.board(host for host in mine if host in occupancy.standings)
     windows = {window: left for window, board in state.windows if (left := board & others)}
     for host, standing in told:
         if standing.window is not None:
@@ -138,6 +149,7 @@ def _told(state: State, site: Site, occupancy: Occupancy, hosts: Collection[Host
         passable=state.passable & others | fine | grades[Grade.DEGRADED] & ~barred,
         degraded=state.degraded & others | grades[Grade.DEGRADED],
         held=state.held & others | site.board(host for host in mine if host in occupancy.holders),
+        told=state.told & others | known,
         risks=risks,
         windows=tuple(sorted(windows.items(), key=lambda item: (item[0].begins, item[0].ends))),
     )

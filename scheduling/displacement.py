@@ -1,0 +1,233 @@
+"""Whom to displace so that a gang finds its places, over all grounds: the cheapest victims, and where each of them goes on.
+
+Comes in: a snapshot, the request, who displaced whom lately. Goes out: the plan of the gang, its victims each with the right by
+which it goes (`rights`) and with a plan of its own where there is room elsewhere; or why nobody goes. What a victim costs stands in `contest`.
+
+Nobody goes for a gang that fits as it is. Else sets of victims are carried out, those first that would be cheapest if all of them
+found another place; a victim that does is moved, one that does not ends and queues. The cheapest of what was carried out is taken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.clearing import clearing, sets_by_cost
+from sliceward.scheduling.contest import Contest
+from sliceward.scheduling.fairness import borrowed, fair_part, lendable
+from sliceward.scheduling.ground import Want
+from sliceward.scheduling.occupancy import Cause
+from sliceward.scheduling.place import affordable, place, planned
+from sliceward.scheduling.plan import NoFit, Plan
+from sliceward.scheduling.request import Request, SliceAsked
+from sliceward.scheduling.rights import Displaced, Right, Wall, rests, rights_of
+from sliceward.scheduling.snapshot import HeldSlice, Running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sliceward.scheduling.snapshot import Snapshot
+    from sliceward.topology.ids import GangId
+
+MOST_ROUNDS = 6
+"""So often the victims are chosen anew because some of them would find no other place."""
+
+MOST_SETS = 4_096
+"""So many sets of victims are looked at by their prices."""
+
+MOST_TRIED = 48
+"""So many of them are carried out, which takes some milliseconds each; and as many again with one more victim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A gang that goes. ``moved``: its plan elsewhere; None: it ends and queues. ``price`` in chip-seconds."""
+
+    gang: GangId
+    right: Right
+    price: float
+    moved: Plan | None
+
+    def __str__(self) -> str:
+        """Print as ``llm moves (InClusterQueue): 12,345 chip-seconds``."""
+        does = "moves" if self.moved is not None else "ends"
+        return f"{self.gang.name} {does} ({self.right}): {self.price:,.0f} chip-seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Displacement:
+    """Where the gang goes, and who goes for it. ``gap``: at most so much dearer than the cheapest way, a share; None: not known."""
+
+    plan: Plan
+    victims: tuple[Victim, ...] = ()
+    gap: float | None = 0.0
+
+    @property
+    def cost(self) -> float:
+        """What all victims lose."""
+        return sum(victim.price for victim in self.victims)
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyGoes:
+    """The gang finds no place, and nobody is displaced for it."""
+
+    gang: GangId
+    cause: Cause
+    why: str
+
+
+def displaced(
+    snapshot: Snapshot,
+    request: Request,
+    past: Sequence[Displaced] = (),
+    requests: Mapping[GangId, Request] | None = None,
+) -> Displacement | NobodyGoes:
+    """Say whom to displace for a request, or why nobody.
+
+    ``requests``: what gangs that run ask for, where more is known than what they hold; by it a victim is placed elsewhere.
+    """
+    plan = planned(snapshot, request)
+    if plan is not None:
+        return Displacement(plan)
+    if rests(request.gang, past, now=snapshot.now):
+        why = "it was displaced itself a short while ago, and waits for room that is free"
+        return NobodyGoes(request.gang, Cause.FAIRNESS, why)
+    contest = Contest(snapshot, request, rights_of(snapshot, request, past))
+    return _Search(contest, requests or {}).found() or _nobody(contest)
+
+
+def request_of(gang: Running) -> Request:
+    """Give what a gang that runs asks for, as far as what it holds says it."""
+    slices = tuple(SliceAsked(held.role, held.index, Want(gang.generation, held.shape)) for held in gang.slices)
+    fewest = min(gang.fewest, len(slices))
+    return Request(gang.id, gang.tenant, slices, fewest=fewest, priority=gang.priority, lasts=gang.lasts)
+
+
+def running_of(request: Request, plan: Plan, before: Running | None = None) -> Running:
+    """Give a gang as it sits once its plan is carried out; what was known of it ``before`` stays."""
+    slices = tuple(HeldSlice(each.role, each.index, each.shape, each.hosts) for each in plan.slices)
+    if before is not None:
+        return replace(before, slices=slices)
+    return Running(request.gang, request.tenant, request.generation, slices, request.priority, lasts=request.lasts)
+
+
+@dataclass
+class _Search:
+    """The search for the cheapest victims: sets of them are carried out on the snapshot, and the cheapest is kept."""
+
+    contest: Contest
+    requests: Mapping[GangId, Request]
+    best: Displacement | None = None
+    tried: set[tuple[GangId, ...]] = field(default_factory=set)
+
+    def found(self) -> Displacement | None:
+        """Give the cheapest way; None where none was found."""
+        least = self._as_if_all_could_move()
+        if self.best is None:
+            return None
+        least = max(least, self._all_sets())
+        self._more_of_them()
+        cost = self.best.cost
+        return replace(self.best, gap=0.0 if cost <= least else cost / least - 1 if least else None)
+
+    def _as_if_all_could_move(self) -> float:
+        """Choose victims as if all could move, then anew with those dearer that could not. Give what it costs at least."""
+        prices = dict(self.contest.prices)
+        first = chosen = self.contest.cleared(prices)
+        while chosen is not None and chosen.gangs not in self.tried and len(self.tried) < MOST_ROUNDS:
+            done = self._try(chosen.gangs)
+            ended = [victim.gang for victim in done.victims if victim.moved is None] if done is not None else chosen.gangs
+            prices |= {gang: self.contest.price_of(gang, moved=False) for gang in ended}
+            chosen = self.contest.cleared(prices)
+        return first.cost / (1 + first.gap) if first is not None and first.gap is not None else 0.0
+
+    def _all_sets(self) -> float:
+        """Go through all sets by what they cost if all move, the cheapest first. Give what those cost at least that are left."""
+        contest, paid = self.contest, 0.0
+        for looked, (paid, gangs) in enumerate(sets_by_cost(contest.prices)):
+            least = paid + contest.ends
+            if self.best is None or least >= self.best.cost or looked >= MOST_SETS or len(self.tried) >= MOST_TRIED:
+                return least
+            if paid + contest.ends_of(gangs) < self.best.cost and not contest.rights.over(contest.snapshot, gangs):
+                self._try(tuple(sorted(gangs)))
+        return float("inf")
+
+    def _more_of_them(self) -> None:
+        """Let one more go, where a smaller one that ends makes room for a larger one to move."""
+        improved = True
+        while improved and self.best is not None and len(self.tried) < 2 * MOST_TRIED:
+            improved, cost = False, self.best.cost
+            gangs = tuple(victim.gang for victim in self.best.victims)
+            saved = sum(victim.price - self.contest.prices[victim.gang] for victim in self.best.victims)
+            others = ((self.contest.price_of(gang, moved=False), gang) for gang in self.contest.prices if gang not in gangs)
+            for _, gang in sorted((price, gang) for price, gang in others if price < saved):
+                self._try(tuple(sorted((*gangs, gang))))
+                if self.best.cost < cost:
+                    improved = True
+                    break
+
+    def _try(self, gangs: tuple[GangId, ...]) -> Displacement | None:
+        """Carry out one set of victims, if that is allowed and makes room."""
+        if gangs in self.tried or len(self.tried) >= 2 * MOST_TRIED or self.contest.rights.over(self.contest.snapshot, gangs):
+            return None
+        self.tried.add(gangs)
+        found = _carried_out(self.contest, gangs, self.requests)
+        if found is not None and (self.best is None or found.cost < self.best.cost):
+            self.best = found
+        return found
+
+
+def _carried_out(contest: Contest, gangs: Iterable[GangId], requests: Mapping[GangId, Request]) -> Displacement | None:
+    """Let the gang sit down where its victims were, and find each of them another place, the most important first."""
+    snapshot, request = contest.snapshot, contest.request
+    going = sorted((snapshot.gangs[gang] for gang in gangs), key=lambda gang: (-gang.priority, -contest.chips(gang.id), gang.id))
+    after = snapshot
+    for gang in going:
+        after = after.without_gang(gang.id)
+    plan = planned(after, replace(request, slices=tuple(contest.asked), fewest=0))
+    if plan is None:
+        return None
+    plan = replace(plan, left_out=tuple(asked.key for asked in request.slices[request.needed :]))
+    own = snapshot.gangs.get(request.gang)
+    after = after.without_gang(request.gang).with_gang(running_of(request, plan, own))
+    victims = []
+    for gang in going:
+        asked = requests.get(gang.id) or request_of(gang)
+        moved = planned(after, asked)
+        if moved is not None:
+            after = after.with_gang(running_of(asked, moved, gang))
+        price = contest.price_of(gang.id, moved=moved is not None)
+        victims.append(Victim(gang.id, contest.rights.right[gang.id], price, moved))
+    return Displacement(plan, tuple(victims))
+
+
+def _nobody(contest: Contest) -> NobodyGoes:
+    """Say what stands before those whose going would make room; where not even that would, what else is in the way."""
+    snapshot, request = contest.snapshot, contest.request
+    if affordable(snapshot, request) < request.needed and sum(map(contest.chips, contest.own)) < contest.lacking:
+        why = (
+            f"{request.tenant} lacks {contest.lacking} chips of {request.generation} in its quota, and has too little that may go"
+        )
+        return NobodyGoes(request.gang, Cause.QUOTA, why)
+    everybody = dict.fromkeys((*contest.rights.right, *contest.rights.wall), 1.0)
+    if clearing(contest.room, request.slices[: request.needed], everybody, contest.terms) is None:
+        told = place(snapshot, request)
+        cause = told.cause if isinstance(told, NoFit) else Cause.FRAGMENTATION
+        return NobodyGoes(request.gang, cause, "whoever went, there would be no room")
+    walls = Counter(contest.rights.wall.values())
+    why = ", ".join(f"{walls[wall]} {wall}" for wall in Wall if walls[wall])
+    why = (
+        f"who may go makes too little room; others stay: {why}"
+        if why
+        else "who may go makes too little room for its tenants' own"
+    )
+    more = sum(asked.want.chips for asked in request.slices[: request.needed])
+    account = (request.tenant, request.generation)
+    lent = borrowed(snapshot, account, more=more)
+    if lent is None:
+        return NobodyGoes(request.gang, Cause.HELD, why)
+    part = fair_part(snapshot, account, more=more)
+    why += f"; {request.tenant} would borrow {lent} of {lendable(snapshot, request.generation)} chips, {part:,.0f} would be its fair part"
+    return NobodyGoes(request.gang, Cause.FAIRNESS if walls[Wall.GUARANTEED] or lent else Cause.HELD, why)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import islice
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING, assert_never
 
 from sliceward.scheduling.costs import Costs
+from sliceward.scheduling.cubes.packing import NoPacking
+from sliceward.scheduling.cubes.together import Together, seats_together
 from sliceward.scheduling.occupancy import Bar, Cause
 from sliceward.scheduling.request import Over
 
@@ -127,7 +129,12 @@ def seat_all(room: Room, asked: Sequence[SliceAsked], terms: Terms, over: Over) 
         return Unseated(surely=True)
     search = _Search(terms, over)
     order = sorted(asked, key=lambda each: (_choice(room, each), -each.want.chips))
-    seats = search.greedy(room, order)
+    counted = _counted(room, order, terms, over)
+    if isinstance(counted, Unseated) and counted.surely:
+        return counted
+    if isinstance(counted, Seating) and counted.gap == 0:
+        return counted
+    seats = [counted.seats[each.key] for each in order] if isinstance(counted, Seating) else search.greedy(room, order)
     if seats is None and 1 < len(asked) <= MOST_DEEP:
         seats = search.deep(room, order)
     if seats is None:
@@ -135,8 +142,22 @@ def seat_all(room: Room, asked: Sequence[SliceAsked], terms: Terms, over: Over) 
     gap: float | None = 0.0
     if len(asked) > 1:
         better = search.all_ways(room, order, seats)
+        if better is None and isinstance(counted, Seating):
+            return counted
         seats, gap = (better, 0.0) if better is not None else (seats, search.gap(room, order, seats))
     return Seating({each.key: seat for each, seat in zip(order, seats, strict=True)}, gap)
+
+
+def _counted(room: Room, order: Sequence[SliceAsked], terms: Terms, over: Over) -> Seating | Unseated:
+    """Count slices of whole cubes out over blocks, where they are all that is asked for and any cubes will do for them."""
+    if len(order) <= 1 or len(room.views) > 1 or room.domains is not None:
+        return Unseated(surely=False)
+    wants = [each.want for each in order]
+    found = seats_together(room.views[0], Together(room.gang, wants, over, room.used), terms)
+    if isinstance(found, NoPacking):
+        return Unseated(found.surely)
+    seats, gap = found
+    return Seating({each.key: seat for each, seat in zip(order, seats, strict=True)}, gap if gap < inf else None)
 
 
 def best_in(room: Room, ground: Ground, want: Want, terms: Terms) -> Seat | None:

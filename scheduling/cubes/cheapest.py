@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sliceward.scheduling.cubes.boxes import boxes, lost, unlike
 from sliceward.scheduling.cubes.choosing import Candidate, Choice, Question, cheapest
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from sliceward.scheduling.occupancy import Window
 
 
+_NO_CUBE: frozenset[int] = frozenset()
 _NOTHING: frozenset[Window] = frozenset()
 
 
@@ -45,6 +49,33 @@ class CubePrices:
             if found is not None and (best is None or found.cost < best.cost):
                 best = found
         return tuple(sorted((*best.numbers, *self.kept))) if best is not None else None
+
+    def flawed(self) -> frozenset[int]:
+        """Give the usable cubes that cost a slice more than their own price: those that limp, and those with maintenance ahead."""
+        return frozenset(number for number, limps in self.stock.usable(self.want) if limps or self._own[number][1])
+
+    def floors(self, sizes: frozenset[int], out: frozenset[int]) -> list[float]:
+        """Give what 0, 1, 2 .. cubes cost at least when slices of these sizes take them, none that is ``out``.
+
+        It is as if nothing were shared among them: exact for cubes without flaw.
+        """
+        stock, terms = self.stock, self.terms
+        kept = {number for each in stock.formed if len(each) in sizes for number in each}
+        missed: list[float] = []
+        rest: list[float] = []
+        for number, limps in stock.usable(self.want):
+            if number in out:
+                continue
+            price = self._own[number][0] + (0.0 if number in kept else self._ports(number, _NO_CUBE))
+            (rest if limps or stock.rooms[number].spare else missed).append(price)
+        reads = expected(stock.generation, (), terms.mix)
+        first = [terms.costs.anchor * reads.of_cubes(stock.whole, taken) for taken in range(len(missed) + 1)]
+        sums = np.array(first) + np.array([0.0, *accumulate(sorted(missed))])
+        least = np.full(len(missed) + len(rest) + 1, np.inf)
+        for more, price in enumerate([0.0, *accumulate(sorted(rest))]):
+            there = least[more : more + len(sums)]
+            np.minimum(there, sums + price, out=there)
+        return [float(each) for each in least]
 
     def _worth_keeping(self, usable: Sequence[tuple[int, bool]]) -> list[frozenset[int]]:
         """Give the slices of the same size that are joined now, as far as they could stay; none first."""

@@ -76,11 +76,12 @@ class Drawn:
     hosts: dict[HostId, Host]
     occupancy: Occupancy = field(default_factory=Occupancy)
     slices: tuple[Slice, ...] = ()
+    id: PodId = BLOCK
 
     @cached_property
     def block(self) -> Block:
         fleet = Fleet(NOW, self.hosts, {cube.id: cube for cube in self.cubes}, {each.id: each for each in self.slices}, {})
-        return block_of(BLOCK, fleet, self.cubes, occupancy=self.occupancy)
+        return block_of(self.id, fleet, self.cubes, occupancy=self.occupancy)
 
     def with_occupancy(self, occupancy: Occupancy) -> Drawn:
         return replace(self, occupancy=occupancy)
@@ -181,20 +182,21 @@ class Drawn:
         return cost
 
 
-def drawn(cubes: int, **states: str) -> Drawn:
-    """A block of so many sound cubes ``cube-0`` ..."""
-    names = [f"cube-{n}" for n in range(cubes)]
+def drawn(cubes: int, *, prefix: str = "cube", **states: str) -> Drawn:
+    """A block of so many sound cubes ``cube-0`` .."""
+    names = [f"{prefix}-{n}" for n in range(cubes)]
     hosts = {host.id: host for name in names for host in (host_of(name, n) for n in range(16))}
     made = [
         Cube(CubeId("c1", n), KIND.label, CUBE, tuple(h for h in hosts if h.name.startswith(f"{n}-h")), 16, pod=BLOCK)
         for n in names
     ]
-    return Drawn(tuple(replace(cube, state=states.get(cube.id.name)) for cube in made), hosts)
+    told = tuple(replace(cube, state=states.get(cube.id.name)) for cube in made)
+    return Drawn(told, hosts, id=PodId("c1", f"block-{prefix}"))
 
 
-def any_block(draw: random.Random, most: int = 5) -> Drawn:
+def any_block(draw: random.Random, most: int = 5, *, prefix: str = "cube") -> Drawn:
     """A block with a bit of everything: words of Google, spares, sick and degraded hosts, gangs, bars, windows, links."""
-    names = [f"cube-{n}" for n in range(draw.randint(1, most))]
+    names = [f"{prefix}-{n}" for n in range(draw.randint(1, most))]
     hosts: dict[HostId, Host] = {}
     cubes = []
     for name in names:
@@ -212,8 +214,26 @@ def any_block(draw: random.Random, most: int = 5) -> Drawn:
         state = draw.choice((None, "HEALTHY", "HEALTHY", "HEALTHY", "HEALTHY", "DEGRADED", "UNHEALTHY", "UNSET", "INCOMPLETE"))
         spare = draw.random() < 0.2
         cubes.append(Cube(CubeId("c1", name), KIND.label, CUBE, tuple(h.id for h in mine), 16, state, BLOCK, spare=spare))
-    bare = Drawn(tuple(cubes), hosts)
+    bare = Drawn(tuple(cubes), hosts, id=PodId("c1", f"block-{prefix}"))
     return replace(bare, occupancy=any_occupancy(draw, bare), slices=_any_slices(draw, cubes))
+
+
+def calm_block(draw: random.Random, most: int = 3, *, prefix: str = "cube") -> Drawn:
+    """A block of mostly free cubes: some spares, risks, shared maintenance, a sick host here and there."""
+    there = drawn(draw.randint(1, most), prefix=prefix)
+    standings: dict[HostId, Standing] = {}
+    for cube in there.cubes:
+        mood = draw.random()
+        if mood < 0.1:
+            standings[cube.hosts[3]] = Standing(Grade.SICK, "sick")
+        elif mood < 0.2:
+            standings |= dict.fromkeys(cube.hosts, Standing(window=WINDOWS[draw.randrange(2)]))
+        elif mood < 0.5:
+            standings[cube.hosts[5]] = Standing(risk=draw.choice((0.01, 0.05)))
+        elif mood < 0.6:
+            standings[cube.hosts[7]] = Standing(Grade.DEGRADED, "slow")
+    cubes = [replace(cube, spare=draw.random() < 0.2) for cube in there.cubes]
+    return replace(there, cubes=tuple(cubes), occupancy=Occupancy(standings=standings), slices=_any_slices(draw, cubes))
 
 
 def any_occupancy(draw: random.Random, bare: Drawn) -> Occupancy:

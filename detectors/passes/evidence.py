@@ -1,0 +1,278 @@
+"""Everything that the passes know of one kind of member: gauges and counters, of members and of the groups that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sliceward.detectors.passes import counts, drift, peers
+from sliceward.detectors.passes.localise import Candidate
+from sliceward.detectors.passes.signals import Form, Signal
+from sliceward.detectors.passes.verdicts import PERSIST, WITNESS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from sliceward.detectors.passes.layout import Crowd, Groups, Index, Rows
+    from sliceward.detectors.passes.localise import Key
+    from sliceward.detectors.passes.verdicts import Standing
+
+NONE = np.zeros(0, dtype=np.intp)
+FIT = 30
+"""Ticks between two fits of the priors of rates."""
+SETTLED = 30
+"""Ticks after which offsets and scales are known well enough to measure what normal noise earns."""
+WARM = 60
+"""Ticks in which a baseline is learnt and nothing is said: ten minutes at 10 s."""
+LEAST = np.float32(1e-3)
+"""Share of a reading's size below which no deviation is believed to be noise that is known: readings come rounded."""
+OUTSTANDING = 2.0
+"""Deviations of the peers' usual places beyond which a part stands out: one healthy part in forty."""
+OF_GROUPS = peers.Care(clip=12.0, least=1.0, centred=True)
+"""A group's sum counts for more than a member's reading, and is never believed steadier than independent members would be."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """Evidence against groups of one kind: their own baselines and banks, ``age``: ticks for which there is some, ``[rows, groups]``."""
+
+    groups: Groups
+    base: peers.Baseline
+    bank: drift.Bank
+    nats: Rows
+    age: NDArray[np.int32]
+
+    @classmethod
+    def new(cls, groups: Groups, gauges: int, counters: int) -> Held:
+        """Know nothing."""
+        size = len(groups)
+        nats = np.zeros((len(counts.RISES), counters, size), dtype=np.float32)
+        age = np.zeros((gauges + counters, size), dtype=np.int32)
+        return cls(groups, peers.Baseline.new(gauges, size), drift.Bank.new(gauges, size), nats, age)
+
+    @property
+    def most(self) -> Rows:
+        """Give the evidence, ``[rows, groups]``."""
+        return np.concatenate((self.bank.most, self.nats.max(axis=0)))
+
+    def reset(self, rows: NDArray[np.bool_]) -> None:
+        """Begin anew where ``rows`` ``[rows, groups]`` says."""
+        gauges = self.bank.nats.shape[1]
+        self.bank.nats[:, rows[:gauges]] = 0
+        self.nats[:, rows[gauges:]] = 0
+        self.age[rows] = 0
+
+
+@dataclass(slots=True, eq=False)
+class Evidence:
+    """Evidence of one crowd. ``signals``: gauges first, then counters, one a row. ``muted``: what is explained already, ``[rows, n]``."""
+
+    crowd: Crowd
+    signals: tuple[Signal, ...]
+    gauges: int
+    roles: peers.Roles
+    base: peers.Baseline
+    bank: drift.Bank
+    rates: counts.Rates
+    nats: Rows
+    held: tuple[Held, ...]
+    muted: NDArray[np.bool_]
+    scores: Rows = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    ticked: counts.Ticked | None = None
+
+    @classmethod
+    def new(cls, crowd: Crowd, signals: tuple[Signal, ...]) -> Evidence:
+        """Know nothing."""
+        ordered = tuple(sorted(signals, key=lambda one: one.form is not Form.GAUGE))
+        gauges, n = sum(one.form is Form.GAUGE for one in ordered), len(crowd)
+        counters = len(ordered) - gauges
+        roles = int(crowd.role.max(initial=0)) + 1
+        return cls(
+            crowd,
+            ordered,
+            gauges,
+            peers.Roles(crowd.role),
+            peers.Baseline.new(gauges, n),
+            drift.Bank.new(gauges, n),
+            counts.Rates.new(counters, n, roles),
+            np.zeros((len(counts.RISES), counters, n), dtype=np.float32),
+            tuple(Held.new(groups, gauges, counters) for groups in crowd.groups if len(groups)),
+            np.zeros((len(ordered), n), dtype=bool),
+        )
+
+    @property
+    def series(self) -> int:
+        """Count what is tested each tick."""
+        return len(self.signals) * (len(self.crowd) + sum(len(one.groups) for one in self.held))
+
+    def row(self, signal: str) -> int:
+        """Give the first row of a signal."""
+        return next(number for number, one in enumerate(self.signals) if one.name == signal)
+
+    def members(self, key: Key) -> Index:
+        """Give the members of a part; none where it is none of these."""
+        kind, label = key
+        if kind == self.crowd.kind:
+            return np.array([label], dtype=np.intp)
+        for held in self.held:
+            if held.groups.kind == kind:
+                place = held.groups.place(label)
+                return NONE if place is None else held.groups.members(place)
+        return NONE
+
+    # ── a tick ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self, named: Mapping[str, NDArray[np.floating]], *, told: bool) -> None:
+        """Take one tick. ``told``: whether evidence adds up yet, or baselines are only learnt."""
+        if self.gauges:
+            self._gauges(self._rows(named, self.signals[: self.gauges]).astype(np.float32), told=told)
+        if len(self.signals) > self.gauges:
+            self._counters(self._rows(named, self.signals[self.gauges :]), told=told)
+        for held in self.held:
+            held.age = np.where(held.most >= WITNESS, held.age + 1, 0).astype(np.int32)
+
+    def _rows(self, named: Mapping[str, NDArray[np.floating]], signals: tuple[Signal, ...]) -> NDArray[np.float64]:
+        nothing = np.full(len(self.crowd), np.nan)
+        rows = np.stack([np.asarray(named.get(one.name, nothing), dtype=float) * one.sense for one in signals])
+        rows[np.isinf(rows)] = np.nan
+        return rows
+
+    def _gauges(self, rows: Rows, *, told: bool) -> None:
+        muted = self.muted[: self.gauges]
+        calm = (self.bank.most < drift.CALM) & ~muted
+        distances = self.roles.distances(rows)
+        np.maximum(self.base.scale, LEAST * _size(rows[:, self.roles.sample]), out=self.base.scale)
+        self.scores = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample)
+        if self.base.ticks > SETTLED:
+            drift.step(self.bank, self.scores, sample=self.roles.sample, learn=calm)
+        _hold_back(self.bank.nats, self.base.seen, told=told)
+        weight = (np.isfinite(self.scores) & ~muted).astype(np.float32)
+        filled = np.where(weight > 0, self.scores, np.float32(0))
+        for held in self.held:
+            self._group_gauges(held, filled, weight, told=told)
+
+    def _group_gauges(self, held: Held, filled: Rows, weight: Rows, *, told: bool) -> None:
+        heard = held.groups.totals(weight)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sums = np.where(heard > 0, held.groups.totals(filled) / np.sqrt(heard), np.nan).astype(np.float32)
+        calm = held.bank.most < drift.CALM
+        everyone = np.arange(len(held.groups))
+        scores = peers.deviations(held.base, sums, calm=calm, sample=everyone, care=OF_GROUPS)
+        if held.base.ticks > SETTLED:
+            drift.step(held.bank, scores, sample=everyone, learn=calm)
+        _hold_back(held.bank.nats, held.base.seen, told=told)
+
+    def _counters(self, rows: NDArray[np.float64], *, told: bool) -> None:
+        muted = self.muted[self.gauges :]
+        totals = np.array([one.form is Form.TOTAL for one in self.signals[self.gauges :]])
+        more = counts.increases(self.rates, rows, counts=totals)
+        if self.rates.age % FIT == 0:
+            counts.learn_prior(self.rates, self.crowd.role, ~muted)
+            counts.forget(self.rates)
+        calm = ~muted & (self.nats.max(axis=0) < drift.CALM)
+        self.ticked = counts.tick(self.rates, more, self.crowd.role, calm=calm)
+        if not told:
+            return
+        counts.add(self.nats, self.ticked)
+        _hold_back(self.nats, self.rates.ticks, told=told)
+        for held in self.held:
+            counts.add_groups(held.nats, self.ticked, held.groups, heard=~muted)
+
+    # ── what comes of it ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def most(self) -> Rows:
+        """Give the evidence against each member, ``[rows, n]`` nats."""
+        return np.concatenate((self.bank.most, self.nats.max(axis=0)))
+
+    def shown(self, members: Index) -> Rows:
+        """Give the evidence against some members, ``[rows, members]`` nats."""
+        return np.concatenate((self.bank.nats[:, :, members].max(axis=0), self.nats[:, :, members].max(axis=0)))
+
+    def candidates(self, least: float) -> Iterator[Candidate]:
+        """Give all parts with at least so many nats that nothing explains yet."""
+        most = np.where(self.muted, 0, self.most())
+        for row, member in zip(*np.nonzero(most >= least), strict=True):
+            nats = self.bank.nats[:, row, member] if row < self.gauges else self.nats[:, row - self.gauges, member]
+            yield self._candidate((self.crowd.kind, int(member)), int(row), nats, (member,))
+        for held in self.held:
+            for row, place in zip(*np.nonzero((held.most >= least) & (held.age >= PERSIST)), strict=True):
+                nats = held.bank.nats[:, row, place] if row < self.gauges else held.nats[:, row - self.gauges, place]
+                key = (held.groups.kind, int(held.groups.label[place]))
+                yield self._candidate(key, int(row), nats, held.groups.members(int(place)))
+
+    def _candidate(self, key: Key, row: int, nats: Rows, members: Index | tuple[int, ...]) -> Candidate:
+        signal, best = self.signals[row], int(nats.argmax())
+        return Candidate(key, self.crowd.kind, signal.name, signal.meter, float(nats[best]), frozenset(map(int, members)), best)
+
+    def follow(self, key: Key, standing: Standing) -> float:
+        """Carry on the CUSUM of a part that stands accused, by the shift that fits it; give its nats."""
+        members, row = self.members(key), self.row(standing.signal)
+        if row < self.gauges:
+            seen = self.scores[row, members]
+            seen = seen[np.isfinite(seen)]
+            if len(seen):
+                shift = float(drift.SHIFTS[standing.best])
+                more = shift * float(seen.sum()) / np.sqrt(len(seen)) - shift * shift / 2
+                standing.nats = min(max(standing.nats, 0.0) + more, float(drift.CAP))
+        elif self.ticked is not None:
+            one, row = self.ticked, row - self.gauges
+            mine = (one.row == row) & np.isin(one.member, members)
+            lost = float(one.idle[standing.best, row] * one.exposed[row, members].sum())
+            more = float(one.gains[standing.best, mine].sum()) - lost
+            standing.nats = min(max(standing.nats, 0.0) + more, float(drift.CAP))
+        return standing.nats
+
+    def mute(self, muted: NDArray[np.bool_]) -> None:
+        """Take out what is explained now, and begin anew with every group that it was counted in, and with what is explained no more."""
+        changed = muted != self.muted
+        if not changed.any():
+            return
+        back = self.muted & ~muted
+        self.bank.nats[:, back[: self.gauges]] = 0
+        self.nats[:, back[self.gauges :]] = 0
+        self.muted = muted
+        for held in self.held:
+            held.reset(held.groups.totals(changed.astype(np.float32)) > 0)
+
+    def anew(self, members: Index) -> None:
+        """Forget what is known of members: other machines, or another job, under the same numbers."""
+        for rows in (self.base.offset, self.base.seen, self.base.short, self.rates.gap, self.rates.events, self.rates.ticks):
+            rows[:, members] = 0
+        self.base.own[:, members] = 1
+        self.rates.last[:, members] = np.nan
+        self.bank.nats[:, :, members] = 0
+        self.nats[:, :, members] = 0
+        touched = np.zeros((len(self.signals), len(self.crowd)), dtype=np.float32)
+        touched[:, members] = 1
+        for held in self.held:
+            held.reset(held.groups.totals(touched) > 0)
+
+    def outstanding(self, signal: str, members: Index) -> bool:
+        """Whether one member stands out among its peers outright, not only against its own past: a part that took another's place does not."""
+        row = self.row(signal)
+        if len(members) > 1 or row >= self.gauges:
+            return True
+        mine = self.crowd.role == self.crowd.role[members[0]]
+        usual = self.base.offset[row, mine]
+        usual = usual[np.isfinite(usual)]
+        spread = float(peers.ROBUST) * float(np.median(np.abs(usual - np.median(usual))))
+        now = float((self.base.offset[row, members] + self.base.short[row, members] * self.base.scale[row])[0])
+        return now >= OUTSTANDING * spread
+
+
+def _size(rows: Rows) -> Rows:
+    """Give how large the readings of a row are; 0 where there are none."""
+    there = np.isfinite(rows)
+    return np.asarray(np.where(there, np.abs(rows), 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1), dtype=np.float32)
+
+
+def _hold_back(nats: Rows, seen: Rows, *, told: bool) -> None:
+    """Say nothing of members, or of any, whose baseline is not known yet."""
+    if not told:
+        nats[:] = 0
+    elif seen.size and seen.min() < WARM:
+        nats[:, seen < WARM] = 0

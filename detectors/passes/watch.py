@@ -1,0 +1,175 @@
+"""One tick of all statistical passes over a fleet: readings in, verdicts out. All state is in `Watch`, made for one layout.
+
+The same stream gives the same verdicts; a tick that is not newer than the last one is ignored; nothing looks ahead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sliceward.detectors.passes import verdicts
+from sliceward.detectors.passes.evidence import WARM, Evidence
+from sliceward.detectors.passes.localise import Named, name
+from sliceward.detectors.passes.signals import signals_of
+from sliceward.detectors.passes.verdicts import Budget, Docket, Level, Standing, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from sliceward.detectors.passes.layout import Index, Layout
+    from sliceward.detectors.passes.localise import Key
+
+    Readings = Mapping[str, Mapping[str, NDArray[np.floating]]]
+
+SMALL = 8
+"""Members up to which a part that stands accused explains all that they show; a larger one only the signal by which it was named."""
+NEAR = 4.0
+"""Nats below the need at which a candidate is still looked at, as a rival."""
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """The passes over one fleet. ``period``: seconds a tick. ``crowds``: evidence by kind of member, made at the first tick that reads of it."""
+
+    layout: Layout
+    budget: Budget = field(default_factory=Budget)
+    period: float = 10.0
+    crowds: dict[str, Evidence] = field(default_factory=dict)
+    docket: Docket = field(default_factory=Docket)
+    tick: int = 0
+    at: float = -np.inf
+
+    @property
+    def warm(self) -> bool:
+        """Whether baselines are known well enough to say anything."""
+        return self.tick > WARM
+
+    def step(self, at: float, readings: Readings) -> list[Verdict]:
+        """Take one tick of readings (``[n]`` a name, NaN where missing) by kind of member; give the verdicts that are new.
+
+        ``at``: unix seconds. A tick that is not newer than the last one is old news, and none.
+        """
+        if not at > self.at:
+            return []
+        self.at, self.tick = at, self.tick + 1
+        for kind, named in readings.items():
+            if kind in self.layout.crowds and named:
+                self._evidence(kind, named).step(named, told=self.warm)
+        if not self.warm:
+            return []
+        verdicts.relax(self.docket, chips=self._chips, budget=self.budget, period=self.period)
+        news = [*self._follow(), *self._name()]
+        if news:
+            self._mute()
+        return news
+
+    def anew(self, kind: str, members: Index) -> None:
+        """Forget members of a kind: another machine, boot or job is behind their numbers. They are held back until known again."""
+        if kind in self.crowds:
+            self.crowds[kind].anew(members)
+
+    # ── what is known ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _chips(self) -> int:
+        chips = self.layout.crowds.get("chip")
+        return len(chips) if chips is not None else max((len(crowd) for crowd in self.layout.crowds.values()), default=1)
+
+    def _evidence(self, kind: str, named: Mapping[str, NDArray[np.floating]]) -> Evidence:
+        known = self.crowds.get(kind)
+        if known is None:
+            signals = tuple(signal for name in sorted(named) for signal in signals_of(name))
+            known = self.crowds[kind] = Evidence.new(self.layout.crowds[kind], signals)
+        return known
+
+    def need(self, budget: float) -> float:
+        """Give the nats that a budget asks for now."""
+        series = sum(evidence.series for evidence in self.crowds.values()) / self._chips
+        return verdicts.need(budget, series, self.period) + self.docket.stricter
+
+    # ── those that stand accused ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _follow(self) -> Iterator[Verdict]:
+        """Clear those whose evidence is long gone, and condemn those of whom there is enough."""
+        for key, standing in list(self.docket.standing.items()):
+            nats = self.crowds[standing.crowd].follow(key, standing)
+            standing.quiet = standing.quiet + 1 if nats <= 0 else 0
+            if standing.quiet >= verdicts.QUIET:
+                del self.docket.standing[key]
+                verdicts.tighten(self.docket, standing)
+                yield Verdict(*key, Level.CLEARED, self.at, nats, ())
+                continue
+            if standing.level is Level.CONDEMNED:
+                continue
+            signals = self._signals(key, standing)
+            standing.corroborated = standing.corroborated or self._corroborated(key, standing)
+            evidence = self.crowds[standing.crowd]
+            enough = self.tick - standing.since >= verdicts.STAND and nats >= self.need(self.budget.condemned)
+            if standing.corroborated and enough and evidence.outstanding(standing.signal, evidence.members(key)):
+                standing.level = Level.CONDEMNED
+                yield Verdict(*key, Level.CONDEMNED, self.at, nats, signals)
+
+    def _corroborated(self, key: Key, standing: Standing) -> bool:
+        """Whether a second meter speaks against the part, or most of its members do, each by its own."""
+        mine = next(s.meter for s in self.crowds[standing.crowd].signals if s.name == standing.signal)
+        for evidence in self.crowds.values():
+            members = evidence.members(key)
+            if not len(members):
+                continue
+            shown = evidence.shown(members)
+            for signal, nats in zip(evidence.signals, shown, strict=True):
+                if signal.meter != mine and verdicts.second(nats):
+                    return True
+                if len(members) > 1 and verdicts.witnessed(nats):
+                    return True
+        return False
+
+    def _signals(self, key: Key, standing: Standing) -> tuple[tuple[str, float], ...]:
+        told = {standing.signal: standing.nats}
+        for evidence in self.crowds.values():
+            members = evidence.members(key)
+            if len(members):
+                for signal, nats in zip(evidence.signals, evidence.shown(members), strict=True):
+                    told.setdefault(signal.name, float(nats.max()))
+        return tuple(sorted(((one, nats) for one, nats in told.items() if nats > 0), key=lambda one: -one[1]))
+
+    # ── those that are new ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _name(self) -> Iterator[Verdict]:
+        need = self.need(self.budget.suspects)
+        found = [one for evidence in self.crowds.values() for one in evidence.candidates(need - NEAR)]
+        docket, held = self.docket, {}
+        for named in name(found, lambda _, place: need - float(np.log(place))):
+            if named.key in docket.standing:
+                continue
+            since = docket.waiting.get(named.key, self.tick)
+            if not named.sure and self.tick - since < verdicts.PATIENCE:
+                held[named.key] = since
+                continue
+            yield self._accuse(named)
+        docket.waiting = held
+
+    def _accuse(self, named: Named) -> Verdict:
+        first = named.by[0]
+        self.docket.standing[named.key] = Standing(self.tick, first.crowd, first.signal, first.best, first.nats)
+        rival = None if named.rival is None else (*named.rival.key, named.rival.nats)
+        told = tuple((one.signal, one.nats) for one in named.by)
+        again = verdicts.offence(self.docket, named.key, self.tick)
+        return Verdict(*named.key, Level.SUSPECT, self.at, first.nats, told, rival, again)
+
+    def _mute(self) -> None:
+        """Let those that stand accused explain what their members show."""
+        for kind, evidence in self.crowds.items():
+            muted = np.zeros((len(evidence.signals), len(evidence.crowd)), dtype=bool)
+            for key, standing in self.docket.standing.items():
+                members = evidence.members(key)
+                if len(members) <= SMALL and kind in {standing.crowd, "chip"}:
+                    muted[:, members] = True
+                elif kind == standing.crowd:
+                    muted[evidence.row(standing.signal), members] = True
+            evidence.mute(muted)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path  # noqa: TC003 (pydantic resolves it at run time)
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from sliceward.daemons import yaml_text
@@ -100,6 +100,16 @@ class BrokerSettings(Section):
     username: str = Field(default="", description="User at the broker; empty for none.")
     password: Secret | None = Field(default=None, description="Password: `{file: PATH}` or `{env: NAME}`.")
     ca_file: Path | None = Field(default=None, description="CA bundle that signs the broker; default is the system's.")
+    cert_file: Path | None = Field(
+        default=None, description="Certificate (PEM, with its chain) that is shown to a broker that asks for one."
+    )
+    key_file: Path | None = Field(default=None, description="Its key, unencrypted; default: it stands in `cert_file`.")
+
+    @model_validator(mode="after")
+    def _key_belongs_to_a_certificate(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is the key of a certificate: set cert_file too")
+        return self
 
 
 class ClusterSettings(Section):

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import math
 import random
-import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,14 +21,18 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 import structlog
 
+from sliceward.daemons import tls
 from sliceward.daemons.cancelling import Cancelling
 from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.topics import matches
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from sliceward.daemons.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +86,8 @@ class WireOptions:
     """How a wire behaves. Times in seconds, sizes in bytes; ``inbox`` in messages, ``inbox_bytes`` in bytes of them all.
 
     ``username`` and ``password`` win over those in the URL; the password never appears in a repr or a log line. One that is called
-    is asked at each connection: so it may come later than the wire, and change under it.
+    is asked at each connection, and so are the files of ``cert_file`` and ``key_file`` read: they may come later than the wire, and
+    change under it.
     ``keepalive``: the broker tells a client's last will after 1.5 times this silence (MQTT 3.1.1 section 3.1.2.10).
     """
 
@@ -100,6 +104,24 @@ class WireOptions:
     keepalive: int = 15
     first_wait: float = 0.2
     longest_wait: float = 30.0
+
+    @classmethod
+    def of(cls, broker: BrokerSettings) -> WireOptions:
+        """Give those that a daemon's configuration says; no secret is read yet."""
+        return cls(
+            username=broker.username or None,
+            password=broker.password.reveal if broker.password else None,
+            ca_file=broker.ca_file,
+            cert_file=broker.cert_file,
+            key_file=broker.key_file,
+        )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Give whom we trust and what we show, as the files say now. Raises `Misconfigured`."""
+        context = tls.trusting(self.ca_file)
+        if self.cert_file is not None:
+            tls.showing(context, self.cert_file, self.key_file)
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +249,16 @@ class Wire:
         """Seconds since there was a connection: 0 while there is one, infinite before the first."""
         return 0.0 if self.connected else time.monotonic() - self._last_connected
 
+    def secrets(self) -> tuple[str | None, ssl.SSLContext | None]:
+        """Read password and certificate as they are now: at each connection, and once before by who wants to hear of a mistake then.
+
+        Raises:
+            Misconfigured: one cannot be read.
+        """
+        given = self._options.password
+        password = given() if callable(given) else given or self.address.password
+        return password, self._options.tls_context() if self.address.tls else None
+
     async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Send one message and wait for the broker's word (QoS 0: until it is written).
 
@@ -257,12 +289,14 @@ class Wire:
         on_connect: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Connect, subscribe, take in; for ever. ``on_connect`` runs beside the messages after each (re)connection."""
-        context, self._cancelling = self._tls_context(), Cancelling()
+        self._cancelling = Cancelling()
+        if self.address.tls:
+            tls.trusting(self._options.ca_file)  # a mistake in it will not mend itself; certificate and password may come later
         failures = 0
         while True:
             began = time.monotonic()
             try:
-                await self._session(context, on_message, on_connect)
+                await self._session(on_message, on_connect)
             except* (aiomqtt.MqttError, OSError, TimeoutError) as errors:
                 self.error = "; ".join(str(error) for error in errors.exceptions)
             finally:
@@ -277,12 +311,11 @@ class Wire:
 
     async def _session(
         self,
-        context: ssl.SSLContext | None,
         on_message: Callable[[Message], Awaitable[None] | None],
         on_connect: Callable[[], Awaitable[None]] | None,
     ) -> None:
         inbox = Inbox(self._options, self.counts)
-        async with self._new_client(inbox, context) as client, asyncio.TaskGroup() as tasks:
+        async with self._new_client(inbox) as client, asyncio.TaskGroup() as tasks:
             await self._subscribe(client)
             self._cancelling.look()
             self._client, self.error = client, ""
@@ -292,17 +325,22 @@ class Wire:
                 tasks.create_task(self._greet(on_connect))
             await self._take_in(client, inbox, on_message)
 
-    def _new_client(self, inbox: Inbox, context: ssl.SSLContext | None) -> aiomqtt.Client:
+    def _new_client(self, inbox: Inbox) -> aiomqtt.Client:
         logger = logging.getLogger("sliceward.aiomqtt")
         # It warns of each ten publishes that wait, and tells as an error that an answer came for which nobody waits any more.
         logger.setLevel(logging.CRITICAL)
         will = self._will
+        try:
+            password, context = self.secrets()
+        except Misconfigured as error:
+            # A Secret that is not mounted yet, or just being changed: as good as a broker that is away.
+            raise aiomqtt.MqttError(str(error)) from error
         return aiomqtt.Client(
             self.address.host,
             self.address.port,
             identifier=self._client_id,
             username=self._options.username or self.address.username,
-            password=self._password(),
+            password=password,
             keepalive=self._options.keepalive,
             timeout=self._options.connect_timeout,
             tls_context=context,
@@ -310,16 +348,6 @@ class Wire:
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: inbox),  # noqa: ARG005 (ours is bounded)
             logger=logger,
         )
-
-    def _password(self) -> str | None:
-        given = self._options.password
-        if not callable(given):
-            return given or self.address.password
-        try:
-            return given()
-        except Misconfigured as error:
-            # A Secret that is not mounted yet, or just being changed: as good as a broker that is away.
-            raise aiomqtt.MqttError(str(error)) from error
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         if not self._filters:
@@ -370,21 +398,6 @@ class Wire:
             # One poisoned message must not end the wire for all others.
             self.counts["handler_failed"] += 1
             log.exception("message could not be handled", topic=topic)
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        if not self.address.tls:
-            return None
-        ca, cert, key = self._options.ca_file, self._options.cert_file, self._options.key_file
-        try:
-            context = ssl.create_default_context(cafile=ca)
-            if cert is not None:
-                context.load_cert_chain(cert, key)
-        except OSError as error:
-            files = ", ".join(str(file) for file in (ca, cert, key) if file)
-            raise Misconfigured(
-                f"TLS files {files}", f"cannot be used: {error}", "Give PEM files of CA, certificate, key"
-            ) from error
-        return context
 
 
 def _is_failure(code: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -33,11 +34,8 @@ def agent_of(settings: AgentSettings) -> Agent:
     def connect(wanted: Connection) -> Wire:
         broker = settings.broker
         # The broker tells our last will after 1.5 keep-alives; it must not come much later than three missed frames.
-        options = WireOptions(
-            username=broker.username or None,
-            # Not read before: a host may be there sooner than its password.
-            password=broker.password.reveal if broker.password else None,
-            ca_file=broker.ca_file,
+        options = replace(
+            WireOptions.of(broker),  # no secret is read before: a host may be there sooner than its password
             keepalive=max(5, min(60, round(2 * settings.period.total_seconds()))),
             inbox=256,
             inbox_bytes=8 << 20,

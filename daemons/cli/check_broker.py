@@ -10,6 +10,7 @@ import json
 import os
 import ssl
 from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,11 @@ async def broker(cluster: str, settings: BrokerSettings, *, with_watchers: bool)
         return [wrong(about, "has no address", "Write broker.url: mqtt://host:1883, or set SLICEWARD_MQTT_URL.")]
     try:
         place = BrokerAddress.parse(settings.url)
-        problem = await _tcp(about, place) or (await _tls(about, place, settings) if place.tls else None)
+        options = replace(WireOptions.of(settings), connect_timeout=PATIENCE)
+        problem = await _tcp(about, place) or (await _tls(about, place, options) if place.tls else None)
         if problem is not None:
             return [problem]
-        options = WireOptions(
-            username=settings.username or None,
-            password=settings.password.reveal() if settings.password else None,
-            ca_file=settings.ca_file,
-            connect_timeout=PATIENCE,
-        )
+        Wire(settings.url, client_id="none", options=options).secrets()  # a mistake in them is told by itself
         return await _mqtt(cluster, settings.url, options, with_watchers=with_watchers)
     except Misconfigured as error:
         return [mistake(about, error)]
@@ -69,11 +66,8 @@ async def _tcp(about: str, place: BrokerAddress) -> Line | None:
     return None
 
 
-async def _tls(about: str, place: BrokerAddress, settings: BrokerSettings) -> Line | None:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        return wrong(about, f"ca_file {settings.ca_file} cannot be used: {error}", "Give the CA's certificate in PEM form.")
+async def _tls(about: str, place: BrokerAddress, options: WireOptions) -> Line | None:
+    context = options.tls_context()
     try:
         async with asyncio.timeout(PATIENCE):
             _, writer = await asyncio.open_connection(place.host, place.port, ssl=context)
@@ -82,12 +76,40 @@ async def _tls(about: str, place: BrokerAddress, settings: BrokerSettings) -> Li
         if "match" in error.verify_message or "IP address" in error.verify_message:
             hint = "Use the name that stands in the broker's certificate in broker.url."
         return wrong(about, f"the certificate of {place} is not trusted: {error.verify_message}", hint)
-    except (OSError, EOFError):
+    except (OSError, EOFError) as error:
+        if told := _alert(error):
+            return _our_certificate(about, place, told)
         return wrong(
             about, f"{place} does not speak TLS", "Write mqtt:// for a broker without TLS, or the port of its TLS listener."
         )
     writer.close()
     return None
+
+
+async def _late_alert(place: BrokerAddress, options: WireOptions) -> str:
+    """Give what a broker says of our certificate once the handshake is over, as it does in TLS 1.3; "" for nothing."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(place.host, place.port, ssl=options.tls_context())
+            try:
+                await reader.read(1)
+            finally:
+                writer.close()
+    except (OSError, EOFError) as error:
+        return _alert(error)
+    return ""
+
+
+def _alert(error: Exception) -> str:
+    """Give the alert by which a broker refuses a client's certificate, or that there is none (RFC 8446 section 6.2); "" for others."""
+    told = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    about_us = "ALERT" in told and any(word in told for word in ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE"))
+    return told.partition("ALERT_")[2].lower().replace("_", " ") if about_us else ""
+
+
+def _our_certificate(about: str, place: BrokerAddress, told: str) -> Line:
+    hint = "Give broker.cert_file and broker.key_file: a certificate by the authority that the broker trusts for its clients."
+    return wrong(about, f"{place} does not take our certificate, or misses it: {told}", hint)
 
 
 async def _mqtt(cluster: str, url: str, options: WireOptions, *, with_watchers: bool) -> list[Line]:
@@ -98,6 +120,8 @@ async def _mqtt(cluster: str, url: str, options: WireOptions, *, with_watchers: 
         place = BrokerAddress.parse(url)
         if "authori" in why.lower() or "user name or password" in why.lower():
             return [wrong(about, f"{place} does not let us in: {why}", "Correct broker.username and broker.password.")]
+        if place.tls and (told := await _late_alert(place, options)):
+            return [_our_certificate(about, place, told)]
         hint = "Is that a broker, and does it want TLS (mqtts://)?"
         return [wrong(about, f"{place} does not speak MQTT with us: {why}", hint)]
     lines = [well(about, f"{BrokerAddress.parse(url)} lets us in")]

@@ -243,15 +243,10 @@ def _wire(cluster: str, broker: BrokerSettings, holder: str) -> Wire:
         raise Misconfigured(
             f"clusters.{cluster}.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL"
         )
-    if broker.password:
-        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
-    options = WireOptions(
-        username=broker.username or None,
-        password=broker.password.reveal if broker.password else None,
-        ca_file=broker.ca_file,
-    )
     client = f"sliceward-coordinator-{holder}-{cluster}"
-    return Wire(broker.url, client_id=client, subscribe=subscriptions(cluster), options=options)
+    wire = Wire(broker.url, client_id=client, subscribe=subscriptions(cluster), options=WireOptions.of(broker))
+    wire.secrets()  # a mistake is told at the start; after it they are read at each connection
+    return wire
 
 
 def _provider(settings: CoordinatorSettings, session: aiohttp.ClientSession) -> Provider:

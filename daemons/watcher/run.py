@@ -111,16 +111,11 @@ def wire_of(settings: WatcherSettings) -> Wire:
     name, broker = settings.cluster.name, settings.cluster.broker
     if not broker.url:
         raise Misconfigured("cluster.broker.url", "is needed", "Write mqtt://host:1883 there, or set SLICEWARD_MQTT_URL")
-    if broker.password:
-        broker.password.reveal()  # a mistake is told at the start; after it the file is read at each connection
-    options = WireOptions(
-        username=broker.username or None,
-        password=broker.password.reveal if broker.password else None,
-        ca_file=broker.ca_file,
-    )
     client = f"sliceward-watcher-{name}-{socket.gethostname()}-{os.getpid()}"
     will = Message(topics.watcher(name), last_word("connection lost"), retain=True)
-    return Wire(broker.url, client_id=client, subscribe=subscriptions(name), will=will, options=options)
+    wire = Wire(broker.url, client_id=client, subscribe=subscriptions(name), will=will, options=WireOptions.of(broker))
+    wire.secrets()  # a mistake is told at the start; after it they are read at each connection
+    return wire
 
 
 def health_of(watcher: Watcher) -> Health:

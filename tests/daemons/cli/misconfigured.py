@@ -111,10 +111,11 @@ def say_alive(url: str, cluster: str, *, gone: str = "") -> None:
     asyncio.run(tell())
 
 
-def a_certificate(folder: Path, name: str) -> Path:
-    """Make a self-signed certificate for 127.0.0.1; its key lies beside it with ``.key``."""
+def a_certificate(folder: Path, name: str, *, passphrase: str = "") -> Path:
+    """Make a self-signed certificate for 127.0.0.1; its key lies beside it with ``.key``, encrypted where there is a passphrase."""
     made = folder / f"{name}.crt"
-    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"]
+    words += ["-passout", f"pass:{passphrase}"] if passphrase else ["-nodes"]
     words += ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
     words += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
     words += ["-keyout", str(made.with_suffix(".key")), "-out", str(made)]

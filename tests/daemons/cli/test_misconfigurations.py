@@ -137,6 +137,29 @@ def ca_file_missing(at: Place) -> None:
     at.cluster["broker"] = {"url": url, "ca_file": str(at.folder / "none.crt")}
 
 
+def _asking_broker(at: Place) -> None:
+    """Run a broker that asks its clients for a certificate by an authority of their own."""
+    lines = (*tls_lines(a_certificate(at.folder, "broker")), f"cafile {a_certificate(at.folder, 'clients')}")
+    url = at.mosquitto(*lines, "require_certificate true", "use_identity_as_username true").url.replace("mqtt:", "mqtts:")
+    at.cluster["broker"] = {"url": url, "ca_file": str(at.folder / "broker.crt")}
+
+
+def no_certificate_of_ours(at: Place) -> None:
+    _asking_broker(at)
+
+
+def certificate_by_another_authority(at: Place) -> None:
+    _asking_broker(at)
+    ours = a_certificate(at.folder, "ours")
+    at.cluster["broker"] |= {"cert_file": str(ours), "key_file": str(ours.with_suffix(".key"))}
+
+
+def key_of_another_certificate(at: Place) -> None:
+    _asking_broker(at)
+    key = a_certificate(at.folder, "ours").with_suffix(".key")
+    at.cluster["broker"] |= {"cert_file": str(at.folder / "clients.crt"), "key_file": str(key)}
+
+
 def broker_away(at: Place) -> None:
     at.cluster["broker"]["url"] = f"mqtt://127.0.0.1:{free_port()}"
 
@@ -371,7 +394,10 @@ MISTAKES: dict[Spoiler, tuple[str, str, str]] = {
     no_tls_where_tls_is_asked: ("broker of c1, from here", "does not speak TLS", "Write mqtt://"),
     tls_where_none_is_asked: ("broker of c1, from here", "does not speak MQTT", "mqtts://"),
     another_ca: ("broker of c1, from here", "not trusted", "broker.ca_file"),
-    ca_file_missing: ("broker of c1, from here", "none.crt cannot be used", "PEM"),
+    ca_file_missing: ("broker of c1, from here", "none.crt: cannot be used", "PEM"),
+    no_certificate_of_ours: ("broker of c1, from here", "or misses it: certificate required", "broker.cert_file"),
+    certificate_by_another_authority: ("broker of c1, from here", "does not take our certificate", "broker.cert_file"),
+    key_of_another_certificate: ("broker of c1, from here", "ours.key: cannot be used: [X509: KEY_VALUES_MISMATCH]", "its key"),
     broker_away: ("broker of c1, from here", "does not answer", "Start the broker"),
     broker_is_a_web_server: ("broker of c1, from here", "does not speak MQTT", "Is that a broker"),
     another_cluster_name: ("watcher of c2, at the broker", "knows watchers of c1 and none of c2", "Did you mean c1?"),

@@ -54,12 +54,13 @@ class Block(Stock):
         """Give every place: every choice of so many usable cubes, or every box."""
         count = self.cubes_of(want)
         if count:
-            usable = [number for number, _ in self.usable(want)]
+            usable = self.usable_numbers(want)
             return Seats(comb(len(usable), count), lambda: (self.joined(each, want) for each in combinations(usable, count)))
         found = [
             (number, box.bits)
-            for number, level in self.levels(want)
-            for box in boxes(self.rooms[number], self.now[number], level, want)
+            for number, (room, now) in enumerate(zip(self.rooms, self.now, strict=True))
+            if (level := self.level_of(room, want))
+            for box in boxes(room, now, level, want)
         ]
         return Seats(len(found), lambda: (self.boxed(number, bits) for number, bits in found))
 
@@ -91,7 +92,7 @@ class Block(Stock):
             return self.joined(bits, want) if whole else None
         ((number, those), *others) = bits.items()
         room = self.rooms[number]
-        level = room.nest.level_of(want.shape, turned=want.turned)
+        level = self.level_of(room, want)
         if others or not level or those not in room.nest.standing(level) or those & ~room.placed:
             return None
         return self.boxed(number, those)
@@ -100,16 +101,20 @@ class Block(Stock):
         """Count the slices that fit at once, exactly: whole cubes are all alike, and boxes of one size do not overlap."""
         count = self.cubes_of(want)
         if count:
-            return sum(1 for _ in self.usable(want)) // count
-        found = (starts(self.rooms[number], self.now[number], level, want) for number, level in self.levels(want))
-        return sum((clean | limping).bit_count() for clean, limping in found)
+            return sum(len(kind.numbers) for kind, _ in self.usable(want)) // count
+        found = 0
+        for kind in self.kinds:
+            level = self.level_of(kind.room, want)
+            clean, limping = starts(kind.room, kind.now, level, want) if level else (0, 0)
+            found += (clean | limping).bit_count() * len(kind.numbers)
+        return found
 
     def largest(self) -> Shape | None:
         """Give the shape of most chips that has a place on clean hosts."""
         kind = GENERATIONS[self.generation]
-        found = [(alive(room, now), room.nest.boxes) for room, now in zip(self.rooms, self.now, strict=True)]
-        whole = sum(counts[0] for counts, _ in found)
-        below = (box for counts, kinds in found for count, box in zip(counts, kinds, strict=True) if count)
+        found = [(alive(kind.room, kind.now), kind) for kind in self.kinds]
+        whole = sum(counts[0] * len(kind.numbers) for counts, kind in found)
+        below = (box for counts, kind in found for count, box in zip(counts, kind.room.nest.boxes, strict=True) if count)
         return compact(kind, whole) or max(below, key=lambda box: (prod(box), box), default=None)
 
     def victims(self, want: Want, prices: Mapping[GangId, float]) -> Victims | None:

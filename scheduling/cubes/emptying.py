@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def victims_for_cubes(stock: Stock, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
     """Give the cheapest gangs that hold the cubes that are missing; only cubes that would be usable if they were empty count."""
     count = stock.cubes_of(want)
-    usable = [number for number, _ in stock.usable(want)]
+    usable = stock.usable_numbers(want)
     crews: dict[int, tuple[GangId, ...]] = {}
     for number in range(len(stock.rooms)):
         now = stock.now[number]
@@ -38,8 +38,10 @@ def victims_for_cubes(stock: Stock, want: Want, prices: Mapping[GangId, float]) 
 def victims_for_box(stock: Stock, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
     """Give the cheapest gangs that sit in one box, exactly: every box is looked at."""
     best: tuple[float, int, int, int, tuple[GangId, ...]] | None = None
-    for number, level in stock.levels(want):
-        room, now = stock.rooms[number], stock.now[number]
+    for number, (room, now) in enumerate(zip(stock.rooms, stock.now, strict=True)):
+        level = stock.level_of(room, want)
+        if not level:
+            continue
         clean, limping = starts(room, _emptied(now), level, want)
         run = (1 << room.nest.runs[level]) - 1
         for first in seats_of(clean | limping):

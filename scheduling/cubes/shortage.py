@@ -41,9 +41,8 @@ def _nearest(stock: Stock, want: Want) -> tuple[HostId, ...]:
         )
         chosen = lacking[:count] if len(lacking) >= count else []
         return tuple(host for _, _, hosts in chosen for host in hosts)
-    found = (
-        (len(hosts), number, hosts) for number, level in stock.levels(want) for hosts in _lacking(stock, number, level, want)
-    )
+    levels = ((number, stock.level_of(room, want)) for number, room in enumerate(stock.rooms))
+    found = ((len(hosts), number, hosts) for number, level in levels if level for hosts in _lacking(stock, number, level, want))
     return min(found, default=(0, 0, ()))[2]
 
 

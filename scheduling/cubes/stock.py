@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import CubeId, HostId
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Cubes that are built and stand alike, so that what holds of the first, its ``room`` and ``now``, holds of all ``numbers``."""
+
+    numbers: tuple[int, ...]
+    room: Room
+    now: Now
+
+
 @dataclass(frozen=True)
 class Stock:
     """``rooms`` in the order of their names, and by the same numbers how they stand ``now``.
@@ -57,28 +66,40 @@ class Stock:
         }
 
     @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The cubes by kind, those of which something is to be expected each by itself, in the order of their first numbers.
+
+        In a block of 144 there are few kinds: free as a whole, held as a whole, and what is left.
+        """
+        found: dict[object, list[int]] = {}
+        for number, (room, now) in enumerate(zip(self.rooms, self.now, strict=True)):
+            own = number if now.burdens else (room.nest.runs, room.sound, room.shaky, now.torn, now.free, now.poor, room.spare)
+            found.setdefault(own, []).append(number)
+        return tuple(Kind(tuple(each), self.rooms[each[0]], self.now[each[0]]) for each in found.values())
+
+    @cached_property
     def whole(self) -> int:
         """Count the clean cubes, spares left out."""
-        return sum(alive(room, now)[0] for room, now in zip(self.rooms, self.now, strict=True) if not room.spare)
+        return sum(alive(kind.room, kind.now)[0] * len(kind.numbers) for kind in self.kinds if not kind.room.spare)
 
     def cubes_of(self, want: Want) -> int:
         """Count the whole cubes that a want takes; 0 where it is a box, or nothing that stands here."""
         return whole_cubes(self.generation, want.shape) if want.generation == self.generation else 0
 
-    def usable(self, want: Want) -> Iterator[tuple[int, bool]]:
+    def usable(self, want: Want) -> Iterator[tuple[Kind, bool]]:
         """Give the cubes that may be part of a slice, and whether they limp."""
-        for number, (room, now) in enumerate(zip(self.rooms, self.now, strict=True)):
-            clean, limping = starts(room, now, 0, want)
+        for kind in self.kinds:
+            clean, limping = starts(kind.room, kind.now, 0, want)
             if clean or limping:
-                yield number, not clean
+                yield kind, not clean
 
-    def levels(self, want: Want) -> Iterator[tuple[int, int]]:
-        """Give the cubes in which boxes of the wanted shape stand, with their level there."""
-        if want.generation == self.generation:
-            for number, room in enumerate(self.rooms):
-                level = room.nest.level_of(want.shape, turned=want.turned)
-                if level:
-                    yield number, level
+    def usable_numbers(self, want: Want) -> list[int]:
+        """Give the numbers of the cubes that may be part of a slice."""
+        return sorted(number for kind, _ in self.usable(want) for number in kind.numbers)
+
+    def level_of(self, room: Room, want: Want) -> int:
+        """Give the level of the boxes that a want takes in a cube; 0 where none stands there."""
+        return room.nest.level_of(want.shape, turned=want.turned) or 0 if want.generation == self.generation else 0
 
     def alive(self, shape: Shape) -> int:
         """Count the slices of a shape that fit at once on clean hosts, spares left out."""
@@ -86,9 +107,9 @@ class Stock:
         if count:
             return self.whole // count
         return sum(
-            alive(room, now)[level]
-            for room, now in zip(self.rooms, self.now, strict=True)
-            if not room.spare and (level := room.nest.level_of(shape)) is not None
+            alive(kind.room, kind.now)[level] * len(kind.numbers)
+            for kind in self.kinds
+            if not kind.room.spare and (level := kind.room.nest.level_of(shape)) is not None
         )
 
     def loss(self, seat: Seat, mix: Mix) -> float:

@@ -179,7 +179,7 @@ async def test_the_copy_of_a_store_that_runs_is_one_to_go_back_to(tmp_path: Path
         (before,) = (await bench.coordinator.store.history.incidents()).items
         world.provider.now_all("done")
         await some_rounds(bench, 12)
-        assert bench.coordinator.deciding.cases == {}
+        assert bench.coordinator.deciding.docket.cases == {}
     async with open_store(f"sqlite:///{tmp_path / 'before.db'}") as store:
         (case,) = (await store.load_open()).cases
         assert case.incident.id == before["id"]

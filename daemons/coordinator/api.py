@@ -14,6 +14,7 @@ from sliceward.daemons.coordinator.bodies import reason_of
 from sliceward.daemons.coordinator.door import door
 from sliceward.daemons.coordinator.events import Events
 from sliceward.daemons.coordinator.pictures import Pictures
+from sliceward.daemons.coordinator.placing import PlacingApi
 from sliceward.daemons.coordinator.silence_api import SilenceApi
 from sliceward.daemons.coordinator.web import (
     CALLER,
@@ -83,7 +84,7 @@ class Api:
                 web.get(f"{api}/audit", self.audit),
             ]
         )
-        app.add_routes(SilenceApi(of).routes())
+        app.add_routes([*SilenceApi(of).routes(), *PlacingApi(of).routes()])
         app.add_routes(_page_routes())
         return app
 
@@ -121,11 +122,11 @@ class Api:
     async def plan(self, request: web.Request) -> web.Response:
         """Give what would still be done about an open incident."""
         name, deciding = request.match_info["id"], self._of.deciding
-        case = deciding.cases.get(name)
+        case = deciding.docket.cases.get(name)
         if case is None:
             await self._story(name)
             raise Problem(409, "Refused", f"{name} is not open", "`sliceward explain` tells what was done")
-        world, rules = deciding.world(deciding.sides[case.incident.cluster]), deciding.rules
+        world, rules = deciding.looks.world(deciding.looks.sides[case.incident.cluster]), deciding.looks.rules
         given = planning.planned(case, rules.actions, book=rules.book, world=world, now=self._of.clock())
         return web.json_response(given)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sliceward.daemons.loops import Loop
@@ -29,6 +29,10 @@ class Aside:
         why = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         self._until[name] = self.clock() + wait
         self.loop.set_aside[name] = why[:LONGEST_TEXT]
+
+    def show(self, why: Mapping[str, str]) -> None:
+        """Show what cannot be read at all, by name: nobody takes it up again."""
+        self.loop.set_aside.update(why)
 
     def expire(self) -> None:
         """Take up again what was aside for long enough."""

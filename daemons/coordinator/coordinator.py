@@ -133,11 +133,10 @@ class Coordinator:
             decide_every=of.pace.decide_every,
         )
         self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
-        self.deciding.alerts, self.deciding.told = self.desk.findings, self._told
-        self.deciding.paging = self._pages_waiting.set
-        self.deciding.leads = lambda: self.leads
+        self.deciding.looks.alerts, self.deciding.stops.leads = self.desk.findings, lambda: self.leads
+        self.deciding.docket.told, self.deciding.docket.paging = self._told, self._pages_waiting.set
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
-        self.deciding.silences = self.silencing.present
+        self.deciding.looks.silences = self.silencing.present
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
         self.outbox.leads = lambda: self.leads
@@ -183,7 +182,9 @@ class Coordinator:
         await self.desk.round()
         for loop in self.parts.loops:
             loop.begin()
-        log.info("leading", epoch=epoch, open_incidents=len(self.deciding.cases), paused=self.deciding.paused or None)
+        log.info(
+            "leading", epoch=epoch, open_incidents=len(self.deciding.docket.cases), paused=self.deciding.stops.paused or None
+        )
 
     @property
     def leads(self) -> bool:
@@ -210,8 +211,8 @@ class Coordinator:
         await self.vigil.leave()
         if self.parts.leadership is not None:
             await self.parts.leadership.release()
-        if self.deciding.fenced:
-            raise Refused(self.deciding.fenced)
+        if self.deciding.stops.fenced:
+            raise Refused(self.deciding.stops.fenced)
 
     async def _take_lead(self, leadership: Leadership, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]]) -> None:
         """Stand by until the Lease is ours; from then on renew it, whatever else has to wait."""
@@ -236,7 +237,7 @@ class Coordinator:
             await leadership.keep()
         except Refused as error:
             log.warning("lead lost", why=str(error))
-            self.deciding.fenced = str(error)
+            self.deciding.stops.fenced = str(error)
             self.stop()
 
     async def _work(self, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]], stopped: asyncio.Task[Any]) -> None:
@@ -254,13 +255,13 @@ class Coordinator:
         await asyncio.wait([deciding, stopped], return_when="FIRST_COMPLETED")
         self._stopping.set()
         # Who lost the lead finishes nothing: the next leader asks the world.
-        patience = 0.0 if self.deciding.fenced else pace.call_timeout.total_seconds()
+        patience = 0.0 if self.deciding.stops.fenced else pace.call_timeout.total_seconds()
         await asyncio.wait([deciding], timeout=patience)
         deciding.cancel()
 
     def stop(self) -> None:
         """Take no new step, finish what is under way, end."""
-        self.deciding.stopping = True
+        self.deciding.stops.stopping = True
         self.deciding.wake()
         self.bell.close()
         self._stopping.set()
@@ -268,11 +269,8 @@ class Coordinator:
     async def pause(self, reason: str, *, by: str) -> None:
         """Stop harm, never healing; it outlives a restart. It holds from now on, also what a look under way is about to call."""
         value = f"{by}: {reason}"
-        self.deciding.pausing.append(value)
-        try:
+        with self.deciding.stops.pausing(value):
             await self._set_paused(value, EntryKind.PAUSED, f"paused by {by}: {reason}", by)
-        finally:
-            self.deciding.pausing.remove(value)
 
     async def resume(self, reason: str, *, by: str) -> None:
         """Let harm be done again."""
@@ -281,7 +279,7 @@ class Coordinator:
     async def _set_paused(self, value: str, kind: EntryKind, text: str, by: str) -> None:
         async with self.deciding.lock:
             await self.store.set_setting("paused", value, who=by, now=self.clock())
-            self.deciding.paused = value
+            self.deciding.stops.paused = value
             numbers = await self.store.append("", Entry(self.clock(), "", kind, text))
         self._told(numbers[-1])
         self.deciding.wake()
@@ -293,14 +291,14 @@ class Coordinator:
         return [self._sight(side) for side in self.parts.sides if cluster in ("", side.name)]
 
     def _sight(self, side: Side) -> Sight:
-        incidents = [case.incident for case in self.deciding.cases.values() if case.incident.cluster == side.name]
+        incidents = [case.incident for case in self.deciding.docket.cases.values() if case.incident.cluster == side.name]
         return Sight(
             name=side.name,
             fleet=side.fleet,
             age=side.age,
             reachable=side.reachable,
             telemetry=side.watched,
-            findings=tuple(self.deciding.findings(side).values()),
+            findings=tuple(self.deciding.looks.findings(side).values()),
             incidents=sorted(incidents, key=lambda one: one.opened),
             progress=side.presence.progress,
             quota=self.parts.quota,
@@ -315,14 +313,14 @@ class Coordinator:
         return {
             "version": self.parts.version,
             "mode": self._mode(),
-            "paused": bool(self.deciding.paused),
-            "why_paused": self.deciding.paused,
+            "paused": bool(self.deciding.stops.paused),
+            "why_paused": self.deciding.stops.paused,
             "started": self.started.isoformat(),
             "epoch": self.store.epoch,
             "leader": self.parts.holder if self.parts.leadership is None else self.parts.leadership.leader,
-            "open_incidents": len(self.deciding.cases),
+            "open_incidents": len(self.deciding.docket.cases),
             "silences": len(self.silencing.active(self.clock())),
-            "silenced_incidents": sum(bool(case.incident.silenced) for case in self.deciding.cases.values()),
+            "silenced_incidents": sum(bool(case.incident.silenced) for case in self.deciding.docket.cases.values()),
             "heartbeats": [one.row() for one in self.beatings],
             "clusters": [self._cluster_status(side) for side in self.parts.sides],
             "store": {"ok": store < self._store_deadline, "age_seconds": round(store, 3)},

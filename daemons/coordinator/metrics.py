@@ -49,12 +49,14 @@ class Figures(Collector):
         of, leads = self._of, self._of.leads
         yield _gauge("sliceward_leading", "Whether this replica decides.", (), [((), float(leads))])
         yield _gauge("sliceward_epoch", "Epoch that this replica's writes carry.", (), [((), float(of.store.epoch))])
-        yield _gauge("sliceward_paused", "Whether harm is stopped by a person.", (), [((), float(bool(of.deciding.paused)))])
+        yield _gauge(
+            "sliceward_paused", "Whether harm is stopped by a person.", (), [((), float(bool(of.deciding.stops.paused)))]
+        )
         yield _gauge("sliceward_store_age_seconds", "Seconds since the store last answered.", (), [((), of.store.age)])
         yield from self._sight()
         yield from self._work() if leads else ()
-        of.deciding.tally.begin(of.parts.actions)
-        yield from of.deciding.tally.collect()
+        of.deciding.docket.tally.begin(of.parts.actions)
+        yield from of.deciding.docket.tally.collect()
         pages = {(name, outcome): 0 for name in of.parts.pagers for outcome in ("sent", "again", "failed")}
         yield _counter("sliceward_pages", "Deliveries of pages.", ["pager", "outcome"], _rows(pages | of.outbox.counts))
         yield _counter(
@@ -79,7 +81,7 @@ class Figures(Collector):
     def _findings(self) -> Metric:
         counts: Count[tuple[str, ...]] = Count()
         for side in self._of.parts.sides:
-            for finding in self._of.deciding.findings(side).values():
+            for finding in self._of.deciding.looks.findings(side).values():
                 counts[side.name, finding.kind.value, finding.state.value] += 1
         about = "Findings as decided on, of watchers and alerts."
         return _gauge("sliceward_fleet_findings", about, ["cluster", "kind", "state"], _rows(counts))
@@ -91,7 +93,7 @@ class Figures(Collector):
         open_now: Count[tuple[str, ...]] = Count()
         oldest: dict[tuple[str, ...], float] = {}
         runs: dict[tuple[str, ...], float] = {}
-        for case in of.deciding.cases.values():
+        for case in of.deciding.docket.cases.values():
             incident = case.incident
             key = (incident.cluster, incident.phase.value, incident.needs.value or "nothing")
             open_now[key] += 1
@@ -104,7 +106,7 @@ class Figures(Collector):
         yield _gauge("sliceward_run_oldest_seconds", "Since the oldest open run began.", labels[:2], runs.items())
         silences = [((), float(len(of.silencing.active(now))))]
         yield _gauge("sliceward_silences", "Silences and maintenance windows in force.", (), silences)
-        held = [((), float(sum(bool(case.incident.silenced) for case in of.deciding.cases.values())))]
+        held = [((), float(sum(bool(case.incident.silenced) for case in of.deciding.docket.cases.values())))]
         yield _gauge("sliceward_silenced_incidents", "Open incidents that one of them holds.", (), held)
         waiting = of.outbox.waiting
         depth = {(name,): 0.0 for name in of.parts.pagers} | {(name,): float(some.count) for name, some in waiting.items()}

@@ -75,7 +75,7 @@ class Sweep:
             (host.id, mark.value)
             for host in fleet.hosts.values()
             for mark in host.our_marks
-            if mark.value not in self.deciding.cases
+            if mark.value not in self.deciding.docket.cases
         ]
         before = self._first_seen.get(side.name, {})
         self._first_seen[side.name] = {key: before.get(key, self.clock()) for key in found}
@@ -90,7 +90,7 @@ class Sweep:
             patch = None if node is None else marks.given_back(node, incident=incident)
             if patch is None:
                 return 0
-            await GuardedCluster(side.cluster, self.deciding.guard(side)).patch(NODE, host.name, patch)
+            await GuardedCluster(side.cluster, self.deciding.looks.guard(side)).patch(NODE, host.name, patch)
         except Retry as error:
             self.loop.set_aside[about] = str(error)
             return 0
@@ -104,7 +104,7 @@ class Sweep:
         numbers = await self.store.append(
             side.name, Entry(self.clock(), incident, EntryKind.STEP_DONE, text, {"host": host.name})
         )
-        self.deciding.told(numbers[-1])
+        self.deciding.docket.told(numbers[-1])
         return 1
 
     async def _is_over(self, side: Side, host: HostId, incident: str) -> bool:
@@ -113,5 +113,5 @@ class Sweep:
         if case is not None:
             # Open but not in memory: it was set aside at the start, and its marks with it.
             return not case.incident.open
-        about_host = any(host in case.incident.domain for case in self.deciding.cases.values())
+        about_host = any(host in case.incident.domain for case in self.deciding.docket.cases.values())
         return not about_host and self.clock() - self._first_seen[side.name][host, incident] >= self.unknown_grace

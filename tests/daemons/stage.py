@@ -158,7 +158,7 @@ def a_story(stage: Stage, *, rounds: int = 24) -> str:
     report_progress(stage, "other", step=800, rate=1.25)
     finding = a_link_finding(world)
     stage.do(stage.rounds(rounds, finding))
-    (found,) = stage.bench.coordinator.deciding.cases
+    (found,) = stage.bench.coordinator.deciding.docket.cases
     return found
 
 

@@ -362,12 +362,12 @@ class Life:
         stage = self.stage
         stage.tell()
         due = await self.round()
-        stage.invariants.settled(self.coordinator.deciding.cases)
+        stage.invariants.settled(self.coordinator.deciding.docket.cases)
         stage.chores = [chore for chore in stage.chores if not await chore()]
         await asyncio.sleep(BREATH)
         soonest = stage.clock() + timedelta(seconds=1)
         stage.clock.now = min(max(due or soonest, stage.clock() + timedelta(seconds=0.2)), soonest)
-        return stage.mended == stage.faults.keys() and not self.coordinator.deciding.cases and not stage.marked()
+        return stage.mended == stage.faults.keys() and not self.coordinator.deciding.docket.cases and not stage.marked()
 
 
 @asynccontextmanager

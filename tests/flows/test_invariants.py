@@ -243,7 +243,7 @@ async def test_a_pause_does_not_keep_repaired_capacity_out_of_service(tmp_path: 
             if not stage.provider.requests or stage.present is None:
                 return False
             await stage.present.coordinator.pause("storm", by="ann")
-            paused.append(stage.present.coordinator.deciding.paused)
+            paused.append(stage.present.coordinator.deciding.stops.paused)
             return True
 
         stage.chores.append(pause)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.coordinator import presence
-from sliceward.daemons.coordinator.deciding import Deciding
+from sliceward.daemons.coordinator.docket import Docket
 from sliceward.daemons.coordinator.starts import Starts
 from sliceward.detectors.finding import State
 from sliceward.playbooks import allow, decide, guards, turn
@@ -87,12 +87,12 @@ def a_new_name_for_each_try_of_a_repair(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_intent_before_a_call(patch: pytest.MonkeyPatch) -> None:
-    real = Deciding._save  # noqa: SLF001 (the part that is broken)
+    real = Docket.save
 
-    async def save(self: Deciding, *what: Turn) -> None:
+    async def save(self: Docket, *what: Turn) -> None:
         await real(self, *(replace(one, call=None) for one in what))
 
-    patch.setattr(Deciding, "_save", save)
+    patch.setattr(Docket, "save", save)
 
 
 def no_look_at_whether_it_fires(patch: pytest.MonkeyPatch) -> None:
@@ -157,15 +157,15 @@ def a_pause_holds_all(patch: pytest.MonkeyPatch) -> None:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """A former leader whose writes are refused goes on as if they were not."""
-    real = Deciding._save  # noqa: SLF001 (the part that is broken)
+    real = Docket.save
 
-    async def save(self: Deciding, *what: Turn) -> None:
+    async def save(self: Docket, *what: Turn) -> None:
         try:
             await real(self, *what)
         except Refused:
-            self.fenced, self.stopping = "", False
+            self.stops.fenced, self.stops.stopping = "", False
 
-    patch.setattr(Deciding, "_save", save)
+    patch.setattr(Docket, "save", save)
 
 
 def a_result_before_its_effect(patch: pytest.MonkeyPatch) -> None:
@@ -183,16 +183,16 @@ def a_result_before_its_effect(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_was_under_way_at_a_death_is_done(patch: pytest.MonkeyPatch) -> None:
-    real = Deciding.load
+    real = Docket.load
 
-    async def load(self: Deciding) -> None:
+    async def load(self: Docket) -> None:
         await real(self)
         for name, case in self.cases.items():
             run = case.run
             if run is not None and run.open and run.current is not None and run.current.attempts:
                 self.cases[name] = replace(case, run=advance(run, Done("surely"), self.clock()).run)
 
-    patch.setattr(Deciding, "load", load)
+    patch.setattr(Docket, "load", load)
 
 
 MUTANTS = (

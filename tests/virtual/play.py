@@ -127,7 +127,7 @@ class Player:
                 owner = world.objects.get(GANG_KINDS[plan.kind].kind, plan.name, plan.namespace)
                 yield f"{gang} is not whole, suspended: {owner is not None and owner['spec'].get('suspend')}"
         yield from self._pages()
-        open_here = {name for tenure in stage.tenures[-1:] for name in tenure.coordinator.deciding.cases}
+        open_here = {name for tenure in stage.tenures[-1:] for name in tenure.coordinator.deciding.docket.cases}
         if open_here:
             yield f"the coordinator still holds {sorted(open_here)}"
 

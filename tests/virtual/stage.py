@@ -240,7 +240,7 @@ class Stage:
         if self.scenario.lease:
             # Who was frozen finds on waking that its time ran out.
             leads = partial(self._leads, store)
-            coordinator.deciding.leads = coordinator.outbox.leads = coordinator.vigil.leads = leads
+            coordinator.deciding.stops.leads = coordinator.outbox.leads = coordinator.vigil.leads = leads
         return coordinator
 
     def _leads(self, store: MemoryStore) -> bool:
@@ -330,7 +330,7 @@ class Stage:
         if tenure is self.tenures[-1]:
             self.world.agenda.after(RESTART, self.begin)
         error = None if tenure.main is None else tenure.main.exception()
-        if error is not None and not (isinstance(error, Refused) and tenure.coordinator.deciding.fenced):
+        if error is not None and not (isinstance(error, Refused) and tenure.coordinator.deciding.stops.fenced):
             self._problem(f"a coordinator ended with {error!r}")
         self.timeline.loops = [loop for loop in self.timeline.loops if loop is not tenure.loop]
         self.bury(tenure)

@@ -65,7 +65,7 @@ def test_aborting_stops_it_and_a_person_goes_on(stage: Stage, incident: str, sli
 
 def test_pause_and_resume_are_told_and_audited(stage: Stage, sliceward: Sliceward) -> None:
     assert sliceward("pause", "--reason", "storm").out == "paused: harm is stopped, healing goes on\n"
-    assert stage.bench.coordinator.deciding.paused
+    assert stage.bench.coordinator.deciding.stops.paused
     assert sliceward("resume", "--reason", "over").out == "acting again\n"
     assert json.loads(sliceward("pause", "--reason", "b", "-o", "json").out)["why_paused"] == "local: b"
     assert [what for what, _, _ in _audit(sliceward)] == ["pause", "resume", "pause"]

@@ -36,15 +36,15 @@ async def called(bench: Bench) -> None:
 async def results(bench: Bench) -> list[str | None]:
     """Give what the store knows of the calls."""
     deciding = bench.coordinator.deciding
-    (incident,) = deciding.cases
-    return [intent.result for intent in await deciding.store.history.intents(incident)]
+    (incident,) = deciding.docket.cases
+    return [intent.result for intent in await deciding.docket.store.history.intents(incident)]
 
 
 async def test_an_answer_that_waits_when_it_is_stopped_is_saved(tmp_path: Path) -> None:
     async with a_bench(marked(tmp_path)) as bench:
         await called(bench)
         assert await results(bench) == [None]
-        bench.coordinator.deciding.stopping = True
+        bench.coordinator.deciding.stops.stopping = True
         await bench.coordinator.deciding.run()
         assert await results(bench) == ["done: noted"]
 
@@ -55,7 +55,7 @@ async def test_an_answer_is_saved_where_the_findings_cannot_be_asked_for(tmp_pat
 
     async with a_bench(marked(tmp_path)) as bench:
         await called(bench)
-        bench.coordinator.deciding.alerts = spoilt
+        bench.coordinator.deciding.looks.alerts = spoilt
         await bench.round()
         assert await results(bench) == ["done: noted"]
         assert "nobody expected that" in bench.coordinator.deciding.loop.set_aside["cluster c1"]
@@ -73,7 +73,7 @@ async def test_an_answer_that_no_look_had_taken_out_yet_outlives_one_that_came_t
     async with a_bench(marked(tmp_path)) as bench:
         deciding = bench.coordinator.deciding
         await called(bench)
-        deciding.store.started = after(1, Retry("no connection"), deciding.store.started)  # type: ignore[method-assign]  # once
+        deciding.docket.store.started = after(1, Retry("no connection"), deciding.docket.store.started)  # type: ignore[method-assign]  # once
         bench.world.clock.pass_(-60)  # so that the starts are read again
         await deciding.round()
         assert deciding.loop.error == "no connection"
@@ -88,9 +88,9 @@ async def test_an_answer_that_cannot_be_taken_in_keeps_nobody_from_ending(tmp_pa
     async with a_bench(marked(tmp_path)) as bench:
         deciding = bench.coordinator.deciding
         await called(bench)
-        deciding.store.started = away  # type: ignore[method-assign,assignment]  # for good
+        deciding.docket.store.started = away  # type: ignore[method-assign,assignment]  # for good
         bench.world.clock.pass_(-60)  # so that the starts are read again
-        deciding.stopping = True
+        deciding.stops.stopping = True
         async with asyncio.timeout(60):
             await deciding.run()
         assert await results(bench) == [None]

@@ -162,7 +162,7 @@ async def test_two_plans_made_in_the_same_moment_do_not_promise_the_same_hosts(t
     world.tell(world.finding(broken(1), Kind.CHIP_LOST))
     async with a_bench(world) as bench:
         await rounds(bench, 6)
-        runs = [case.run for case in bench.coordinator.deciding.cases.values()]
+        runs = [case.run for case in bench.coordinator.deciding.docket.cases.values()]
     promised = [{host.name.rsplit("-", 2)[0] for host in run.promised} for run in runs if run is not None]
     assert sorted(promised, key=str) == [{"cube-2"}, {"cube-3"}]
 
@@ -183,8 +183,8 @@ class _Counting:
 
 
 def counted(bench: Bench) -> list[int]:
-    store = _Counting(bench.coordinator.deciding.store)
-    bench.coordinator.deciding.store = cast("Store", store)
+    store = _Counting(bench.coordinator.deciding.docket.store)
+    bench.coordinator.deciding.docket.store = cast("Store", store)
     return store.saves
 
 
@@ -209,7 +209,7 @@ async def test_all_that_a_round_comes_to_is_one_transaction(tmp_path: Path) -> N
         saves = counted(bench)
         await bench.settle()
         await bench.coordinator.deciding.round()
-        phases = sorted(case.incident.phase for case in bench.coordinator.deciding.cases.values())
+        phases = sorted(case.incident.phase for case in bench.coordinator.deciding.docket.cases.values())
         assert phases == ["acting", "held", "held", "held"]
         assert saves == [8], "each is found, and decided about"
         await bench.coordinator.deciding.idle()
@@ -263,10 +263,10 @@ async def test_an_answer_that_could_not_be_saved_is_asked_for_again_under_the_sa
         deciding = bench.coordinator.deciding
         await bench.settle()
         await deciding.round()
-        real, deciding.store = deciding.store, cast("Store", _Away(deciding.store))
+        real, deciding.docket.store = deciding.docket.store, cast("Store", _Away(deciding.docket.store))
         await deciding.idle()
         assert deciding.loop.error == "no connection"
-        deciding.store = real
+        deciding.docket.store = real
         await rounds(bench)
     assert [target.operation for target in noting.targets] == [noting.targets[0].operation] * 2
     assert len(resting.targets) == 1
@@ -292,15 +292,15 @@ async def test_a_decision_that_cannot_be_saved_stops_neither_the_others_nor_is_c
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await bench.round()
-        bad = next(case.incident.id for case in deciding.cases.values() if case.incident.part == broken(0))
-        real = deciding.store.save
+        bad = next(case.incident.id for case in deciding.docket.cases.values() if case.incident.part == broken(0))
+        real = deciding.docket.store.save
 
         async def save(*turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
             if any(turn.incident.id == bad for turn in turns):
                 raise ValueError("no store takes this")
             return await real(*turns, **more)
 
-        deciding.store.save = save  # type: ignore[method-assign]  # one incident is poisoned
+        deciding.docket.store.save = save  # type: ignore[method-assign]  # one incident is poisoned
         world.clock.pass_(2)
         await bench.round()
         assert {target.part for target in noting.targets} == {broken(1)}
@@ -317,7 +317,7 @@ async def test_a_finding_that_cannot_be_saved_is_set_aside_by_name_and_the_other
     bad = unkept(world, 2)
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
-        deciding.alerts = lambda _cluster: {bad.id: bad}
+        deciding.looks.alerts = lambda _cluster: {bad.id: bad}
         world.tell(world.finding(broken(0), Kind.CHIP_LOST))
         world.tell(world.finding(broken(1), Kind.CHIP_LOST))
         await rounds(bench)
@@ -325,7 +325,7 @@ async def test_a_finding_that_cannot_be_saved_is_set_aside_by_name_and_the_other
         assert set(deciding.loop.set_aside) == {f"finding {bad.id}"}
         assert deciding.loop.error == ""
         world.clock.pass_(ASIDE_FOR.total_seconds())
-        deciding.alerts = lambda _cluster: {}
+        deciding.looks.alerts = lambda _cluster: {}
         await rounds(bench)
         assert deciding.loop.set_aside == {}
 
@@ -336,12 +336,12 @@ async def test_an_incident_whose_news_cannot_be_saved_is_left_alone_until_they_c
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await bench.round()
-        (incident,) = deciding.cases
+        (incident,) = deciding.docket.cases
         bad = unkept(world, 0)
-        deciding.alerts = lambda _cluster: {bad.id: bad}
+        deciding.looks.alerts = lambda _cluster: {bad.id: bad}
         await rounds(bench)
         assert (noting.targets, set(deciding.loop.set_aside)) == ([], {incident})
-        deciding.alerts = lambda _cluster: {}
+        deciding.looks.alerts = lambda _cluster: {}
         world.clock.pass_(ASIDE_FOR.total_seconds())
         await rounds(bench)
         assert (len(noting.targets), set(deciding.loop.set_aside)) == (1, set())
@@ -369,10 +369,10 @@ async def test_a_new_incident_whose_saving_was_never_confirmed_is_taken_up_and_c
     world, _ = a_world(tmp_path)
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
-        deciding.store = cast("Store", _Deaf(deciding.store))
+        deciding.docket.store = cast("Store", _Deaf(deciding.docket.store))
         world.tell(world.finding(broken(0), Kind.CHIP_LOST))
         await bench.round()
-        assert not deciding.cases
+        assert not deciding.docket.cases
         world.tell(world.finding(broken(0), Kind.CHIP_LOST, State.RESOLVED))
         await rounds(bench)
-        assert not (await deciding.store.load_open()).cases
+        assert not (await deciding.docket.store.load_open()).cases

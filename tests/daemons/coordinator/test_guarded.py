@@ -70,9 +70,9 @@ async def test_a_cube_is_not_marked_any_further_once_the_lead_is_gone_and_the_in
     lead = Lead(looks=3 + 3)  # deciding, after the save, before the call, and before three of its writes
     world.tell(world.finding(PART, Kind.CHIP_LOST))
     async with a_bench(world) as bench:
-        bench.coordinator.deciding.leads = lead
+        bench.coordinator.deciding.stops.leads = lead
         await some_rounds(bench, 4)
-        (case,) = bench.coordinator.deciding.cases.values()
+        (case,) = bench.coordinator.deciding.docket.cases.values()
         assert len(marked(world)) == 3
         assert case.run is not None
         assert case.run.open, "a lead that is gone is no failure of the step"
@@ -89,7 +89,7 @@ async def test_an_orphaned_mark_is_not_given_back_by_who_does_not_lead_any_more(
         mark(world, await an_incident_that_is_over(bench))
         await bench.settle()
         lead = Lead()
-        bench.coordinator.deciding.leads = lead
+        bench.coordinator.deciding.stops.leads = lead
         lead.held = False
         assert await bench.coordinator.sweep.round() == 0
         assert marked(world) == {HOST}

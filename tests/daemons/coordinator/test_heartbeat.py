@@ -234,13 +234,13 @@ async def test_it_stops_when_a_loop_goes_round_without_a_result(world: World, he
 async def test_it_stops_while_a_whole_cluster_is_set_aside(world: World, heart: FakeHeart) -> None:
     async with a_bench(world) as bench:
         await pass_(bench, 1)
-        bench.coordinator.deciding.alerts = unreadable
+        bench.coordinator.deciding.looks.alerts = unreadable
         with capture_logs():  # the traceback of a whole fleet takes a minute to draw
             await bench.coordinator.deciding.round()
         await pass_(bench, 3 * EVERY)
         assert len(heart.beats) == 1
         assert beating(bench).why == "set aside: cluster c1"
-        bench.coordinator.deciding.alerts = lambda _cluster: {}
+        bench.coordinator.deciding.looks.alerts = lambda _cluster: {}
         await bench.coordinator.deciding.round()
         await pass_(bench, 1)
         assert len(heart.beats) == 2

@@ -61,7 +61,7 @@ async def test_a_whole_incident_is_counted_from_its_opening_to_its_close(world: 
         await some_rounds(bench, 6)
         assert read.total("incidents_open", cluster="c1") == 1
         assert read.total("incident_oldest_seconds", cluster="c1") > 0
-        (case,) = bench.coordinator.deciding.cases.values()
+        (case,) = bench.coordinator.deciding.docket.cases.values()
         assert case.run is not None
         begun = (world.clock() - case.run.started).total_seconds()
         assert read("run_oldest_seconds", cluster="c1", phase=case.incident.phase.value) == begun

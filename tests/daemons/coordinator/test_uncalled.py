@@ -76,11 +76,11 @@ async def test_nothing_is_called_for_a_fault_that_went_while_this_replica_did_no
         deciding = bench.coordinator.deciding
         await found(bench)
         await deciding.round()
-        deciding.leads = lambda: False  # between the save and the call
+        deciding.stops.leads = lambda: False  # between the save and the call
         await deciding.idle()
-        deciding.leads = lambda: True
+        deciding.stops.leads = lambda: True
         await mended(bench, seconds=5)
-        assert (noting.targets, deciding.cases) == ([], {})
+        assert (noting.targets, deciding.docket.cases) == ([], {})
 
 
 async def test_nothing_is_called_for_a_fault_that_went_after_the_world_could_not_be_read_again(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_nothing_is_called_for_a_fault_that_went_after_the_world_could_not
         await deciding.round()
         assert "nobody reads this" in deciding.loop.set_aside["cluster c1"]
         await mended(bench)
-        assert (noting.targets, deciding.cases) == ([], {})
+        assert (noting.targets, deciding.docket.cases) == ([], {})
 
 
 async def test_nothing_is_called_under_a_pause_after_an_intent_that_was_never_called(tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ async def test_nothing_is_called_for_a_fault_that_went_after_an_action_could_not
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await found(bench)
-        real, deciding.rules = deciding.rules, replace(deciding.rules, quota_left=spoilt)
+        real, deciding.looks.rules = deciding.looks.rules, replace(deciding.looks.rules, quota_left=spoilt)
         await bench.round()
-        deciding.rules = real
+        deciding.looks.rules = real
         assert len(deciding.loop.set_aside) == 2
         await mended(bench)
-        assert (noting.targets, deciding.cases) == ([], {})
+        assert (noting.targets, deciding.docket.cases) == ([], {})
 
 
 async def test_what_was_saved_by_itself_before_the_store_went_away_is_not_called_for_a_fault_that_went(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_what_was_saved_by_itself_before_the_store_went_away_is_not_called
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await found(bench)
-        real, saves = deciding.store.save, 0
+        real, saves = deciding.docket.store.save, 0
 
         async def save(*turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
             nonlocal saves
@@ -144,11 +144,11 @@ async def test_what_was_saved_by_itself_before_the_store_went_away_is_not_called
                 raise Retry("no connection")
             return await real(*turns, **more)
 
-        deciding.store.save = save  # type: ignore[method-assign]  # one after the other, and then none
+        deciding.docket.store.save = save  # type: ignore[method-assign]  # one after the other, and then none
         await bench.round()
         assert deciding.loop.error == "no connection"
         await mended(bench, seconds=5)
-        assert (noting.targets, deciding.cases) == ([], {})
+        assert (noting.targets, deciding.docket.cases) == ([], {})
 
 
 @pytest.mark.parametrize("way", ["stopping", "out of the lead", "paused", "aborted"])
@@ -157,33 +157,33 @@ async def test_what_a_person_or_the_end_says_during_the_save_is_heard_before_the
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await found(bench)
-        real, said, entered = deciding.store.save, asyncio.Event(), asyncio.Event()
+        real, said, entered = deciding.docket.store.save, asyncio.Event(), asyncio.Event()
 
         async def save(*turns: Turn, **more: Any) -> tuple[int, ...]:  # noqa: ANN401 (as a store takes them)
             entered.set()
             await said.wait()
             return await real(*turns, **more)
 
-        deciding.store.save = save  # type: ignore[method-assign]  # it takes until somebody has spoken
+        deciding.docket.store.save = save  # type: ignore[method-assign]  # it takes until somebody has spoken
         look = asyncio.create_task(deciding.round())
         await entered.wait()
         speaking: list[asyncio.Task[Any]] = []
         if way == "stopping":
-            deciding.stopping = True
+            deciding.stops.stopping = True
         elif way == "out of the lead":
-            deciding.leads = lambda: False
+            deciding.stops.leads = lambda: False
         elif way == "paused":
             speaking = [asyncio.create_task(bench.coordinator.pause("wait", by="ann"))]
         else:
-            speaking = [asyncio.create_task(deciding.abort(name, by="ann", reason="wait")) for name in deciding.cases]
+            speaking = [asyncio.create_task(deciding.abort(name, by="ann", reason="wait")) for name in deciding.docket.cases]
         await bench.settle()
         said.set()
         await asyncio.gather(look, *speaking)
         await deciding.idle()
         assert noting.targets == []
-        runs = [case.run for case in deciding.cases.values()]
+        runs = [case.run for case in deciding.docket.cases.values()]
         assert [run.steps[0].attempts for run in runs if run is not None] == [0, 0]
-        assert (deciding.pausing, deciding.aborting) == ([], [])
+        assert not any(deciding.stops.is_aborted(name) for name in deciding.docket.cases)
 
 
 async def test_a_pause_that_the_store_refuses_holds_nothing(tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ async def test_nothing_is_decided_while_this_replica_does_not_lead(tmp_path: Pat
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await found(bench)
-        deciding.leads = lambda: False
+        deciding.stops.leads = lambda: False
         await bench.round()
-        assert all(case.run is None for case in deciding.cases.values())
-        deciding.leads = lambda: True
+        assert all(case.run is None for case in deciding.docket.cases.values())
+        deciding.stops.leads = lambda: True
         await bench.round()
         assert len(noting.targets) == 2
 
@@ -218,9 +218,9 @@ async def test_what_is_left_in_doubt_is_taken_back_before_this_process_ends(tmp_
         await found(bench)
         bench.side.read = after(2, ValueError("nobody reads this"), bench.side.read)  # type: ignore[method-assign]  # once
         await deciding.round()
-        deciding.stopping = True
+        deciding.stops.stopping = True
         await deciding.run()
-        runs = [case.run for case in (await deciding.store.load_open()).cases]
+        runs = [case.run for case in (await deciding.docket.store.load_open()).cases]
         assert [run.steps[0].attempts for run in runs if run is not None] == [0, 0]
     assert noting.targets == []
 
@@ -230,11 +230,11 @@ async def test_a_poisoned_finding_holds_no_call_and_is_shown_for_as_long_as_it_i
     bad = replace(world.finding(broken(2), Kind.CHIP_LOST), also=cast("tuple[ChipId, ...]", 5))
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
-        deciding.alerts = lambda _cluster: {bad.id: bad}
+        deciding.looks.alerts = lambda _cluster: {bad.id: bad}
         await found(bench)
         await bench.round()
         assert (len(noting.targets), set(deciding.loop.set_aside)) == (2, {f"finding {bad.id}"})
-        deciding.alerts = lambda _cluster: {}
+        deciding.looks.alerts = lambda _cluster: {}
         world.clock.pass_(120)
         await bench.round()
         assert deciding.loop.set_aside == {}

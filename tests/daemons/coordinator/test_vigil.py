@@ -149,13 +149,13 @@ async def test_while_the_store_is_away_the_pagers_are_told_straight(world: World
 
 async def test_a_cluster_that_is_set_aside_as_a_whole_is_paged_and_resolved(world: World) -> None:
     async with a_bench(world) as bench:
-        bench.coordinator.deciding.alerts = unreadable
+        bench.coordinator.deciding.looks.alerts = unreadable
         with capture_logs():  # the traceback of a whole fleet takes a minute to draw
             await bench.coordinator.deciding.round()
         await pass_(bench, 340)
         assert told(world) == [("SetAside", TRIGGER)]
         assert "cluster c1" in world.pager.pages[0].summary
-        bench.coordinator.deciding.alerts = lambda _cluster: {}
+        bench.coordinator.deciding.looks.alerts = lambda _cluster: {}
         await bench.coordinator.deciding.round()
         await pass_(bench, 120)
         assert told(world) == [("SetAside", TRIGGER), ("SetAside", RESOLVE)]

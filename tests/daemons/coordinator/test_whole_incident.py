@@ -92,7 +92,7 @@ async def closed_incident(bench: Bench) -> dict[str, Any]:
 async def test_a_broken_chip_is_marked_repaired_proven_and_given_back(world: World) -> None:
     async with a_bench(world) as bench:
         await some_rounds(bench, 8)
-        (case,) = bench.coordinator.deciding.cases.values()
+        (case,) = bench.coordinator.deciding.docket.cases.values()
         assert marked(world) == {f"cube-3-host-{n:02}" for n in range(16)}
         assert case.incident.phase == "repairing"
         assert [page.event for page in world.pager.pages] == [PageEvent.TRIGGER]
@@ -119,7 +119,7 @@ async def test_a_crash_before_any_save_reaches_the_same_end_with_one_repair(worl
     """What was done since the last write is done, its answer is lost; a new coordinator goes on from store and cluster."""
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
-        saves, real = 0, deciding._save  # noqa: SLF001 (the place where the process dies)
+        saves, real = 0, deciding.docket.save
 
         async def dying(*turns: Any) -> None:  # noqa: ANN401 (turns)
             nonlocal saves
@@ -128,7 +128,7 @@ async def test_a_crash_before_any_save_reaches_the_same_end_with_one_repair(worl
                 raise _Crash
             await real(*turns)
 
-        deciding._save = dying  # type: ignore[method-assign]  # noqa: SLF001 (as above)
+        deciding.docket.save = dying  # type: ignore[method-assign]  # the place where the process dies
         with contextlib.suppress(_Crash):
             await _until_closed(bench)
         assert saves >= save
@@ -146,7 +146,7 @@ async def _until_closed(bench: Bench) -> None:
         if number > 10:
             bench.world.provider.now_all("done")
         await some_rounds(bench, 1)
-        if not bench.coordinator.deciding.cases and number > 12:
+        if not bench.coordinator.deciding.docket.cases and number > 12:
             return
 
 
@@ -163,7 +163,7 @@ async def test_a_pause_stops_harm_and_not_healing(world: World) -> None:
         await bench.coordinator.pause("storm", by="ann")
         await some_rounds(bench, 6)
         assert marked(world) == set()
-        (case,) = bench.coordinator.deciding.cases.values()
+        (case,) = bench.coordinator.deciding.docket.cases.values()
         assert case.incident.phase == "held"
         assert "storm" in case.incident.why
         await bench.coordinator.resume("over", by="ann")
@@ -187,7 +187,7 @@ async def test_in_mode_approve_nothing_is_done_before_a_persons_yes(world: World
     world.book = load_book({"repair-chip.yaml": PLAYBOOK}, ACTIONS, modes=Mode.APPROVE)
     async with a_bench(world) as bench:
         await some_rounds(bench, 5)
-        (case,) = bench.coordinator.deciding.cases.values()
+        (case,) = bench.coordinator.deciding.docket.cases.values()
         assert (case.incident.phase, marked(world)) == ("waiting-for-approval", set())
         await bench.coordinator.deciding.approve(case.incident.id, by="ann", reason="go")
         await some_rounds(bench, 4)
@@ -250,7 +250,7 @@ def _two_spares() -> Any:  # noqa: ANN401 (a builder)
 
 
 def _incident_about(deciding: Deciding, host: str) -> Incident:
-    return next(case.incident for case in deciding.cases.values() if HostId("c1", host) in case.incident.domain)
+    return next(case.incident for case in deciding.docket.cases.values() if HostId("c1", host) in case.incident.domain)
 
 
 class _Slow:
@@ -276,7 +276,7 @@ async def test_a_time_out_is_unknown_and_only_a_no_is_failure(world: World, acti
     world.actions = {**ACTIONS, "domain.mark": action}
     async with a_bench(world) as bench:
         await some_rounds(bench, 6)
-        (case,) = bench.coordinator.deciding.cases.values()
+        (case,) = bench.coordinator.deciding.docket.cases.values()
         assert case.run is not None
         assert case.run.steps[0].state == state
 
@@ -284,7 +284,7 @@ async def test_a_time_out_is_unknown_and_only_a_no_is_failure(world: World, acti
 async def test_a_finding_that_resolves_while_the_intent_is_saved_stops_the_call(world: World) -> None:
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
-        real = deciding._save  # noqa: SLF001 (the world changes while it writes)
+        real = deciding.docket.save
 
         async def slow(*turns: Any) -> None:  # noqa: ANN401 (turns)
             await real(*turns)
@@ -292,7 +292,7 @@ async def test_a_finding_that_resolves_while_the_intent_is_saved_stops_the_call(
                 world.tell(world.finding(PART, Kind.CHIP_LOST, State.RESOLVED))
                 await bench.settle()
 
-        deciding._save = slow  # type: ignore[method-assign]  # noqa: SLF001 (as above)
+        deciding.docket.save = slow  # type: ignore[method-assign]  # the world changes while it writes
         await bench.round()
         world.clock.pass_(5)
         await bench.round()
@@ -305,7 +305,7 @@ async def test_a_coordinator_that_lost_the_lead_stops_and_does_nothing_more(worl
         await some_rounds(old, 2)
         async with a_bench(world):
             await some_rounds(old, 3)
-            assert "epoch 1 is over" in old.coordinator.deciding.fenced
+            assert "epoch 1 is over" in old.coordinator.deciding.stops.fenced
             assert world.cluster.writes == []
             with pytest.raises(Refused, match="epoch 1 is over"):
                 await old.coordinator.run()

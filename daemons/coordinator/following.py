@@ -12,17 +12,18 @@ from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import RunStep
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sliceward.daemons.coordinator.calls import Begun
     from sliceward.daemons.coordinator.seen import Seen
+    from sliceward.detectors.finding import Finding
     from sliceward.playbooks.incident import Incident
 
 log = structlog.get_logger(__name__)
 
 
-def still(due: Collection[Begun], seen: Seen) -> set[str]:
-    """Give the incidents whose call harms nobody, or is what would be decided about them now, too."""
+def still(due: Collection[Begun], seen: Seen, findings: Mapping[str, Finding]) -> set[str]:
+    """Give the incidents whose call harms nobody, or is what would be decided about them now, too. ``findings``: those that can be folded."""
     harming = {one.incident: one for one in due if one.call.step.irreversible or one.call.step.harm}
     good = {one.incident for one in due} - harming.keys()
     if not harming:
@@ -32,7 +33,7 @@ def still(due: Collection[Begun], seen: Seen) -> set[str]:
     others = (case.incident for case in seen.known.cases if case.incident.id not in harming)
     theirs = {one.id for incident in others for one in incident.findings}
     theirs -= {one.id for incident in mine for one in incident.findings}
-    found = {key: one for key, one in seen.findings.items() if key not in theirs}
+    found = {key: one for key, one in findings.items() if key not in theirs}
     try:
         result, _ = folded(mine, found, seen.fleet, seen.rules.book, seen.now)
     except Exception:  # noqa: BLE001 (logged where it was raised)

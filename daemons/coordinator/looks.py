@@ -143,7 +143,7 @@ class Looks:
         if fleet is None:
             return
         self.aside.expire()
-        now, found = self.clock(), self.findings(side)
+        now, found = self.clock(), self._sound(self.findings(side))
         open_now = [case.incident for case in _of(side, draft.cases, only)]
         if only is not None:
             told = {one.id for incident in open_now for one in incident.findings}
@@ -158,6 +158,10 @@ class Looks:
         for turn in turns.folded(open_now, result, now):
             if apart.named(turn, self.docket.cases) not in self.aside:
                 draft.add(turn)
+
+    def _sound(self, found: Mapping[str, Finding]) -> dict[str, Finding]:
+        """Give the findings that are not set aside: one that cannot be folded is tried, and told of, once in a while."""
+        return {key: one for key, one in found.items() if f"finding {key}" not in self.aside}
 
     def world(self, side: Side) -> World:
         """Give what deciding looks at, beside the incident."""
@@ -224,7 +228,7 @@ class Looks:
         seen = self._seen(side, self.docket.cases)
         # Saving took time: whoever said stop meanwhile waits for the lock, and is heard all the same.
         may = [one for one in due if not self._is_stopped(one)] if self.stops.calling else []
-        follow = still(may, seen)
+        follow = still(may, seen, self._sound(seen.findings))
         back: dict[str, Turn] = {}
         for begun in due:
             name = begun.incident

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
@@ -231,9 +232,11 @@ async def test_a_poisoned_finding_holds_no_call_and_is_shown_for_as_long_as_it_i
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         deciding.looks.alerts = lambda _cluster: {bad.id: bad}
-        await found(bench)
-        await bench.round()
+        with capture_logs() as lines:
+            await found(bench)
+            await bench.round()
         assert (len(noting.targets), set(deciding.loop.set_aside)) == (2, {f"finding {bad.id}"})
+        assert [line["event"] for line in lines].count("findings cannot be folded together") == 1
         deciding.looks.alerts = lambda _cluster: {}
         world.clock.pass_(120)
         await bench.round()

@@ -29,8 +29,8 @@ from sliceward.topology.ids import HostId
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 from tests.daemons.coordinator.test_alerts import a_payload, an_alert
 from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, some_rounds
-from tests.daemons.watcher.test_watcher import H0
-from tests.daemons.watcher.test_watcher import Stage as WatcherStage
+from tests.daemons.watcher.stage import H0
+from tests.daemons.watcher.stage import Stage as WatcherStage
 from tests.services.processes import need_program
 
 if TYPE_CHECKING:

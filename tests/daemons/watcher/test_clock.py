@@ -10,8 +10,8 @@ import pytest
 from sliceward.daemons.watcher.watcher import Watcher
 from sliceward.detectors.finding import State
 from tests.builders import NOW, gang_id
+from tests.daemons.watcher.stage import Stage, lose_chip, steps
 from tests.daemons.watcher.test_restarts import STUCK, stand
-from tests.daemons.watcher.test_watcher import Stage, lose_chip, steps
 
 
 @dataclass

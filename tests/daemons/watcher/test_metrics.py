@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from sliceward.daemons import topics
 from sliceward.daemons.watcher.metrics import Figures
-from tests.daemons.watcher.test_watcher import H0, Stage
+from tests.daemons.watcher.stage import H0, Stage
 
 
 async def test_silent_hosts_bad_frames_and_findings_are_told() -> None:

@@ -25,7 +25,7 @@ from sliceward.detectors.metrics import CATALOGUE
 from sliceward.detectors.panel import Panel, PanelSize
 from sliceward.topology.errors import Retry
 from tests.builders import NOW, a_fleet
-from tests.daemons.watcher.test_watcher import H0, H1, Stage, settle
+from tests.daemons.watcher.stage import H0, H1, Stage, settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

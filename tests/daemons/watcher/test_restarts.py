@@ -8,7 +8,7 @@ from sliceward.daemons import topics
 from sliceward.detectors.finding import State
 from sliceward.remediations.ports import NODE
 from tests.builders import gang_id
-from tests.daemons.watcher.test_watcher import H0, Stage, settle, steps
+from tests.daemons.watcher.stage import H0, Stage, settle, steps
 
 LOST, QUIET = f"HostLost c1/host/{H0}", f"TelemetryLost c1/host/{H0}"
 STUCK = f"CollectiveStuck {gang_id('llm')}"

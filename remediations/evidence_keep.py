@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sliceward.remediations import hurt
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import SOON
+from sliceward.remediations.nodes import read_all
 from sliceward.remediations.outcome import Done, Outcome, Wait
-from sliceward.remediations.ports import EVENT, NODE
+from sliceward.remediations.ports import EVENT
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.ids import hosts_of
 
@@ -25,6 +26,8 @@ PATIENCE = timedelta(seconds=20)
 """How long reading may be tried again: evidence never holds up a remedy."""
 MOST_BYTES = 16_384
 MOST_EVENTS = 20
+NODE_EVENTS = "default"
+"""Namespace of the events of what has none (client-go, ``tools/record``). Of all namespaces the server reads every event of the cluster."""
 _LONGEST_TEXT = 200
 
 
@@ -48,7 +51,7 @@ class KeepEvidence:
         """Read each source once, all at once: a mark waits for it. Try again for a short while where one did not answer."""
         late = target.now - target.started >= PATIENCE
         try:
-            answers = await ports.together([partial(_read, name, target, ports.cluster, late=late) for name in SOURCES])
+            answers = await ports.together([partial(_read, name, target, ports, late=late) for name in SOURCES])
         except Retry as error:
             return Wait(SOON, str(error))
         found = {name: answer for name, answer in zip(SOURCES, answers, strict=True) if isinstance(answer, dict)}
@@ -61,10 +64,10 @@ class KeepEvidence:
         return Done(text, {"evidence": bounded(kept)})
 
 
-async def _read(name: str, target: Target, cluster: Cluster, *, late: bool) -> Object:
+async def _read(name: str, target: Target, ports: Ports, *, late: bool) -> Object:
     """Give what a source holds as ``kept``, or why it could not be read as ``missed``. Raises `Retry` where it is not ``late`` yet."""
     try:
-        return {"kept": await SOURCES[name](target, cluster)}
+        return {"kept": await SOURCES[name](target, ports)}
     except Retry as error:
         if not late:
             raise Retry(str(error)) from error  # no conflict, which would pass for an answer
@@ -73,12 +76,14 @@ async def _read(name: str, target: Target, cluster: Cluster, *, late: bool) -> O
         return {"missed": str(error)}
 
 
-async def _hosts(target: Target, cluster: Cluster) -> dict[str, Any]:
-    found = {}
-    for host in hosts_of(target.part) or target.domain[:1]:
-        node = await cluster.get(NODE, host.name)
-        found[host.name] = _node(node) if node is not None else "no such node"
-    return found
+def _sick(target: Target) -> list[str]:
+    return [host.name for host in hosts_of(target.part) or target.domain[:1]]
+
+
+async def _hosts(target: Target, ports: Ports) -> dict[str, Any]:
+    names = _sick(target)
+    nodes, _ = await read_all(ports.cluster, names, together=ports.together)
+    return {name: _node(nodes[name]) if name in nodes else "no such node" for name in names}
 
 
 def _node(node: Object) -> dict[str, Any]:
@@ -95,8 +100,8 @@ def _node(node: Object) -> dict[str, Any]:
     }
 
 
-async def _gang(target: Target, cluster: Cluster) -> Any:  # noqa: ANN401 (JSON)
-    match await hurt.find(target, cluster):
+async def _gang(target: Target, ports: Ports) -> Any:  # noqa: ANN401 (JSON)
+    match await hurt.find(target, ports.cluster):
         case hurt.Hurt() as found:
             status = found.owner.get("status", {})
             keys = ("restarts", "terminalState", "active", "ready", "failed", "replicatedJobsStatus")
@@ -105,8 +110,8 @@ async def _gang(target: Target, cluster: Cluster) -> Any:  # noqa: ANN401 (JSON)
             return why
 
 
-async def _progress(target: Target, cluster: Cluster) -> Any:  # noqa: ANN401 (JSON)
-    del cluster
+async def _progress(target: Target, ports: Ports) -> Any:  # noqa: ANN401 (JSON)
+    del ports
     progress = target.progress
     if progress is None:
         return None
@@ -119,13 +124,13 @@ async def _progress(target: Target, cluster: Cluster) -> Any:  # noqa: ANN401 (J
     }
 
 
-async def _events(target: Target, cluster: Cluster) -> list[dict[str, str]]:
-    found: list[Object] = []
-    for host in hosts_of(target.part) or target.domain[:1]:
-        found += await cluster.list(EVENT, fields=f"regarding.name={host.name}")
+async def _events(target: Target, ports: Ports) -> list[dict[str, str]]:
+    about = [(NODE_EVENTS, name) for name in _sick(target)]
     gang = hurt.gang_id(target)
     if gang is not None:
-        found += await cluster.list(EVENT, namespace=gang.namespace, fields=f"regarding.name={gang.name}")
+        about.append((gang.namespace, gang.name))
+    answers = await ports.together([partial(_told, ports.cluster, namespace, name) for namespace, name in about])
+    found = [event for answer in answers if isinstance(answer, dict) for event in answer["items"]]
     found.sort(key=_when, reverse=True)
     return [
         {
@@ -138,7 +143,11 @@ async def _events(target: Target, cluster: Cluster) -> list[dict[str, str]]:
     ]
 
 
-SOURCES: Mapping[str, Callable[[Target, Cluster], Awaitable[Any]]] = {
+async def _told(cluster: Cluster, namespace: str, name: str) -> Object:
+    return {"items": await cluster.list(EVENT, namespace=namespace, fields=f"regarding.name={name}")}
+
+
+SOURCES: Mapping[str, Callable[[Target, Ports], Awaitable[Any]]] = {
     "hosts": _hosts,
     "gang": _gang,
     "progress": _progress,

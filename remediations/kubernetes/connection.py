@@ -6,7 +6,10 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import yaml
 from kubernetes_asyncio import config as kube_config
 from kubernetes_asyncio.client import ApiClient, Configuration
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 _USER_AGENT = "sliceward"
 _TOKEN_INTERVAL = 60
+_READ_AT_ONCE = 2**21
+"""Bytes, as the library has it: an object of etcd may have 1.5 MiB."""
 _UNUSABLE = (kube_config.ConfigException, OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError)
 """What the library raises on a file that is empty, half written or of another shape."""
 
@@ -39,14 +44,30 @@ async def connect(
     """
     configuration = Configuration()
     loader = await _load(configuration, kubeconfig, context)
+    configuration.proxy = configuration.proxy or _proxy_of(str(configuration.host))
     async with ApiClient(configuration) as client:
         client.user_agent = _USER_AGENT
+        _use_no_threads(client)
         refreshing = asyncio.create_task(_keep_token_fresh(loader, configuration), name=f"token of {name}")
         try:
             yield KubernetesCluster(name, Calls(client))
         finally:
             refreshing.cancel()
             await asyncio.wait([refreshing])
+
+
+def _proxy_of(url: str) -> str | None:
+    """Give the proxy that the environment names for a server, as ``kubectl`` would take it; None for none."""
+    place = urlsplit(url)
+    return None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
+
+
+def _use_no_threads(client: ApiClient) -> None:
+    """Let calls ask the environment for nothing: aiohttp would do so in two threads for each, behind all else that waits for one."""
+    rest = client.rest_client
+    asking: aiohttp.ClientSession = rest.pool_manager
+    rest.pool_manager = aiohttp.ClientSession(connector=asking.connector, read_bufsize=_READ_AT_ONCE)
+    asking.detach()
 
 
 async def _keep_token_fresh(loader: Any, configuration: Configuration) -> None:  # noqa: ANN401 (untyped in the library)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -10,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sliceward.daemons.coordinator.together import all_at_once
 from sliceward.remediations.evidence_keep import MOST_BYTES, MOST_EVENTS, KeepEvidence, bounded
-from sliceward.remediations.ports import EVENT, NODE, Progress, one_after_another
+from sliceward.remediations.ports import EVENT, JOBSET, NODE, Progress
 from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.ids import ChipId, LinkId
 from tests.builders import NOW
+from tests.fakes.cluster import FakeCluster
 from tests.remediations.scene import LLM, Scene, a_scene, default_fleet, done, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from sliceward.remediations.ports import Object
-    from sliceward.topology.errors import Conflict
+    from sliceward.remediations.ports import Kind, Object
 
 KEEP = KeepEvidence()
 SICK = "cube-0-host-05"
@@ -46,16 +49,34 @@ async def test_taints_conditions_events_gang_and_progress_are_kept() -> None:
     assert scene.cluster.writes == []
 
 
-async def test_all_sources_are_read_at_once_for_a_mark_waits_for_them() -> None:
-    scene, together = a_scene(), list[int]()
+class AllOrNone(FakeCluster):
+    """Answers reads only once this many are under way."""
 
-    async def at_once(calls: Sequence[Callable[[], Awaitable[Object | None]]]) -> list[Object | Conflict | None]:
-        together.append(len(calls))
-        return await one_after_another(calls)
+    reads = asyncio.Barrier(6)
 
-    evidence = done(await KEEP(scene.target(), replace(scene.ports, together=at_once))).facts["evidence"]
-    assert together == [4]
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        await self.reads.wait()
+        return await super().get(kind, name, namespace)
+
+    async def list(self, kind: Kind, *, namespace: str = "", labels: str = "", fields: str = "") -> Sequence[Object]:
+        await self.reads.wait()
+        return await super().list(kind, namespace=namespace, labels=labels, fields=fields)
+
+
+async def test_two_hosts_and_a_gang_with_their_events_are_read_at_once_for_a_mark_waits_for_them() -> None:
+    scene, other = a_scene(), "cube-0-host-06"
+    scene.part = LinkId.between(ChipId("c1", SICK, 1), ChipId("c1", other, 0))
+    for number, name in enumerate((SICK, other, "llm")):
+        _event(scene, number, name)
+    cluster = AllOrNone("c1", now=NOW)
+    for kind in (NODE, JOBSET, EVENT):
+        cluster.put_all(kind, scene.cluster.of(kind))
+    async with asyncio.timeout(20):
+        outcome = await KEEP(scene.target(), replace(scene.ports, cluster=cluster, together=all_at_once))
+    evidence = done(outcome).facts["evidence"]
     assert list(evidence)[-4:] == ["hosts", "gang", "progress", "events"]
+    assert sorted(evidence["hosts"]) == [SICK, other]
+    assert [event["about"] for event in evidence["events"]] == ["llm", other, SICK]
 
 
 async def test_the_newest_events_are_kept_and_their_notes_are_cut() -> None:

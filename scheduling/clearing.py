@@ -13,8 +13,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.cover import THOUSANDTHS, cheapest_cover, in_thousandths
-from sliceward.scheduling.request import Over
-from sliceward.scheduling.seating import Seating, seat_all
+from sliceward.scheduling.seating import Seating, seat_any
 from sliceward.topology.ids import GangId
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class _Search:
         gangs = self._slice_by_slice() if self.room.domains is None else None
         if gangs is None or not self._makes_room(gangs):
             gangs = sorted(self.prices)
-            found = seat_all(without(self.room, gangs), self.asked, self.terms, Over.CHEAPEST)
+            found = seat_any(without(self.room, gangs), self.asked, self.terms)
             if not isinstance(found, Seating):
                 return None
             near = self._in_the_way(found)
@@ -110,7 +109,7 @@ class _Search:
             if sum(self._chips.get(gang, 0) for gang in gangs) < self._missing:
                 continue
             tried += 1
-            seated = seat_all(without(self.room, gangs), self.asked, self.terms, Over.CHEAPEST)
+            seated = seat_any(without(self.room, gangs), self.asked, self.terms)
             if isinstance(seated, Seating):
                 found = Clearing(tuple(sorted(gangs)), paid)
                 break
@@ -145,7 +144,7 @@ class _Search:
         return [each for each in (ground.victims(asked.want, prices) for ground in grounds) if each is not None]
 
     def _makes_room(self, gangs: Sequence[GangId]) -> bool:
-        return isinstance(seat_all(without(self.room, gangs), self.asked, self.terms, Over.CHEAPEST), Seating)
+        return isinstance(seat_any(without(self.room, gangs), self.asked, self.terms), Seating)
 
     @cached_property
     def _costs(self) -> Mapping[GangId, int]:

@@ -13,20 +13,21 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.clearing import clearing, sets_by_cost
+from sliceward.scheduling.clearing import sets_by_cost, without
 from sliceward.scheduling.contest import Contest
 from sliceward.scheduling.fairness import borrowed, fair_part, lendable
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Cause
-from sliceward.scheduling.place import affordable, place, planned
-from sliceward.scheduling.plan import NoFit, Plan
+from sliceward.scheduling.place import affordable, planned
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.rights import Displaced, Right, Wall, rests, rights_of
+from sliceward.scheduling.seating import Unseated, seat_any
 from sliceward.scheduling.snapshot import HeldSlice, Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from sliceward.scheduling.plan import Plan
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.ids import GangId
 
@@ -96,6 +97,29 @@ def displaced(
         return NobodyGoes(request.gang, Cause.FAIRNESS, why)
     contest = Contest(snapshot, request, rights_of(snapshot, request, past))
     return _Search(contest, requests or {}).found() or _nobody(contest)
+
+
+def carried_out(
+    snapshot: Snapshot, request: Request, found: Displacement, requests: Mapping[GangId, Request] | None = None
+) -> Snapshot:
+    """Give the snapshot once all has been done: the gang sits, victims that move remember it, the others are gone.
+
+    Raises:
+        Misconfigured: it is not the snapshot that the displacement was found on.
+    """
+    going = {victim.gang: snapshot.gangs[victim.gang] for victim in found.victims}
+    after = snapshot
+    for gang in going:
+        after = after.without_gang(gang)
+    own = snapshot.gangs.get(request.gang)
+    after = after.without_gang(request.gang).with_gang(running_of(request, found.plan, own))
+    for victim in found.victims:
+        if victim.moved is not None:
+            running = going[victim.gang]
+            asked = (requests or {}).get(victim.gang) or request_of(running)
+            anew = replace(running, displaced=(*running.displaced, snapshot.now))
+            after = after.with_gang(running_of(asked, victim.moved, anew))
+    return after
 
 
 def request_of(gang: Running) -> Request:
@@ -211,11 +235,9 @@ def _nobody(contest: Contest) -> NobodyGoes:
             f"{request.tenant} lacks {contest.lacking} chips of {request.generation} in its quota, and has too little that may go"
         )
         return NobodyGoes(request.gang, Cause.QUOTA, why)
-    everybody = dict.fromkeys((*contest.rights.right, *contest.rights.wall), 1.0)
-    if clearing(contest.room, request.slices[: request.needed], everybody, contest.terms) is None:
-        told = place(snapshot, request)
-        cause = told.cause if isinstance(told, NoFit) else Cause.FRAGMENTATION
-        return NobodyGoes(request.gang, cause, "whoever went, there would be no room")
+    everybody = [*contest.rights.right, *contest.rights.wall]
+    if isinstance(seat_any(without(contest.room, everybody), contest.asked, contest.terms), Unseated):
+        return NobodyGoes(request.gang, _other_cause(contest), "whoever went, there would be no room")
     walls = Counter(contest.rights.wall.values())
     why = ", ".join(f"{walls[wall]} {wall}" for wall in Wall if walls[wall])
     why = (
@@ -231,3 +253,12 @@ def _nobody(contest: Contest) -> NobodyGoes:
     part = fair_part(snapshot, account, more=more)
     why += f"; {request.tenant} would borrow {lent} of {lendable(snapshot, request.generation)} chips, {part:,.0f} would be its fair part"
     return NobodyGoes(request.gang, Cause.FAIRNESS if walls[Wall.GUARANTEED] or lent else Cause.HELD, why)
+
+
+def _other_cause(contest: Contest) -> Cause:
+    """Name what closes most hosts to the first slice but other gangs; where nothing does, its shape goes nowhere."""
+    asked, causes = contest.asked[0], Counter[Cause]()
+    for ground in contest.room.grounds(asked).values():
+        causes.update(ground.short(asked.want).hosts)
+    del causes[Cause.HELD]
+    return max(sorted(causes), key=lambda cause: causes[cause], default=Cause.SHAPE)

@@ -124,27 +124,41 @@ class Unseated:
 
 
 def seat_all(room: Room, asked: Sequence[SliceAsked], terms: Terms, over: Over) -> Seating | Unseated:
-    """Give every slice a place that no other has."""
-    if not _may_fit(room, asked):
-        return Unseated(surely=True)
+    """Give every slice a place that no other has, all of them as cheaply as can be."""
     search = _Search(terms, over)
-    order = sorted(asked, key=lambda each: (_choice(room, each), -each.want.chips))
-    counted = _counted(room, order, terms, over)
-    if isinstance(counted, Unseated) and counted.surely:
+    order = _order(room, asked)
+    first = _seated(search, room, order)
+    if isinstance(first, Unseated) or first.gap == 0:
+        return first
+    seats = [first.seats[each.key] for each in order]
+    better = search.all_ways(room, order, seats)
+    if better is not None:
+        return Seating({each.key: seat for each, seat in zip(order, better, strict=True)}, 0.0)
+    return first if first.gap is not None else replace(first, gap=search.gap(room, order, seats))
+
+
+def seat_any(room: Room, asked: Sequence[SliceAsked], terms: Terms) -> Seating | Unseated:
+    """Give every slice a place that no other has: the first that are found, for who only asks whether there are any."""
+    return _seated(_Search(terms, Over.CHEAPEST), room, _order(room, asked))
+
+
+def _order(room: Room, asked: Sequence[SliceAsked]) -> list[SliceAsked]:
+    return sorted(asked, key=lambda each: (_choice(room, each), -each.want.chips))
+
+
+def _seated(search: _Search, room: Room, order: Sequence[SliceAsked]) -> Seating | Unseated:
+    """Give first places; their gap is None where nothing is known of it."""
+    if not _may_fit(room, order):
+        return Unseated(surely=True)
+    counted = _counted(room, order, search.terms, search.over)
+    if isinstance(counted, Seating) or counted.surely:
         return counted
-    if isinstance(counted, Seating) and counted.gap == 0:
-        return counted
-    seats = [counted.seats[each.key] for each in order] if isinstance(counted, Seating) else search.greedy(room, order)
-    if seats is None and 1 < len(asked) <= MOST_DEEP:
+    seats = search.greedy(room, order)
+    if seats is None and 1 < len(order) <= MOST_DEEP:
         seats = search.deep(room, order)
     if seats is None:
-        return Unseated(surely=search.left > 0 and len(asked) <= MOST_DEEP)
-    gap: float | None = 0.0
-    if len(asked) > 1:
-        better = search.all_ways(room, order, seats)
-        if better is None and isinstance(counted, Seating):
-            return counted
-        seats, gap = (better, 0.0) if better is not None else (seats, search.gap(room, order, seats))
+        return Unseated(surely=search.left > 0 and len(order) <= MOST_DEEP)
+    gap = 0.0 if len(order) <= 1 else None
     return Seating({each.key: seat for each, seat in zip(order, seats, strict=True)}, gap)
 
 

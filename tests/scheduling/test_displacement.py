@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sliceward.scheduling.costs import Costs
-from sliceward.scheduling.displacement import Displacement, NobodyGoes, displaced, request_of, running_of
+from sliceward.scheduling.displacement import Displacement, NobodyGoes, carried_out, displaced, request_of, running_of
 from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing
 from sliceward.scheduling.place import planned
 from sliceward.scheduling.rights import Displaced, Right, rights_of
@@ -97,7 +97,8 @@ class TestRights:
         shared = replace(three, quota={("v", V6E): 0})
         first = displaced(shared, asking("b0"))
         assert {right for right, _ in who(first).values()} == {"InCohortFairSharing"}
-        after = carried_out(shared, first, asking("b0"))
+        assert isinstance(first, Displacement)
+        after = carried_out(shared, asking("b0"), first)
         assert isinstance(displaced(after, asking("b1")), NobodyGoes)
 
     def test_with_too_little_quota_of_its_own_nobody_goes(self) -> None:
@@ -167,7 +168,9 @@ class TestMoves:
         snapshot = a_snapshot(ground).with_gangs(small)
         found = displaced(snapshot, asking(priority=1))
         assert who(found) == {"s0": ("InClusterQueue", True)}
-        after = carried_out(snapshot, found, asking(priority=1))
+        assert isinstance(found, Displacement)
+        after = carried_out(snapshot, asking(priority=1), found)
+        assert after.gangs[gang_id("s0")].displaced == (NOW,)
         assert set(after.gangs) == {gang_id(name) for name in ("g", "s0", "s1", "s2")}
 
     def test_who_can_move_goes_rather_than_who_must_end_though_it_costs_more_to_stop(self) -> None:
@@ -216,19 +219,6 @@ class TestNoPingPong:
 def held(ground: object, places: Iterable[int], text: str = "2x2") -> HeldSlice:
     hosts = tuple(ground.hosts)  # type: ignore[attr-defined]  # any ground
     return HeldSlice("slice", 0, shape(text), tuple(hosts[place] for place in places))
-
-
-def carried_out(snapshot: Snapshot, found: Displacement | NobodyGoes, request: Request) -> Snapshot:
-    """Give the snapshot once all has been done, which refuses what cannot be."""
-    assert isinstance(found, Displacement), found
-    before = {victim.gang: snapshot.gangs[victim.gang] for victim in found.victims}
-    for gang in before:
-        snapshot = snapshot.without_gang(gang)
-    snapshot = snapshot.with_gang(running_of(request, found.plan))
-    for victim in found.victims:
-        if victim.moved is not None:
-            snapshot = snapshot.with_gang(running_of(request_of(before[victim.gang]), victim.moved, before[victim.gang]))
-    return snapshot
 
 
 def a_drawn_case(dice: Random) -> tuple[Snapshot, Request]:
@@ -292,7 +282,7 @@ def test_victims_are_close_to_the_cheapest_of_all_sets_and_their_gap_is_true(fir
         assert found.cost == pytest.approx(ways[victims]), seed
         assert found.cost <= 1.05 * least + 1e-6, (seed, found.cost, ways)
         assert found.gap is None or found.cost <= (1 + found.gap) * least + 1e-6, seed
-        after = carried_out(snapshot, found, request)
+        after = carried_out(snapshot, request, found)
         assert not any(after.grounds[after.ground_of[host]].occupancy.why_not(host) is None for host in found.plan.hosts)
         assert kept_its_own(snapshot, after, request.tenant), seed
         compared += len(victims) > 0

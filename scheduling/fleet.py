@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.cubes.block import block_of
+from sliceward.scheduling.occupancy import Grade, Standing
 from sliceward.scheduling.pools import Pool, Pools
 from sliceward.scheduling.snapshot import HeldSlice, Promise, Running, Snapshot
 from sliceward.scheduling.standing import bars_of, standings_of
@@ -45,11 +46,12 @@ _ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is known beside the fleet itself. ``levels``: by cluster, the labels of its tree from the top, the slice's own last."""
+    """What is known beside the fleet itself. ``sick``: hosts of which more is known than the fleet says, and why. ``levels``: by cluster, the labels of its tree from the top, the slice's own last."""
 
     reserved: Mapping[HostId, GangId] = field(default_factory=dict)
     quota: Quota | None = None
     protected: frozenset[str] = frozenset()
+    sick: Mapping[HostId, str] = field(default_factory=dict)
     risks: Mapping[HostId, float] = field(default_factory=dict)
     mix: Mapping[str, Mix] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *,
     )
     placed = empty.ground_of
     known = standings_of(fleet, names, beside.risks)
+    known |= {host: Standing(Grade.SICK, why, beside.risks.get(host, 0.0)) for host, why in beside.sick.items()}
     seen = empty.with_standings({host: each for host, each in known.items() if host in placed})
     closed = seen.with_bars({host: bar for host, bar in bars_of(fleet).items() if host in placed})
     taken: set[HostId] = set()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 from rich.text import Text
 from rich.tree import Tree
 
 from sliceward.daemons.cli.client import CannotAsk, Client, SaidNo, with_client
+from sliceward.daemons.cli.fleet_file import fleet_options, told_of
+from sliceward.daemons.cli.gang_story import stands
 from sliceward.daemons.cli.output import console, output_option, print_data
 from sliceward.playbooks.explain import explain as explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     Row = Mapping[str, Any]
 
@@ -37,13 +41,23 @@ def describe(client: Client, name: str, output: str) -> None:
 
 @click.command(
     help="Tell why: what was seen, which rule, what budget, what was done, what came of it; and why not for every other playbook."
+    "\n\nNAME is an incident (inc-0a1b2c3d4e), or gang/NAMESPACE/NAME: then why the gang waits and what would help, or what hurts it and"
+    " the ways out with their prices."
 )
-@click.argument("incident")
+@click.argument("name")
+@fleet_options
 @output_option
 @with_client
-def explain(client: Client, incident: str, output: str) -> None:
-    """Print the decision record of an incident from its record alone."""
-    found = client.get(f"incidents/{incident.removeprefix('incident/')}")
+def explain(client: Client, *, name: str, file: Path | None, quota: Path | None, output: str) -> None:
+    """Print the decision record of an incident from its record alone, or how a gang stands."""
+    if name.partition("/")[0] == "gang" or "/gang/" in name:
+        _explain_gang(
+            client.get("placement?" + urlencode({"gang": name})) if file is None else told_of(file, quota, name), output
+        )
+        return
+    if file is not None:
+        raise click.UsageError("A file knows no incidents: name a gang with --fleet.")
+    found = client.get(f"incidents/{name.removeprefix('incident/')}")
     if output != "table":
         print_data(
             {key: found[key] for key in ("id", "kind", "part", "findings", "decisions", "steps", "pages", "timeline")}, output
@@ -52,6 +66,14 @@ def explain(client: Client, incident: str, output: str) -> None:
     out = console()
     for line in story(found):
         out.print(line)
+
+
+def _explain_gang(found: Row, output: str) -> None:
+    if output != "table":
+        print_data(found, output)
+        return
+    for line in stands(found):
+        console().print(line)
 
 
 def find(client: Client, name: str) -> Row:

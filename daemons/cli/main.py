@@ -56,7 +56,13 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "get": Entry(f"{_CLI}.get:get", "List incidents, findings, hosts, cubes, slices, gangs, links, quota, pages.", "coordinator"),
     "describe": Entry(f"{_CLI}.describe:describe", "Show one thing and everything that is known about it.", "coordinator"),
-    "explain": Entry(f"{_CLI}.describe:explain", "Tell why sliceward did, or did not, from the record alone.", "coordinator"),
+    "explain": Entry(
+        f"{_CLI}.describe:explain", "Tell why sliceward did, or did not; why a gang waits; what would help.", "coordinator"
+    ),
+    "what-if": Entry(
+        f"{_CLI}.placement:what_if", "Say what would follow if hosts, links, switches or blocks came or went.", "coordinator"
+    ),
+    "fleet": Entry(f"{_CLI}.placement:fleet", "Figures of the fleet as a whole: fragmentation.", "coordinator"),
     "approve": Entry(f"{_CLI}.act:approve", "Let a waiting incident go on.", "coordinator"),
     "abort": Entry(f"{_CLI}.act:abort", "End an incident's run; what was taken is given back.", "coordinator"),
     "pause": Entry(f"{_CLI}.act:pause", "Stop all harm; healing goes on.", "coordinator"),

@@ -1,0 +1,94 @@
+"""What would become of the fleet if: the same functions on a changed snapshot.
+
+Comes in: a snapshot, events, who runs and who waits. Goes out: for each gang that would be hurt the ways out with their prices, for
+each gang that waits whether it would be placed then, and the figures of fragmentation before and after. Gangs are looked at by
+priority, and each leaves the next what it took.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sliceward.scheduling.changes import applied
+from sliceward.scheduling.displacement import request_of, running_of
+from sliceward.scheduling.fragmentation import fragmentation_of
+from sliceward.scheduling.harm import Seen, harms_of
+from sliceward.scheduling.place import place
+from sliceward.scheduling.plan import Plan
+from sliceward.scheduling.repair import repair
+from sliceward.scheduling.snapshot import HeldSlice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sliceward.scheduling.candidates import Choice
+    from sliceward.scheduling.changes import Event
+    from sliceward.scheduling.fragmentation import Fragmentation
+    from sliceward.scheduling.plan import NoFit
+    from sliceward.scheduling.request import Request
+    from sliceward.scheduling.snapshot import Running, Snapshot
+    from sliceward.topology.ids import GangId
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A gang that waits: where it would go as things are, and where it would go then."""
+
+    gang: GangId
+    now: Plan | NoFit
+    then: Plan | NoFit
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What would follow. ``hurt``: by priority; ``waiting``: in the order in which they were asked about."""
+
+    hurt: tuple[Choice, ...]
+    waiting: tuple[Waiting, ...]
+    before: tuple[Fragmentation, ...]
+    after: tuple[Fragmentation, ...]
+
+
+def what_if(
+    snapshot: Snapshot, events: Iterable[Event], requests: Mapping[GangId, Request], waiting: Sequence[Request] = ()
+) -> Consequences:
+    """Say what would follow from events. ``requests``: what the gangs that run ask for, where more is known than what they hold.
+
+    Raises:
+        Misconfigured: an event names something that is not there.
+    """
+    then = snapshot
+    for event in events:
+        then = applied(then, event)
+    after = fragmentation_of(then)
+    hurt = []
+    for gang in sorted(then.gangs.values(), key=lambda gang: (-gang.priority, gang.id)):
+        if all(held.shape for held in gang.slices) and _is_hurt_anew(snapshot, then, gang):
+            choice = repair(then, requests.get(gang.id) or request_of(gang))
+            hurt.append(choice)
+            then = _carried_out(then, gang, choice)
+    told = []
+    for request in waiting:
+        answer = place(then, request)
+        told.append(Waiting(request.gang, place(snapshot, request), answer))
+        if isinstance(answer, Plan):
+            then = then.without_gang(request.gang).with_gang(running_of(request, answer, then.gangs.get(request.gang)))
+    return Consequences(tuple(hurt), tuple(told), fragmentation_of(snapshot), after)
+
+
+def _is_hurt_anew(snapshot: Snapshot, then: Snapshot, gang: Running) -> bool:
+    """Whether more of a gang is hurt than was before."""
+    return harms_of(then, gang, Seen()) != (harms_of(snapshot, gang, Seen()) if gang.id in snapshot.gangs else ())
+
+
+def _carried_out(snapshot: Snapshot, gang: Running, choice: Choice) -> Snapshot:
+    """Let a gang take its best way, so that the next one finds the room that is left."""
+    for victim in choice.best.victims:
+        snapshot = snapshot.without_gang(victim)
+    anew = {(each.role, each.index): each for each in choice.best.slices}
+    slices = tuple(
+        held if (to := anew.get((held.role, held.index))) is None else HeldSlice(held.role, held.index, to.shape, to.hosts)
+        for held in gang.slices
+    )
+    return snapshot.without_gang(gang.id).with_gang(replace(gang, slices=slices)) if anew else snapshot

@@ -23,6 +23,7 @@ from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.rights import Displaced, Right, Wall, rests, rights_of
 from sliceward.scheduling.seating import Unseated, seat_any
 from sliceward.scheduling.snapshot import HeldSlice, Running
+from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -114,16 +115,19 @@ def carried_out(
     own = snapshot.gangs.get(request.gang)
     after = after.without_gang(request.gang).with_gang(running_of(request, found.plan, own))
     for victim in found.victims:
-        if victim.moved is not None:
-            running = going[victim.gang]
-            asked = (requests or {}).get(victim.gang) or request_of(running)
+        running = going[victim.gang]
+        asked = (requests or {}).get(victim.gang) or request_of(running)
+        if victim.moved is not None and asked is not None:
             anew = replace(running, displaced=(*running.displaced, snapshot.now))
             after = after.with_gang(running_of(asked, victim.moved, anew))
     return after
 
 
-def request_of(gang: Running) -> Request:
-    """Give what a gang that runs asks for, as far as what it holds says it."""
+def request_of(gang: Running) -> Request | None:
+    """Give what a gang that runs asks for, as far as what it holds says it; None where it holds a slice of unknown shape."""
+    kind = GENERATIONS.get(gang.generation)
+    if kind is None or not gang.slices or not all(kind.admits(tuple(sorted(held.shape))) for held in gang.slices):
+        return None
     slices = tuple(SliceAsked(held.role, held.index, Want(gang.generation, held.shape)) for held in gang.slices)
     fewest = min(gang.fewest, len(slices))
     return Request(gang.id, gang.tenant, slices, fewest=fewest, priority=gang.priority, lasts=gang.lasts)
@@ -219,8 +223,8 @@ def _carried_out(contest: Contest, gangs: Iterable[GangId], requests: Mapping[Ga
     victims = []
     for gang in going:
         asked = requests.get(gang.id) or request_of(gang)
-        moved = planned(after, asked)
-        if moved is not None:
+        moved = planned(after, asked) if asked is not None else None
+        if asked is not None and moved is not None:
             after = after.with_gang(running_of(asked, moved, gang))
         price = contest.price_of(gang.id, moved=moved is not None)
         victims.append(Victim(gang.id, contest.rights.right[gang.id], price, moved))

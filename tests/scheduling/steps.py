@@ -12,7 +12,7 @@ from math import prod
 from random import Random
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.displacement import Displacement, carried_out, displaced, request_of
+from sliceward.scheduling.displacement import Displacement, carried_out, displaced
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import PLAIN, Grade, Standing
 from sliceward.scheduling.place import planned
@@ -151,7 +151,7 @@ class Player:
         comes_to_an_end(self.past)
         for victim in found.victims:
             if victim.moved is None:
-                back = self.asked.pop(victim.gang, None) or request_of(before.gangs[victim.gang])
+                back = self.asked.pop(victim.gang)
                 again = displaced(self.snapshot, back, self.past, self.asked)
                 must(not isinstance(again, Displacement) or not again.victims, f"{back.gang} comes back and makes victims")
                 self.waiting[back.gang] = back

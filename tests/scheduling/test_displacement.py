@@ -185,8 +185,14 @@ class TestMoves:
         small = Running(gang_id("s"), "t", V6E, (held(ground, [0]),))
         snapshot = a_snapshot(ground).with_gang(small)
         assert who(displaced(snapshot, asking(priority=1))) == {"s": ("InClusterQueue", True)}
-        picky = replace(request_of(small), avoid=frozenset({tuple(ground.hosts)[4]}))
+        picky = replace(asked_by(small), avoid=frozenset({tuple(ground.hosts)[4]}))
         assert who(displaced(snapshot, asking(priority=1), requests={small.id: picky})) == {"s": ("InClusterQueue", False)}
+
+    def test_a_victim_of_unknown_shape_ends_for_nobody_knows_where_it_could_go(self) -> None:
+        odd = on(0, "odd", TWO)
+        odd = replace(odd, slices=(replace(odd.slices[0], shape=()),))
+        full = a_snapshot(TWO).with_gangs([odd, on(1, "dear", TWO, priority=9)])
+        assert who(displaced(full, asking(priority=1))) == {"odd": ("InClusterQueue", False)}
 
 
 class TestNoPingPong:
@@ -219,6 +225,12 @@ class TestNoPingPong:
 def held(ground: object, places: Iterable[int], text: str = "2x2") -> HeldSlice:
     hosts = tuple(ground.hosts)  # type: ignore[attr-defined]  # any ground
     return HeldSlice("slice", 0, shape(text), tuple(hosts[place] for place in places))
+
+
+def asked_by(gang: Running) -> Request:
+    asked = request_of(gang)
+    assert asked is not None
+    return asked
 
 
 def a_drawn_case(dice: Random) -> tuple[Snapshot, Request]:
@@ -257,8 +269,8 @@ def all_ways(snapshot: Snapshot, request: Request) -> dict[tuple[GangId, ...], f
                 continue
             after, cost = after.with_gang(running_of(request, plan)), 0.0
             for running_ in sorted((snapshot.gangs[g] for g in gangs), key=lambda g: (-g.priority, -len(g.hosts), g.id)):
-                plan = planned(after, request_of(running_))
-                after = after.with_gang(running_of(request_of(running_), plan, running_)) if plan is not None else after
+                plan = planned(after, asked_by(running_))
+                after = after.with_gang(running_of(asked_by(running_), plan, running_)) if plan is not None else after
                 saved = (NOW - (running_.checkpointed or NOW)).total_seconds()
                 costs = snapshot.costs
                 seconds = costs.drain + costs.place + costs.restart + saved + (costs.queue if plan is None else 0)

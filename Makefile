@@ -60,6 +60,7 @@ bench: .venv
 
 docs: .venv
 	$(RUN) docs/make.py $(ARGS)
+	$(RUN) -m benchmarks.pictures $(ARGS)
 
 EXTRAS := dev agent watcher coordinator workload demo
 # dev first: it holds all, and the others follow its versions. No address of a registry is written.

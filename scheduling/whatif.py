@@ -64,8 +64,9 @@ def what_if(
     after = fragmentation_of(then)
     hurt = []
     for gang in sorted(then.gangs.values(), key=lambda gang: (-gang.priority, gang.id)):
-        if all(held.shape for held in gang.slices) and _is_hurt_anew(snapshot, then, gang):
-            choice = repair(then, requests.get(gang.id) or request_of(gang))
+        request = requests.get(gang.id) or request_of(gang)
+        if request is not None and _is_hurt_anew(snapshot, then, gang):
+            choice = repair(then, request)
             hurt.append(choice)
             then = _carried_out(then, gang, choice)
     told = []

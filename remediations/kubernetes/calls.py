@@ -17,6 +17,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from sliceward.remediations.kubernetes.slim import UNREADABLE
 from sliceward.topology.errors import Conflict, Refused, Retry
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Answer:
         """The Status in the body; an empty one where there is none (a proxy's page)."""
         try:
             return msgspec.json.decode(self.body, type=Status)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return Status(message=self.body[:_MESSAGE_LENGTH].decode(errors="replace"))
 
 

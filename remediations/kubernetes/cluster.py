@@ -10,7 +10,7 @@ import msgspec
 
 from sliceward.remediations.kubernetes.calls import Answer, Calls, error_of, path_of
 from sliceward.remediations.kubernetes.mirror import Mirror, Rhythm
-from sliceward.remediations.kubernetes.slim import Page, decode_any
+from sliceward.remediations.kubernetes.slim import UNREADABLE, Page, decode_any
 from sliceward.topology.errors import Conflict, Refused, Retry
 
 if TYPE_CHECKING:
@@ -73,8 +73,11 @@ class KubernetesCluster:
                 return ()
             if not answer.good:
                 raise error_of(answer, f"GET {path}")
-            page = msgspec.json.decode(answer.body, type=Page)
-            found += [decode_any(item) for item in page.items]
+            try:
+                page = msgspec.json.decode(answer.body, type=Page)
+                found += [decode_any(item) for item in page.items]
+            except UNREADABLE as error:
+                raise Refused(f"GET {path}: something of the list cannot be read: {error}") from error
             following = page.metadata.following
             if not following:
                 return found
@@ -132,5 +135,5 @@ class KubernetesCluster:
 def _object(answer: Answer) -> Object:
     try:
         return decode_any(answer.body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Refused(f"the API server answered something that is not an object: {error}") from error

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from sliceward.remediations.kubernetes.calls import Answer, Calls, Status, error_of, path_of
-from sliceward.remediations.kubernetes.slim import DEEPEST, TOO_DEEP, Page, WatchEvent, decoder, saver, shallow, version_of
+from sliceward.remediations.kubernetes.slim import (
+    DEEPEST,
+    TOO_DEEP,
+    UNREADABLE,
+    Page,
+    WatchEvent,
+    decoder,
+    saver,
+    shallow,
+    version_of,
+)
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
@@ -175,7 +185,7 @@ class Mirror:
             raise error_of(answer, what)
         try:
             return _read(answer.body, Page)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Retry(f"{what}: not a list: {error}") from error
 
     def _replace(self, objects: dict[tuple[str, str], Object], aside: dict[str, str], version: str, *, absent: bool) -> None:
@@ -224,7 +234,7 @@ class Mirror:
         """Take over one event; give whether it changed anything."""
         try:
             event = _read(line, WatchEvent)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Retry(f"watch of {self.kind.plural}: not an event: {error}") from error
         match event.type:
             case "ADDED" | "MODIFIED":
@@ -239,7 +249,7 @@ class Mirror:
                 return False
         try:
             self._version = version_of(event.object) or self._version
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Retry(f"watch of {self.kind.plural}: an event without a version: {error}") from error
         return changed
 
@@ -248,7 +258,7 @@ class Mirror:
         try:
             found = self._decode(_not_too_deep(raw))
             key = _key(found)
-        except (msgspec.MsgspecError, KeyError) as error:
+        except (*UNREADABLE, KeyError) as error:
             name = _name(raw)
             objects.pop(name, None)
             if len(aside) < _MOST_SET_ASIDE:
@@ -304,16 +314,21 @@ def _not_too_deep(raw: msgspec.Raw) -> msgspec.Raw:
     return raw
 
 
+class _Names(msgspec.Struct):
+    name: Any = "(no name)"
+    namespace: Any = ""
+
+
 class _Named(msgspec.Struct):
-    metadata: dict[str, Any]
+    metadata: _Names
 
 
 def _name(raw: msgspec.Raw) -> tuple[str, str]:
     try:
-        metadata = msgspec.json.decode(raw, type=_Named).metadata
-    except msgspec.MsgspecError:
+        names = msgspec.json.decode(raw, type=_Named).metadata
+    except UNREADABLE:
         return "", "(no metadata)"
-    return str(metadata.get("namespace", "")), str(metadata.get("name", "(no name)"))
+    return str(names.namespace), str(names.name)
 
 
 def _key(found: Object) -> tuple[str, str]:
@@ -324,7 +339,7 @@ def _key(found: Object) -> tuple[str, str]:
 def _error_event(event: WatchEvent, kind: Kind) -> Exception:
     try:
         status = msgspec.json.decode(event.object, type=Status)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         status = Status()
     if status.code == _GONE:
         return _Expired()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sliceward.remediations.ports import Kind, Object
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading bytes may raise: no JSON or another shape, a text that is no UTF-8, too many levels."""
 DEEPEST = 100
 """Levels of a document that are read; a JobSet has 15."""
 TOO_DEEP = b"(nested too deeply)"

@@ -175,6 +175,15 @@ def test_an_object_that_is_nested_without_end(writer: Writer, plural: str, depth
     writer.well()
 
 
+@pytest.mark.parametrize("plural", [plural for plural in PLURALS if OBJECTS[plural]])
+def test_an_object_with_a_text_that_is_no_utf_8(writer: Writer, plural: str) -> None:
+    one = copy.deepcopy(OBJECTS[plural])
+    one["metadata"].setdefault("labels", {})["odd"] = "DEEP"
+    where = writer.write(plural, one, raw=b'"\xff"')
+    assert "utf-8" in writer.coordinator.says("object set aside", where)["why"]
+    writer.well()
+
+
 def test_a_list_that_holds_them_is_read_at_a_restart_of_the_watches(writer: Writer) -> None:
     writer.ground.backstage.do(_forget(writer.ground))
     before = writer.coordinator.counts("sliceward_cluster_set_aside", "cluster")[CLUSTER]

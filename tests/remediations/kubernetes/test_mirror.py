@@ -218,6 +218,26 @@ async def test_one_poisoned_object_is_set_aside_by_name_and_the_rest_goes_on() -
         assert "labels" in mirror.set_aside["bad"]
 
 
+@pytest.mark.parametrize("where", ["labels", "name", "resourceVersion", "beside"])
+async def test_an_object_that_is_no_utf_8_is_set_aside_and_the_rest_goes_on(where: str) -> None:
+    server = Server()
+    meta = {"name": "bad", "resourceVersion": "11", "labels": {"x": "y"}} | {
+        where: "BYTES" if where != "labels" else {"x": "BYTES"}
+    }
+    poisoned = _line("ADDED", {"metadata": meta}).replace(b"BYTES", b"\xff")
+    server.watches = [[poisoned, _line("ADDED", _node("b", 12)), HANG], [_line("ADDED", _node("b", 12)), HANG]]
+    async with _mirroring(server) as (mirror, until):
+        await until({"a", "b"} if where != "beside" else {"a", "b", "bad"})
+        assert len(mirror.set_aside) <= 1
+
+
+async def test_an_event_that_is_no_utf_8_opens_the_watch_again() -> None:
+    server = Server()
+    server.watches = [[b'{"type": "\xff", "object": {}}\n', HANG], [_line("ADDED", _node("b", 12)), HANG]]
+    async with _mirroring(server) as (_, until):
+        await until({"a", "b"})
+
+
 async def test_a_poisoned_object_that_heals_or_goes_is_no_longer_set_aside() -> None:
     server = Server()
     poisoned = {"metadata": {"name": "bad", "resourceVersion": "11", "labels": 7}}

@@ -111,11 +111,14 @@ class Deciding:
 
     async def idle(self) -> None:
         """Go on with what calls answer until none is under way, and no answer waits that can be taken in."""
+        stuck = False
         while self._calls.under_way or self._calls.answers:
-            await self._calls.next()
+            if stuck or not self._calls.answers:
+                await self._calls.next()
             waiting = {**self._calls.answers}
             await self.go_on()
-            if not self._calls.under_way and self._still_wait(waiting):
+            stuck = self._still_wait(waiting)
+            if stuck and not self._calls.under_way:
                 break
 
     def _still_wait(self, waiting: Mapping[str, Answer]) -> bool:

@@ -6,9 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sliceward.detectors.finding import Kind
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.remediations.outcome import Done
 from sliceward.topology.errors import Retry
 from tests.daemons.coordinator.bench import World, a_bench
-from tests.daemons.coordinator.test_deciding import a_world, broken
+from tests.daemons.coordinator.test_deciding import _Noting, a_world, broken
 from tests.daemons.coordinator.test_uncalled import after, found
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sliceward.detectors.finding import Finding
+    from sliceward.remediations.action import Target
+    from sliceward.remediations.outcome import Outcome
+    from sliceward.remediations.ports import Ports
     from tests.daemons.coordinator.bench import Bench
 
 
@@ -47,6 +52,40 @@ async def test_an_answer_that_waits_when_it_is_stopped_is_saved(tmp_path: Path) 
         bench.coordinator.deciding.stops.stopping = True
         await bench.coordinator.deciding.run()
         assert await results(bench) == ["done: noted"]
+
+
+class _Slow(_Noting):
+    """Answers its first call at once, and a later one when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        await super().__call__(target, ports)
+        if len(self.targets) > 1:
+            await self.go.wait()
+        return Done("noted")
+
+
+async def test_an_answer_that_waits_when_it_is_stopped_does_not_wait_for_another_call(tmp_path: Path) -> None:
+    slow, world = _Slow(), marked(tmp_path)
+    world.actions = {**ACTIONS, "domain.mark": slow}
+    world.tell(world.finding(broken(1), Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await called(bench)
+        assert len(slow.targets) == 2
+        deciding.stops.stopping = True
+        running = asyncio.create_task(deciding.run())
+        saved = asyncio.Event()
+        deciding.docket.told = lambda _seq: saved.set()
+        async with asyncio.timeout(60):
+            await saved.wait()
+        running.cancel()  # the patience with the other one is over
+        await asyncio.wait([running])
+        found = [await deciding.docket.store.history.intents(name) for name in deciding.docket.cases]
+        assert sorted(str(intent.result) for (intent,) in found) == ["None", "done: noted"]
 
 
 async def test_an_answer_is_saved_where_the_findings_cannot_be_asked_for(tmp_path: Path) -> None:

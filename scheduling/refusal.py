@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.occupancy import Cause
 from sliceward.scheduling.plan import Borrow, NoFit, Rejected, Release, Repair, told
-from sliceward.scheduling.remedy import smallest_change, would_fit
+from sliceward.scheduling.remedy import lacking, smallest_change, would_fit
 from sliceward.topology.generations import GENERATIONS, text_of
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ def refused(snapshot: Snapshot, request: Request, room: Room, planned: Planner) 
     rejected, parts = _rejected(room, request)
     helps = smallest_change(snapshot, request, planned)
     cause = _cause(snapshot, request, helps, free)
-    borrowed = next((change for change in helps if isinstance(change, Borrow)), None)
-    if borrowed is not None:
+    short = lacking(snapshot, request)
+    if short:
         left = snapshot.quota_left((request.tenant, request.generation))
-        needs = f"quota of {request.tenant} for {request.generation}: {left} chips left, {borrowed.chips} more needed; {needs}"
+        needs = f"quota of {request.tenant} for {request.generation}: {left} chips left, {short} more needed; {needs}"
     why = f"{needs}; {parts - len(rejected)} of {parts} {_unit(room)} are free as a whole"
     commonest = _commonest(no.why for no in rejected)
     why += f"; the others: {commonest}" if commonest else ""
     if not helps:
-        cause = _cause_without_help(chips, free, request)
+        cause = Cause.QUOTA if short else _cause_without_help(chips, free, request)
         if would_fit(snapshot, replace(request, avoid=frozenset()), planned):
-            cause = Cause.RESERVED if request.avoid else cause
+            cause = Cause.RESERVED if request.avoid and not short else cause
         else:
             why += "; it could not be held whatever were healthy and free"
     return NoFit(request.gang, snapshot.now, cause, why, chips, free, helps, rejected)

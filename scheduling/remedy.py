@@ -53,32 +53,30 @@ _HOSTS_ALONE = Costs(**dict.fromkeys((item.name for item in fields(Costs)), 0.0)
 
 def smallest_change(snapshot: Snapshot, request: Request, planned: Planner) -> tuple[Change, ...]:
     """Give the smallest change of the kinds that are looked at, by the chips that it touches; none where none helps."""
-    lacking = _lacking(snapshot, request)
-    account = (request.tenant, request.generation)
-    funded = applied(snapshot, Borrow(*account, lacking)) if lacking else snapshot
-    borrowed: tuple[Change, ...] = (Borrow(*account, lacking),) if lacking else ()
-    if lacking and planned(funded, request) is not None:
-        return borrowed
+    short = lacking(snapshot, request)
+    borrowed: list[Change] = [Borrow(request.tenant, request.generation, short)] if short else []
+    funded = applied(snapshot, borrowed[0]) if borrowed else snapshot
+    if borrowed and planned(funded, request) is not None:
+        return tuple(borrowed)
     found = []
     priced = replace(request, lasts=DAY)
     for ways in _WAYS:
         plan = planned(_relaxed(funded, request, ways), priced)
         if plan is not None:
-            changes = _pruned(funded, request, _touched(funded, request, plan, ways), planned)
+            changes = _pruned(snapshot, request, [*borrowed, *_touched(funded, request, plan, ways)], planned)
             if changes:
                 found.append(changes)
-    best = min(found, key=lambda changes: _size(funded, changes), default=())
-    return (*borrowed, *best)
+    return min(found, key=lambda changes: _size(snapshot, changes), default=())
 
 
 def would_fit(snapshot: Snapshot, request: Request, planned: Planner) -> bool:
     """Whether a request would fit if all were healthy, open and free."""
-    lacking = _lacking(snapshot, request)
-    funded = applied(snapshot, Borrow(request.tenant, request.generation, lacking)) if lacking else snapshot
+    short = lacking(snapshot, request)
+    funded = applied(snapshot, Borrow(request.tenant, request.generation, short)) if short else snapshot
     return planned(_relaxed(funded, request, frozenset(_Way)), replace(request, lasts=DAY)) is not None
 
 
-def _lacking(snapshot: Snapshot, request: Request) -> int:
+def lacking(snapshot: Snapshot, request: Request) -> int:
     """Count the chips that the tenant's quota lacks for as much as the gang cannot do without."""
     left = snapshot.quota_left((request.tenant, request.generation))
     if left is None:
@@ -115,12 +113,18 @@ def _in_the_way(ground: Ground, request: Request, ways: frozenset[_Way]) -> Mapp
     occupancy = ground.occupancy
     hosts: list[HostId] = []
     if _Way.REPAIR in ways:
-        hosts += (host for host, each in occupancy.standings.items() if each.grade is not Grade.HEALTHY)
+        hosts += (host for host, each in occupancy.standings.items() if each.grade not in _fine(request))
     if _Way.OPEN in ways:
         hosts += (host for host, bar in occupancy.bars.items() if _is_for_others(bar, request))
     if _Way.RELEASE in ways:
         hosts += (host for host, gang in occupancy.holders.items() if gang != request.gang)
     return {host: ground.hosts[host] for host in hosts}
+
+
+def _fine(request: Request) -> frozenset[Grade]:
+    """Give the grades that all slices put up with."""
+    tolerant = all(asked.want.worst is Grade.DEGRADED for asked in request.slices)
+    return frozenset({Grade.HEALTHY, Grade.DEGRADED}) if tolerant else frozenset({Grade.HEALTHY})
 
 
 def _is_for_others(bar: Bar, request: Request) -> bool:
@@ -141,7 +145,7 @@ def _touched(snapshot: Snapshot, request: Request, plan: Plan, ways: frozenset[_
             parts += (Open((host,)) for host, bar in barred if _is_for_others(bar, request))
         if _Way.REPAIR in ways:
             inside = set(planned.hosts)
-            sick = (host for host in planned.hosts if occupancy.standing(host).grade is not Grade.HEALTHY)
+            sick = (host for host in planned.hosts if occupancy.standing(host).grade not in _fine(request))
             parts += (Repair((host,)) for host in sick)
             parts += (Repair(links=(link,)) for link in sorted(occupancy.links) if {end.host_id for end in link.ends} <= inside)
             parts += (Repair(switches=((planned.ground, name),)) for name in sorted(occupancy.switches))
@@ -175,7 +179,8 @@ def _joined(parts: Sequence[Change]) -> tuple[Change, ...]:
     switches = tuple(switch for part in repairs for switch in part.switches)
     opened = tuple(host for part in parts if isinstance(part, Open) for host in part.hosts)
     gangs = tuple(gang for part in parts if isinstance(part, Release) for gang in part.gangs)
-    found: list[Change] = [Repair(hosts, links, switches)] if repairs else []
+    found: list[Change] = [part for part in parts if isinstance(part, Borrow)]
+    found += [Repair(hosts, links, switches)] if repairs else []
     found += [Open(opened)] if opened else []
     found += [Release(gangs)] if gangs else []
     return tuple(found)
@@ -190,6 +195,8 @@ def _size(snapshot: Snapshot, changes: Iterable[Change]) -> tuple[int, int]:
             chips += snapshot.chips_of(change.hosts) + len(change.links) + len(change.switches)
         elif isinstance(change, Open):
             chips += snapshot.chips_of(change.hosts)
-        elif isinstance(change, Release):
+        elif isinstance(change, Borrow):
+            chips += change.chips
+        else:
             chips += sum(snapshot.chips_of(snapshot.gangs[gang].hosts) for gang in change.gangs)
     return chips, kinds

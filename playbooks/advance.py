@@ -214,7 +214,8 @@ def withdrawn(run: Run, now: datetime) -> Moved:
     step = run.current
     if step is None or step.attempts == 0:
         return Moved(run)
-    before = replace(step, attempts=step.attempts - 1)
+    # As if it had not been asked since its first time: a stall of our own ages nobody, one more look is due.
+    before = replace(step, attempts=step.attempts - 1, asked=step.started)
     if before.attempts == 0:
         before = replace(before, state=StepState.PENDING, started=None, asked=None)
     entry = Entry(now, run.incident, EntryKind.HELD, f"{_title(step)}: not called after all; the present changed meanwhile")

@@ -135,6 +135,13 @@ class WrongLayers:
 
 
 @dataclass(frozen=True, slots=True)
+class WrongGroup:
+    """Pod sets that cannot be placed together as asked, whatever is free."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoDomains:
     """No usable host bears the level's label."""
 
@@ -190,4 +197,4 @@ class StalePlace:
         return f"pods that would stay sit in {self.domain}, which is gone too"
 
 
-Failure = NoLevelAsked | UnknownLevel | WrongLayers | NoDomains | TooLittleRoom | LayersDoNotFit | StalePlace
+Failure = NoLevelAsked | UnknownLevel | WrongLayers | WrongGroup | NoDomains | TooLittleRoom | LayersDoNotFit | StalePlace

@@ -6,12 +6,13 @@ finds no place. Pod sets of a group are placed together; each group leaves the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.tree.ask import WrongGroup, WrongLayers
 from sliceward.scheduling.tree.assignment import Assignment, Usage, together
 from sliceward.scheduling.tree.growth import resized
-from sliceward.scheduling.tree.search import Found, Ground, search
+from sliceward.scheduling.tree.search import Found, Terrain, search
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Placed:
 class NotPlaced:
     """No place for the gang as a whole: the failure of each pod set of the group that found none.
 
-    ``tried``: what the pod sets before them would have got. Nothing of it is to be used: a gang is placed whole or not at all.
+    ``tried``: what the pod sets before them would have got, and what Kueue gives where it cuts short what was asked for. Nothing of
+    it is to be used: a gang is placed whole or not at all.
     """
 
     failures: Mapping[str, Failure]
@@ -43,38 +45,65 @@ def place(tree: LabelTree, asks: Sequence[Ask], *, used: Usage | None = None, ru
     """Give a place for every pod set, or say why there is none. The same input gives the same answer.
 
     Raises:
-        Misconfigured: two pod sets of one name, a group of more than two, a leader of more than one pod, or use that cannot be.
+        Misconfigured: two pod sets of one name, or use that cannot be.
     """
-    ground = Ground.of(tree, used, rules)
+    terrain = Terrain.of(tree, used, rules)
     found: dict[str, Assignment] = {}
-    for workers, leader in groups(asks):
-        moved = resized(ground, workers, leader) if ground.rules.grow_in_place else None
-        answer = moved if moved is not None else search(ground, workers, leader)
+    for members in groups(asks):
+        workers, leader = _roles(members)
+        answer = _wrong_group(members) or _searched(terrain, workers, leader)
         if not isinstance(answer, Found):
-            return NotPlaced({ask.name: answer for ask in (workers, leader) if ask is not None}, found)
-        pairs = [(workers, answer.workers), *([(leader, answer.leader)] if leader and answer.leader else [])]
-        found |= {ask.name: assignment for ask, assignment in pairs}
-        taken = together((ground.used, *(assignment.usage(ask.requests) for ask, assignment in pairs)))
-        ground = Ground(tree, taken, ground.rules)
+            return NotPlaced({ask.name: answer for ask in members}, found | _cut_short(terrain, workers, leader, answer))
+        found |= _by_name(answer, workers, leader)
+        pairs = ((ask, found[ask.name]) for ask in members if ask.name in found)
+        taken = together((terrain.used, *(assignment.usage(ask.requests) for ask, assignment in pairs)))
+        terrain = Terrain(tree, taken, terrain.rules)
     return Placed(found)
 
 
-def groups(asks: Sequence[Ask]) -> list[tuple[Ask, Ask | None]]:
-    """Give workers and leader of each group, in the order in which groups appear. The smaller is the leader; of equals, the later.
+def groups(asks: Sequence[Ask]) -> list[list[Ask]]:
+    """Give the pod sets of each group, in the order in which groups appear.
 
     Raises:
-        Misconfigured: as `place`, but for the use.
+        Misconfigured: two pod sets of one name.
     """
     if len({ask.name for ask in asks}) < len(asks):
         raise Misconfigured("pod sets", f"{', '.join(ask.name for ask in asks)}: a name is there twice", "Name each once")
     found: dict[tuple[str, str], list[Ask]] = {}
     for ask in asks:
         found.setdefault(("group", ask.group) if ask.group is not None else ("alone", ask.name), []).append(ask)
-    pairs: list[tuple[Ask, Ask | None]] = []
-    for members in found.values():
-        workers, *rest = sorted(members, key=lambda ask: -ask.count)
-        if len(rest) > 1 or (rest and rest[0].count != 1):
-            why = f"has {len(members)} pod sets, the smallest of {rest[-1].count} pods"
-            raise Misconfigured(f"group {workers.group}", why, "A group is workers and a leader of one pod")
-        pairs.append((workers, rest[0] if rest else None))
-    return pairs
+    return [*found.values()]
+
+
+def _roles(members: Sequence[Ask]) -> tuple[Ask, Ask | None]:
+    """Give workers and leader: of the first two the smaller leads, of equals the later. Kueue looks at no third."""
+    workers, *rest = sorted(members[:2], key=lambda ask: -ask.count)
+    return workers, rest[0] if rest else None
+
+
+def _wrong_group(members: Sequence[Ask]) -> WrongGroup | None:
+    """Say what is wrong with a group; Kueue's webhook for jobs refuses the same."""
+    smallest = min(ask.count for ask in members)
+    if len(members) == 1 or (len(members) == 2 and smallest == 1):  # noqa: PLR2004 (workers and their leader)
+        return None
+    why = f"group {members[0].group} has {len(members)} pod sets, the smallest of {smallest} pods"
+    return WrongGroup(f"{why}; a group is workers and a leader of one pod")
+
+
+def _searched(terrain: Terrain, workers: Ask, leader: Ask | None) -> Found | Failure:
+    moved = resized(terrain, workers, leader) if terrain.rules.grow_in_place else None
+    return moved if moved is not None else search(terrain, workers, leader)
+
+
+def _cut_short(terrain: Terrain, workers: Ask, leader: Ask | None, why: Failure) -> dict[str, Assignment]:
+    """Give what Kueue places although it is not the whole: slices without the pods that make up none, a group without its rest."""
+    size = workers.layers[0].size if workers.layers else 1
+    whole = workers.count // size * size if size else 0
+    if not whole or not (isinstance(why, WrongGroup) or (isinstance(why, WrongLayers) and whole < workers.count)):
+        return {}
+    answer = search(terrain, replace(workers, count=whole, before=None), leader)
+    return _by_name(answer, workers, leader) if isinstance(answer, Found) else {}
+
+
+def _by_name(answer: Found, workers: Ask, leader: Ask | None) -> dict[str, Assignment]:
+    return {workers.name: answer.workers, **({leader.name: answer.leader} if leader and answer.leader else {})}

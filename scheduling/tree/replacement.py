@@ -14,7 +14,7 @@ from sliceward.scheduling.tree.ask import Ask, Failure, Layer, Required, Rules, 
 from sliceward.scheduling.tree.assignment import Assignment, Usage, merged, stale_seat, together
 from sliceward.scheduling.tree.need import level_asked
 from sliceward.scheduling.tree.placement import NotPlaced, Placed
-from sliceward.scheduling.tree.search import Found, Ground, search
+from sliceward.scheduling.tree.search import Found, Terrain, search
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,20 +38,20 @@ def replace_hosts(
 
     ``used`` counts the pods that stay as well. A lone pod keeps its place, for it cannot move and nothing could follow it.
     """
-    ground = Ground.of(tree, used, rules)
+    terrain = Terrain.of(tree, used, rules)
     found: dict[str, Assignment] = {}
     for ask in asks:
         sits = running.assignments.get(ask.name)
         if sits is None:
             continue
-        if running.lone_pod and ground.rules.keep_lone_pods:
+        if running.lone_pod and terrain.rules.keep_lone_pods:
             found[ask.name] = sits
             continue
-        moved = _moved(ground, ask, sits, running.lost_hosts)
+        moved = _moved(terrain, ask, sits, running.lost_hosts)
         if not isinstance(moved, _Moved):
             return NotPlaced({ask.name: moved}, found)
         found[ask.name] = moved.all_pods
-        ground = replace(ground, used=together((ground.used, *(new.usage(ask.requests) for new in moved.new))))
+        terrain = replace(terrain, used=together((terrain.used, *(new.usage(ask.requests) for new in moved.new))))
     return Placed(found)
 
 
@@ -61,22 +61,22 @@ class _Moved:
     new: tuple[Assignment, ...]
 
 
-def _moved(ground: Ground, ask: Ask, sits: Assignment, lost_hosts: Sequence[str]) -> _Moved | Failure:
+def _moved(terrain: Terrain, ask: Ask, sits: Assignment, lost_hosts: Sequence[str]) -> _Moved | Failure:
     """Place the pods of each lost host anew beside those that stay."""
     stays = sits
     for host in lost_hosts:
         stays = stays.without(host)
-    gone = stale_seat(ground.tree, stays)
+    gone = stale_seat(terrain.tree, stays)
     if gone is not None:
         return StalePlace(gone.values[0])
     new: list[Assignment] = []
     for missing in _batches(ask, sits, stays, lost_hosts):
-        beside = replace(ground, used=together((ground.used, *(each.usage(ask.requests) for each in new))))
+        beside = replace(terrain, used=together((terrain.used, *(each.usage(ask.requests) for each in new))))
         found = _search(beside, ask, stays, missing)
         if not isinstance(found, Found):
             return found
         new.append(found.workers)
-        stays = merged(ground.tree, found.workers, stays)
+        stays = merged(terrain.tree, found.workers, stays)
     return _Moved(stays, tuple(new))
 
 
@@ -89,16 +89,16 @@ def _batches(ask: Ask, sits: Assignment, stays: Assignment, lost_hosts: Sequence
     return [missing for missing in each if missing]
 
 
-def _search(ground: Ground, ask: Ask, stays: Assignment, missing: int) -> Found | Failure:
+def _search(terrain: Terrain, ask: Ask, stays: Assignment, missing: int) -> Found | Failure:
     short = replace(ask, count=missing, before=None)
     torn = all(layer.size for layer in ask.layers) and any(missing % layer.size for layer in ask.layers[:1])
     if not torn:
-        return search(ground, short, inside=_required_domain(ground.tree, ask, stays))
-    inside = _torn_domain(ground.tree, ask, stays, missing)
+        return search(terrain, short, inside=_required_domain(terrain.tree, ask, stays))
+    inside = _torn_domain(terrain.tree, ask, stays, missing)
     if inside is not None:
         whole = tuple(layer for layer in ask.layers if missing % layer.size == 0)[-1:]
         short = replace(short, layers=whole, where=ask.where or Unconstrained())
-    return search(ground, short, inside=inside)
+    return search(terrain, short, inside=inside)
 
 
 def _required_domain(tree: LabelTree, ask: Ask, stays: Assignment) -> int | None:

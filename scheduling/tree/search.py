@@ -32,7 +32,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Terrain:
     """What a search goes over: the tree, what is used of it, the rules in force."""
 
     tree: LabelTree
@@ -40,7 +40,7 @@ class Ground:
     rules: Rules
 
     @classmethod
-    def of(cls, tree: LabelTree, used: Usage | None, rules: Rules | None) -> Ground:
+    def of(cls, tree: LabelTree, used: Usage | None, rules: Rules | None) -> Terrain:
         """Fill in what was not said: nothing is used, and the rules are Kueue's own.
 
         Raises:
@@ -50,12 +50,12 @@ class Ground:
         return cls(tree, told, rules or Rules())
 
 
-def search(ground: Ground, workers: Ask, leader: Ask | None = None, *, inside: int | None = None) -> Found | Failure:
+def search(terrain: Terrain, workers: Ask, leader: Ask | None = None, *, inside: int | None = None) -> Found | Failure:
     """Give a place for workers and the one pod of their leader, ``inside`` one domain if it is named; or say why there is none."""
-    need = need_of(ground.tree, workers, leader, inside=inside)
+    need = need_of(terrain.tree, workers, leader, inside=inside)
     if not isinstance(need, Need):
         return need
-    seen = survey(ground.tree, need, ground.rules, ground.used)
+    seen = survey(terrain.tree, need, terrain.rules, terrain.used)
     shares = _evenly(seen)
     if shares is None:
         chosen = choose(seen)
@@ -64,8 +64,8 @@ def search(ground: Ground, workers: Ask, leader: Ask | None = None, *, inside: i
         shares = _down(seen, chosen)
     if shares is None or not _whole(need, shares):
         return TooLittleRoom(0, need.slices, slices=need.size > 1, exclusions=seen.exclusions)
-    leaders = _assignment(ground.tree, ((share.domain, share.leaders) for share in shares))
-    placed = _assignment(ground.tree, ((share.domain, share.pods) for share in shares))
+    leaders = _assignment(terrain.tree, ((share.domain, share.leaders) for share in shares))
+    placed = _assignment(terrain.tree, ((share.domain, share.pods) for share in shares))
     return Found(placed, leaders if leader is not None else None)
 
 

@@ -112,3 +112,36 @@ def test_a_refusal_counts_what_keeps_hosts_out() -> None:
 
 def test_no_usable_host_is_said_as_such() -> None:
     assert why(place(LabelTree.of(LEVELS, []), [an_ask(1, Required("rack"))])) == "no usable host has a domain at level rack"
+
+
+def tried(answer: Placed | NotPlaced) -> dict[str, dict[str, int]]:
+    assert isinstance(answer, NotPlaced)
+    return {name: pods_by_host(assignment) for name, assignment in answer.tried.items()}
+
+
+@pytest.mark.parametrize(
+    ("counts", "told", "cut_short"),
+    [
+        pytest.param((1, 1, 1), "3 pod sets, the smallest of 1 pods", {"a": {"x0": 1}, "b": {"x0": 1}}, id="three"),
+        pytest.param((4, 2), "2 pod sets, the smallest of 2 pods", {"a": {"x0": 4}, "b": {"x0": 1}}, id="leader-of-two"),
+    ],
+)
+def test_a_group_that_is_none_is_refused_beside_what_kueue_makes_of_it(
+    counts: tuple[int, ...], told: str, cut_short: dict[str, dict[str, int]]
+) -> None:
+    asks = [Ask(name, count, {CHIP: 1}, Required("rack"), group="g") for name, count in zip("abc", counts, strict=False)]
+    answer = place(flat(8), asks)
+    assert isinstance(answer, NotPlaced)
+    assert {failure.why for failure in answer.failures.values()} == {
+        f"group g has {told}; a group is workers and a leader of one pod"
+    }
+    assert set(answer.failures) == {ask.name for ask in asks}
+    assert tried(answer) == cut_short
+
+
+def test_a_count_that_slices_do_not_divide_is_refused_beside_the_whole_slices_that_kueue_places() -> None:
+    answer = place(flat(4, 4), [an_ask(7, Required("rack"), Layer(HOSTNAME, 2))])
+    assert why(answer) == "7 pods cannot be cut into slices of 2"
+    assert tried(answer) == {"main": {"x0": 4, "x1": 2}}
+    assert tried(place(flat(4, 4), [an_ask(1, Required("rack"), Layer(HOSTNAME, 2))])) == {}
+    assert tried(place(flat(1), [an_ask(7, Required("rack"), Layer(HOSTNAME, 2))])) == {}

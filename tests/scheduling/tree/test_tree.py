@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sliceward.scheduling.tree.ask import Ask, Layer, Required
+from sliceward.scheduling.tree.ask import Layer, Required
 from sliceward.scheduling.tree.assignment import Assignment, Seat
 from sliceward.scheduling.tree.placement import place
 from sliceward.scheduling.tree.suiting import Host, Liking, Requirement, Term
@@ -70,15 +70,9 @@ def test_pod_sets_that_cannot_be_are_refused() -> None:
         Requirement("zone", "Near")
 
 
-def test_groups_that_cannot_be_are_refused() -> None:
-    tree = a_tree({"b1/r1/x1": 4})
+def test_a_pod_set_that_is_there_twice_is_refused() -> None:
     with pytest.raises(Misconfigured, match="a name is there twice"):
-        place(tree, [an_ask(1), an_ask(1)])
-    three = [Ask(name, 1, {}, group="g") for name in "abc"]
-    with pytest.raises(Misconfigured, match="has 3 pod sets"):
-        place(tree, three)
-    with pytest.raises(Misconfigured, match="the smallest of 2 pods"):
-        place(tree, [Ask("a", 4, {}, group="g"), Ask("b", 2, {}, group="g")])
+        place(a_tree({"b1/r1/x1": 4}), [an_ask(1), an_ask(1)])
 
 
 def test_a_host_counts_only_with_all_labels_and_when_it_is_usable() -> None:

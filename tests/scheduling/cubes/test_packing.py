@@ -17,10 +17,14 @@ from sliceward.scheduling.request import Over
 from tests.scheduling.cubes.builders import any_terms, calm_block, gang, want
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sliceward.scheduling.cubes.block import Block
     from sliceward.scheduling.ground import Ground, GroundId, Seat, Terms, Want
+
+
+def priced_by(table: list[list[int]]) -> Callable[[int, int], int]:
+    return lambda cubes, slices: table[cubes][slices]
 
 
 def test_the_packing_is_the_cheapest_of_all() -> None:
@@ -28,7 +32,7 @@ def test_the_packing_is_the_cheapest_of_all() -> None:
         draw = random.Random(seed)  # noqa: S311 (a story told again)
         sizes = [draw.randint(1, 5) for _ in range(draw.randint(1, 5))]
         tables = [[[draw.randint(0, 9) for _ in range(6)] for _ in range(draw.randint(1, 9))] for _ in range(draw.randint(1, 4))]
-        bins = [Bin(len(table) - 1, lambda cubes, slices, table=table: table[cubes][slices]) for table in tables]  # type: ignore[misc]
+        bins = [Bin(len(table) - 1, priced_by(table)) for table in tables]
         costs = []
         for way in product(range(len(bins)), repeat=len(sizes)):
             cubes, slices = Counter[int](), Counter(way)

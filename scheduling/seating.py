@@ -148,7 +148,7 @@ def _order(room: Room, asked: Sequence[SliceAsked]) -> list[SliceAsked]:
 
 def _seated(search: _Search, room: Room, order: Sequence[SliceAsked]) -> Seating | Unseated:
     """Give first places; their gap is None where nothing is known of it."""
-    if not _may_fit(room, order):
+    if len(order) > 1 and not _may_fit(room, order):
         return Unseated(surely=True)
     counted = _counted(room, order, search.terms, search.over)
     if isinstance(counted, Seating) or counted.surely:

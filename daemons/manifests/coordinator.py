@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NAME = "sliceward-coordinator"
 DISK = "/var/lib/sliceward"
 ROLES = {"viewers": "view", "operators": "operate", "alertmanager": "alert"}
+PATIENCE = 60
+"""Seconds from SIGTERM to SIGKILL: calls under way are finished (``pace.call_timeout``), saved, and the lead is given back."""
 TO_CHOOSE = """\
 # Shipped playbooks start in Observe: they decide, tell and touch nothing. Raise them one by one:
 # playbooks: {modes: {ici-link-in-cube: Approve}}
@@ -99,7 +101,7 @@ def _process(install: Install) -> Process:
         volumes=volumes,
         env=_environment() if ha else (),
         replicas=2 if ha else 1,
-        more=_apart() if ha else {},
+        more={"terminationGracePeriodSeconds": PATIENCE} | (_apart() if ha else {}),
     )
 
 

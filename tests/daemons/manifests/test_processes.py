@@ -132,6 +132,15 @@ def test_the_coordinators_file_is_one_that_it_reads(overlay: Overlay, tmp_path: 
     assert settings.store.url.startswith("postgresql:" if overlay is Overlay.HA else "sqlite:////var/lib/sliceward/")
 
 
+@OVERLAYS
+def test_a_coordinator_that_is_told_to_end_has_the_time_to_finish_its_calls(overlay: Overlay, tmp_path: Path) -> None:
+    install = an_install(overlay)
+    file = written(install, "sliceward-coordinator", "coordinator.yaml", tmp_path)
+    pace = load(CoordinatorSettings, file=file, environ={"SLICEWARD_STORE_URL": "postgresql://sliceward@db/sliceward"}).pace
+    granted = timedelta(seconds=pods(install)["sliceward-coordinator"].get("terminationGracePeriodSeconds", 30))
+    assert granted >= pace.call_timeout + timedelta(seconds=20)  # to save what they answered, and to give the lead back
+
+
 def test_a_replica_says_where_the_other_reaches_it(tmp_path: Path) -> None:
     install = an_install(Overlay.HA)
     variables = pods(install)["sliceward-coordinator"]["containers"][0]["env"]

@@ -163,30 +163,26 @@ class Api:
     async def pause(self, request: web.Request) -> web.Response:
         """Stop harm, never healing."""
         reason = await reason_of(request)
-        await self._audit(request, "pause", "all", reason)
+        await self._of.audit("pause", "all", reason, by=request[CALLER].name)
         await self._of.pause(reason, by=request[CALLER].name)
         return web.json_response(self._of.status())
 
     async def resume(self, request: web.Request) -> web.Response:
         """Let harm be done again."""
         reason = await reason_of(request)
-        await self._audit(request, "resume", "all", reason)
+        await self._of.audit("resume", "all", reason, by=request[CALLER].name)
         await self._of.resume(reason, by=request[CALLER].name)
         return web.json_response(self._of.status())
 
     async def _said(self, request: web.Request, what: str, say: Callable[..., Any]) -> web.Response:
         incident, reason = request.match_info["id"], await reason_of(request)
-        await self._audit(request, what, incident, reason)
+        await self._of.audit(what, incident, reason, by=request[CALLER].name)
         try:
             changed: Incident = await say(incident, by=request[CALLER].name, reason=reason)
         except KeyError:
             await self._story(incident)
             raise Problem(409, "Refused", f"{incident} is not open", "Nothing needs to be done") from None
         return web.json_response(incident_row(changed))
-
-    async def _audit(self, request: web.Request, what: str, about: str, reason: str) -> None:
-        """Write it down before it is done: what was refused is in the record too."""
-        await self._of.store.audit(who=request[CALLER].name, what=what, about=about, reason=reason, now=self._of.clock())
 
     # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -22,6 +22,7 @@ from sliceward.daemons.coordinator.sweep import Sweep
 from sliceward.daemons.coordinator.views import Row, Sight
 from sliceward.daemons.coordinator.vigil import Vigil
 from sliceward.daemons.health import Dependency, Health, new_registry
+from sliceward.detectors.finding import storable
 from sliceward.playbooks.incident import Entry, EntryKind
 from sliceward.scheduling.quota import Quota, left
 from sliceward.topology.errors import Refused, Retry
@@ -51,6 +52,8 @@ log = structlog.get_logger(__name__)
 FORGET_AFTER = timedelta(days=30)
 FORGET_EVERY = timedelta(hours=6)
 PULSE = timedelta(seconds=1)
+MOST_ABOUT = 255
+"""Characters of the audit's column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,11 @@ class Coordinator:
         self.deciding.wake()
         self.bell.close()
         self._stopping.set()
+
+    async def audit(self, what: str, about: str, reason: str, *, by: str) -> None:
+        """Write down who asks for what about whom, before it is done: what was refused is in the record too."""
+        named = storable(about)[:MOST_ABOUT]
+        await self.store.audit(who=by, what=what, about=named, reason=reason, now=self.clock())
 
     async def pause(self, reason: str, *, by: str) -> None:
         """Stop harm, never healing; it outlives a restart. It holds from now on, also what a look under way is about to call."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sliceward.daemons.coordinator import stories
-from sliceward.daemons.coordinator.web import MOST_DIGITS, Problem
+from sliceward.daemons.coordinator.web import Problem, is_number
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class Events:
 
     async def _begin(self, request: web.Request) -> int:
         after = request.query.get("after") or request.headers.get("Last-Event-ID") or ""
-        if after and not (after.isdecimal() and len(after) <= MOST_DIGITS):
-            raise Problem(400, "BadRequest", f"after {after!r} is no number", "Give the id of the last event that you saw")
+        if after and not is_number(after):
+            raise Problem(400, "BadRequest", f"after {after[:40]!r} is no number", "Give the id of the last event that you saw")
         return int(after) if after else await self.store.history.last_seq()
 
     async def _tell(self, response: web.StreamResponse, heard: asyncio.Event, seq: int) -> None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sliceward.daemons.coordinator.coordinator import Coordinator
     from sliceward.playbooks.silences import Matches
 
-MOST_ABOUT = 255
-
 
 def _lasts(value: object) -> object:
     try:
@@ -86,7 +84,7 @@ class SilenceApi:
         body, now = await json_of(request), self._of.clock()
         reason, wanted = reason_in(body), _read(body)
         matches, begins = wanted.matches.value, wanted.from_ or now
-        await self._audit(request, "silence", str(matches), reason)
+        await self._of.audit("silence", str(matches), reason, by=request[CALLER].name)
         try:
             ends = wanted.until or begins + (wanted.lasts or timedelta(0))
         except OverflowError:
@@ -97,7 +95,7 @@ class SilenceApi:
     async def end(self, request: web.Request) -> web.Response:
         """End a silence before its time."""
         name, reason = request.match_info["id"], await reason_of(request)
-        await self._audit(request, "end-silence", name, reason)
+        await self._of.audit("end-silence", name, reason, by=request[CALLER].name)
         if name.startswith(WINDOW):
             raise Problem(409, "Refused", f"{name} stands in the configuration", "Take it out there, and restart")
         try:
@@ -105,11 +103,6 @@ class SilenceApi:
         except KeyError:
             raise Problem(404, "NotFound", f"there is no silence {name!r}", "`sliceward silence list` lists them") from None
         return web.json_response(silence_row(ended, self._of.clock()))
-
-    async def _audit(self, request: web.Request, what: str, about: str, reason: str) -> None:
-        """Write it down before it is done: what was refused is in the record too."""
-        who, now = request[CALLER].name, self._of.clock()
-        await self._of.store.audit(who=who, what=what, about=about[:MOST_ABOUT], reason=reason, now=now)
 
     def _covers(self, matches: Matches) -> Mapping[str, int]:
         """Count what is known now and fits, for each kind that is given."""

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from sliceward.daemons.coordinator.settings import LOOPBACK
 from sliceward.daemons.coordinator.tokens import Caller, Tokens
+from sliceward.daemons.store import Unstorable
 from sliceward.topology.errors import Conflict, Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
@@ -91,17 +92,20 @@ def problem_of(error: Exception) -> Problem:
     """Give what is told of an exception."""
     match error:
         case Problem():
-            return error
+            found = error
         case Conflict():
-            return Problem(409, "Conflict", str(error), "Read it again, then decide again")
+            found = Problem(409, "Conflict", str(error), "Read it again, then decide again")
         case Retry():
-            return Problem(503, "NotNow", str(error), "Ask again in a moment", retry_after=error.after or 2)
+            found = Problem(503, "NotNow", str(error), "Ask again in a moment", retry_after=error.after or 2)
         case Refused():
-            return Problem(409, "Refused", str(error), "See its state with `sliceward describe`")
+            found = Problem(409, "Refused", str(error), "See its state with `sliceward describe`")
+        case Unstorable():
+            found = Problem(400, "BadRequest", str(error), "Ask with names as the lists give them")
         case Misconfigured():
-            return Problem(400, "Misconfigured", f"{error.where}: {error.why}", error.what_to_do)
+            found = Problem(400, "Misconfigured", f"{error.where}: {error.why}", error.what_to_do)
         case _:
-            return Problem(INTERNAL, "Unexpected", "this is a mistake of ours", "See the coordinator's log")
+            found = Problem(INTERNAL, "Unexpected", "this is a mistake of ours", "See the coordinator's log")
+    return found
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -168,14 +172,19 @@ def asked(request: web.Request) -> Asked:
     """Read the query of a list."""
     query = dict(request.query)
     limit, after = query.pop("limit", "100"), query.pop("after", "")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MOST_ROWS:
-        raise Problem(400, "BadRequest", f"limit {limit!r} is not between 1 and {MOST_ROWS}", "Ask for the rest with after=")
+    if not is_number(limit) or not 1 <= int(limit) <= MOST_ROWS:
+        raise Problem(400, "BadRequest", f"limit {limit[:40]!r} is not between 1 and {MOST_ROWS}", "Ask for the rest with after=")
     return Asked(query, int(limit), _opened(after) if after else "")
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a number that we count to: ``int`` takes no more than 4,300 digits."""
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def number_of(cursor: str) -> int:
     """Give a cursor of a numbered list, 0 for none; a number that no store counts to is not one of ours."""
-    if cursor and not (cursor.isdecimal() and len(cursor) <= MOST_DIGITS):
+    if cursor and not is_number(cursor):
         raise Problem(400, "BadRequest", "the cursor is of another list", "Take it from 'next' of the page before")
     return int(cursor or 0)
 
@@ -237,5 +246,5 @@ def _opened(cursor: str) -> str:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise Problem(
-            400, "BadRequest", f"cursor {cursor!r} is not one of ours", "Take it from 'next' of the page before"
+            400, "BadRequest", f"cursor {cursor[:40]!r} is not one of ours", "Take it from 'next' of the page before"
         ) from None

@@ -21,6 +21,7 @@ from sliceward.daemons.coordinator.tokens import Tokens
 from sliceward.daemons.coordinator.webhook import MOST_BYTES
 from sliceward.daemons.serving import serving
 from sliceward.daemons.settings import Secret
+from sliceward.daemons.store import Unstorable
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Mode
@@ -182,7 +183,7 @@ async def test_lists_are_given_page_by_page_and_filtered(world: World) -> None:
         assert len(body["items"]) == 16
 
 
-BAD_LISTS = ["limit=0", "limit=501", "limit=x", "after=%%%", "after=_w", "colour=red"]
+BAD_LISTS = ["limit=0", "limit=501", "limit=x", f"limit={'1' * 5000}", "after=%%%", "after=_w", "colour=red"]
 
 
 @pytest.mark.parametrize("query", BAD_LISTS)
@@ -254,6 +255,29 @@ async def test_changes_need_a_reason_and_are_audited(world: World) -> None:
             ("operate", "approve", "again"),
             ("operate", "abort", "x"),
         ]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a%00b"], ids=["long", "NUL"])
+@pytest.mark.parametrize("path", ["incidents/{}/approve", "incidents/{}/abort", "silences/{}/end"])
+async def test_a_name_that_no_store_takes_is_audited_as_far_as_it_can_be(world: World, path: str, name: str) -> None:
+    async with calling(world) as caller:
+        status, body = await caller.post("/api/v1/" + path.format(name), {"reason": "why"})
+        assert status == 404, body
+        ((about,),) = [{one["about"] for one in await caller.rows("audit")}]
+        assert "\0" not in about
+        assert len(about) <= 255
+
+
+async def test_what_cannot_be_asked_of_the_store_is_a_bad_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PostgreSQL says it of a NUL."""
+
+    async def never(*_given: object, **_more: object) -> None:
+        raise Unstorable("the store cannot keep this: UntranslatableCharacterError")
+
+    async with calling(world) as caller:
+        monkeypatch.setattr(caller.bench.coordinator.store, "load", never)
+        status, body = await caller.get("/api/v1/incidents/a%00b")
+        assert (status, body["error"]["code"]) == (400, "BadRequest")
 
 
 async def test_pause_is_shown_told_and_undone(world: World) -> None:

@@ -47,10 +47,19 @@ _LOOKS: tuple[re.Pattern[str], ...] = (
     re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>(?:(?!://)[^\s\"']){1,4096})@"),
     re.compile(r"://(?P<value>[^\s:/@\"']{16,4096})@"),
     re.compile(rf"(?i)://(?:{_CHATS})/(?P<value>[^\s\"'<>\\]+)"),
+    re.compile(rf"(?i)\bcookie{_IS}(?P<value>{_QUOTED}|{_LINE})"),
     re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,}"),
+    # Google's API keys and OAuth tokens, AWS' access keys.
+    re.compile(r"\b(?:AIza[\w-]{20,}|ya29\.[\w-]{20,}|A(?:KIA|SIA)[A-Z0-9]{16})"),
     re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"),
     re.compile(r"\b(?:gh[oprsu]_|xox[abeprs]-|glpat-|sk-)[A-Za-z0-9_-]{10,}"),
+    # A block of YAML.
+    re.compile(rf"(?i){_NAMES}\s*:?\s*[|>][+-]?\d?[ \t]*\r?\n(?P<value>(?:[ \t]+\S[^\n]*(?:\n|\Z))+)"),
     re.compile(rf"(?i){_NAMES}{_IS}(?P<value>{_QUOTED}|{_WORD})"),
+    # A list, Go's %q, a client's -P.
+    re.compile(rf"(?i){_NAMES}s?{_IS}\[\s*(?P<value>[^\]\s{{\[][^\]{{]{{0,4096}}?)(?=\\?[\"']?\s*\])"),
+    re.compile(rf"(?i)\b(?:pass(?:word|wd|phrase)|pwd)\s+(?P<value>{_QUOTED})"),
+    re.compile(rf"(?<![\w-])-P\s+(?P<value>{_QUOTED}|(?!-){_WORD})"),
     re.compile(rf"(?i)(?<![\w-])--[\w-]{{0,40}}{_NAMES}\\?[\"']?,?\s+(?P<value>{_QUOTED}|(?!-){_WORD})"),
 )
 PATHS = re.compile(r"(?i)https?://[^\s/?#\"'<>\\]+[/?#](?P<value>[^\s\"'<>\\]+)")

@@ -31,6 +31,18 @@ def test_a_known_secret_is_cut_out_in_each_form(text: str) -> None:
 
 
 LOOKS = {
+    "block of YAML": "data:\n  secret: |\n    abcdef0123456789\n    0123456789\nnext: 1",
+    "folded block of YAML": "token: >-\n  abcdef0123456789",
+    "list": "tokens: [abcdef0123456789, 0123456789]",
+    "list in JSON": '{"tokens": ["abcdef0123456789"], "x": 1}',
+    "list over lines": "token: [\n - abcdef0123456789]",
+    "cookie": "Cookie: session=abcdef0123456789",
+    "cookie that is set": "Set-Cookie: sid=abcdef0123456789; Path=/",
+    "Google's key": "key AIzaSyabcdef0123456789abcdef0123456789",
+    "Google's token": "ya29.a0abcdef0123456789abcdef0123456789",
+    "AWS' key": "AWS_ACCESS_KEY_ID=AKIAABCD0123456789EF",
+    "Go's words": 'login with password "abcdef0123456789" failed',
+    "argument of a client": "mosquitto_sub -u me -P abcdef0123456789 -t x",
     "bearer": "GET /x Authorization: Bearer abcdef0123456789",
     "url": "could not connect to postgresql://sliceward:abcdef0123456789@db/name",
     "url with slash": "mqtt://me:abcdef/0123456789@broker",
@@ -82,6 +94,8 @@ def test_what_looks_like_a_secret_is_cut_out(name: str) -> None:
         "authorization: {credentials_file: /etc/x}, password: {env: NAME}, token: [",
         'password: not set\nsecret: set (file /etc/x)\n"authorization": null, "credentials": [{"name": "a"}]',
         "--password --host db, --token-file /etc/x, mqtt://broker:1883 me@example.com",
+        'secret "sliceward-store" not found; the tokens: []',
+        "cookies are not used",
         '{"digest": "0a1b2c3d4e5f6071", "incident": "inc-0a1b2c3d4e"}',
     ],
 )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sliceward.daemons.manifests.install import Install
     from sliceward.remediations.ports import Object
 
+QUEUED_BYTES = 256 * 2**20
+"""Bytes that wait for one reader: two periods of 25,000 hosts; a watcher and a coordinator together take half of the broker's memory."""
 NAME = "mosquitto"
 USERS = "mosquitto-users"
 TLS = "mosquitto-tls"
@@ -90,7 +92,11 @@ def acl(cluster: str) -> str:
 
 
 def config(folders: Folders, *, port: int = BROKER_PORT) -> str:
-    """Give Mosquitto's configuration. A frame is at most 1 MiB; more is cut off before it is read."""
+    """Give Mosquitto's configuration. A frame is at most 1 MiB; more is cut off before it is read.
+
+    For each reader that is held up messages wait up to a number and a size, whichever comes first, so that neither a large fleet nor
+    large messages take the broker's memory.
+    """
     return f"""\
 listener {port}
 certfile {folders.tls}/tls.crt
@@ -100,6 +106,7 @@ password_file {folders.users}/passwords
 acl_file {folders.config}/acl
 message_size_limit 1048576
 max_queued_messages 10000
+max_queued_bytes {QUEUED_BYTES}
 persistence true
 persistence_location {folders.data}/
 log_dest stdout

@@ -14,7 +14,7 @@ import pytest
 from sliceward.daemons.agent.run import agent_of
 from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.coordinator import side
-from sliceward.daemons.manifests.broker import EACH_HOST, acl, grants, objects
+from sliceward.daemons.manifests.broker import EACH_HOST, QUEUED_BYTES, acl, grants, objects
 from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER
 from sliceward.daemons.settings import load
 from sliceward.daemons.watcher import watcher
@@ -176,6 +176,16 @@ def test_an_agents_subscription_and_last_will_fit_its_pattern() -> None:
 def test_no_node_can_be_named_like_a_process() -> None:
     assert all("_" in user for user in (WATCHER_USER, COORDINATOR_USER))
     assert acl("c1").count("pattern") == len(grants("c1")[EACH_HOST])
+
+
+def test_readers_that_are_held_up_cost_the_broker_half_of_its_memory_at_most() -> None:
+    (deployment,) = (found for found in objects(an_install()) if found["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    readers = [user for user in (WATCHER_USER, COORDINATOR_USER) if topics(user, "read")]
+    assert len(readers) * QUEUED_BYTES <= 2**30 / 2
+    (config,) = (found["data"]["mosquitto.conf"] for found in objects(an_install()) if "mosquitto.conf" in found.get("data", {}))
+    assert f"max_queued_bytes {QUEUED_BYTES}" in config.splitlines()
 
 
 def test_a_broker_of_ones_own_brings_no_other() -> None:

@@ -12,6 +12,7 @@ from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Cause, Grade
 from sliceward.scheduling.plan import NoFit
 from sliceward.scheduling.request import Request, SliceAsked
+from sliceward.scheduling.spares import LOWEST
 from sliceward.topology.generations import GENERATIONS, text_of
 from sliceward.topology.names import NAMES
 
@@ -30,14 +31,15 @@ def request_of(
 ) -> Request | NoFit:
     """Give what a gang asks for, or why that cannot be said. ``heals``: its place was lost, so that spares are for it.
 
+    Spares are also for gangs of the lowest priority, by favour: they go as soon as a repair needs the room.
     Degraded parts are accepted, at their price: GKE's slice controller does the same unless told otherwise.
     """
     why = _why_unclear(gang)
     if why:
         return NoFit(gang.id, now, Cause.SHAPE, why)
-    generation = gang.generation or ""
+    generation, spared = gang.generation or "", heals or gang.priority < LOWEST
     slices = tuple(
-        SliceAsked(role.name, index, Want(generation, role.topology or (), worst=Grade.DEGRADED, heals=heals))
+        SliceAsked(role.name, index, Want(generation, role.topology or (), worst=Grade.DEGRADED, heals=spared))
         for role in gang.roles
         for index in range(role.slices)
     )

@@ -20,6 +20,7 @@ from sliceward.scheduling.cubes.block import Block
 from sliceward.scheduling.cubes.expected import whole_cubes
 from sliceward.scheduling.cubes.packing import Bin, NoPacking, packed
 from sliceward.scheduling.ground import Want
+from sliceward.scheduling.spares import LOWEST
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fields import Fields
 from sliceward.topology.generations import GENERATIONS, Shape, shape_of
@@ -39,7 +40,7 @@ class Guarantees:
     """Cells by tenant. ``lowest``: gangs of less priority sit anywhere by favour, use up no guarantee and stand in nobody's way."""
 
     cells: Mapping[str, Mapping[Cell, int]] = field(default_factory=dict)
-    lowest: int = 0
+    lowest: int = LOWEST
 
     @classmethod
     def from_mapping(cls, mapping: object, *, where: str = "guarantees") -> Guarantees:

@@ -1,18 +1,14 @@
 """What tenants are promised in whole cells, and which of it can no longer be kept.
 
-A guarantee is a number of cells of a shape: chips alone would not do, because chips that lie badly train nobody's model. When hosts
-fail, cells that are still owed may be more than those that could be had; then some tenant has lost something, and is told before
-it asks (Zhao et al., "HiveD", OSDI 2020: cells that are doomed). In YAML::
-
-    guarantees:
-      research: {tpu7x: {4x8x8: 2, 4x4x4: 6}}
-      ml: {tpu7x: {2x2x4: 8}}
+A guarantee is a number of cells of a shape (`Quota.cells`). When hosts fail, cells that are still owed may be more than those that
+could be had; then some tenant has lost something, and is told before it asks (Zhao et al., "HiveD", OSDI 2020: doomed cells).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -20,55 +16,18 @@ from sliceward.scheduling.cubes.block import Block
 from sliceward.scheduling.cubes.expected import whole_cubes
 from sliceward.scheduling.cubes.packing import Bin, NoPacking, packed
 from sliceward.scheduling.ground import Want
+from sliceward.scheduling.quota import Account
 from sliceward.scheduling.spares import LOWEST
-from sliceward.topology.errors import Misconfigured
-from sliceward.topology.fields import Fields
-from sliceward.topology.generations import GENERATIONS, Shape, shape_of
+from sliceward.topology.generations import GENERATIONS, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from sliceward.scheduling.ground import Ground
+    from sliceward.scheduling.ground import Ground, GroundId
     from sliceward.scheduling.snapshot import Snapshot
 
-Cell = tuple[str, Shape]
-"""Accelerator label and shape in chips."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guarantees:
-    """Cells by tenant. ``lowest``: gangs of less priority sit anywhere by favour, use up no guarantee and stand in nobody's way."""
-
-    cells: Mapping[str, Mapping[Cell, int]] = field(default_factory=dict)
-    lowest: int = LOWEST
-
-    @classmethod
-    def from_mapping(cls, mapping: object, *, where: str = "guarantees") -> Guarantees:
-        """Read ``{tenant: {generation: {shape: cells}}}``.
-
-        Raises:
-            Misconfigured: with the path of the key: a generation that is unknown, a shape that it has not, a number that is none.
-        """
-        names = {kind.name: kind for kind in GENERATIONS.values()} | dict(GENERATIONS)
-        cells: dict[str, dict[Cell, int]] = {}
-        top = Fields.of(mapping if mapping is not None else {}, where)
-        for tenant in top.mapping:
-            if not isinstance(tenant, str) or not tenant:
-                raise Misconfigured(where, f"{tenant!r} is no tenant", "Tenants are texts: quote a number")
-            for told in top.at(tenant).mapping:
-                if told not in names:
-                    raise Misconfigured(
-                        f"{where}.{tenant}.{told}", "is no TPU generation", f"Known are {', '.join(sorted(names))}"
-                    )
-                kind, counts = names[told], top.at(tenant).at(told)
-                for text in counts.mapping:
-                    shape = shape_of(str(text))
-                    if shape is None or not kind.admits(shape):
-                        raise Misconfigured(
-                            f"{where}.{tenant}.{told}.{text}", f"is no shape of {kind.name}", "Shapes look like 4x4x8"
-                        )
-                    cells.setdefault(tenant, {})[kind.label, shape] = counts.integer(text)
-        return cls(cells)
+Cells = Mapping[Account, Mapping[Shape, int]]
+"""By tenant and accelerator label: how many of each shape, in chips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,55 +50,56 @@ class Doomed:
         return sum(self.owed.values()) - self.left
 
 
-def owed(snapshot: Snapshot, guarantees: Guarantees) -> dict[str, dict[Cell, int]]:
-    """Give, by tenant, the cells that it may still ask for: those of its guarantee that its gangs do not fill already."""
-    found: dict[str, dict[Cell, int]] = {}
-    for tenant, cells in sorted(guarantees.cells.items()):
-        left = dict(cells)
-        mine = [gang for gang in snapshot.gangs.values() if gang.tenant == tenant and gang.priority >= guarantees.lowest]
-        for generation in sorted({generation for generation, _ in cells}):
-            held = Counter(
-                prod(each.shape) for gang in mine if gang.generation == generation for each in gang.slices if each.shape
-            )
-            _fill(left, generation, held)
-        found[tenant] = {cell: count for cell, count in left.items() if count}
+def owed(snapshot: Snapshot, cells: Cells) -> dict[Account, dict[Shape, int]]:
+    """Give the cells that each tenant may still ask for: those of its guarantee that its gangs do not fill already.
+
+    Gangs of the lowest priority sit by favour and fill none.
+    """
+    found: dict[Account, dict[Shape, int]] = {}
+    for account, shapes in sorted(cells.items()):
+        mine = [gang for gang in snapshot.gangs.values() if (gang.tenant, gang.generation) == account and gang.priority >= LOWEST]
+        left = _unfilled(shapes, Counter(prod(each.shape) for gang in mine for each in gang.slices if each.shape))
+        found[account] = {shape: count for shape, count in left.items() if count}
     return found
 
 
-def _fill(left: dict[Cell, int], generation: str, held: Counter[int]) -> None:
-    """Let slices, by their chips, fill cells: each of the smallest that holds it; several share one that is larger."""
-    shapes = sorted((shape for kind, shape in left if kind == generation), key=lambda shape: (prod(shape), shape))
-    room = 0
+def _unfilled(cells: Mapping[Shape, int], held: Counter[int]) -> dict[Shape, int]:
+    """Let slices, by their chips, fill cells: each the smallest that holds it; several share one that is larger."""
+    left, shared = dict(cells), 0
+    shapes = sorted(cells, key=lambda shape: (prod(shape), shape))
     for chips, count in sorted(held.items(), reverse=True):
         for _ in range(count):
-            fitting = [shape for shape in shapes if prod(shape) >= chips and left[generation, shape] > 0]
-            if room >= chips and not any(prod(shape) == chips for shape in fitting):
-                room -= chips
+            fitting = [shape for shape in shapes if prod(shape) >= chips and left[shape] > 0]
+            if shared >= chips and not any(prod(shape) == chips for shape in fitting):
+                shared -= chips
             elif fitting:
-                left[generation, fitting[0]] -= 1
-                room += prod(fitting[0]) - chips
+                left[fitting[0]] -= 1
+                shared += prod(fitting[0]) - chips
+    return left
 
 
-def doomed(snapshot: Snapshot, guarantees: Guarantees) -> tuple[Doomed, ...]:
+def doomed(snapshot: Snapshot, cells: Cells) -> tuple[Doomed, ...]:
     """Give the shapes of which more cells are owed than can be had, largest first; with none, every guarantee can be kept.
 
     Cells that are owed are given out in thought, the largest first: that is exact inside cubes, where boxes halve, and over blocks,
     where whole cubes are packed. Elsewhere each shape is judged by itself, and what is told is surely so. Who sits somewhere by
     favour goes for it.
     """
-    for gang in [key for key, each in sorted(snapshot.gangs.items()) if each.priority < guarantees.lowest]:
+    for gang in [key for key, each in sorted(snapshot.gangs.items()) if each.priority < LOWEST]:
         snapshot = snapshot.without_gang(gang)
     asked: dict[str, dict[Shape, dict[str, int]]] = {}
-    for tenant, cells in owed(snapshot, guarantees).items():
-        for (generation, shape), count in cells.items():
+    for (tenant, generation), shapes in owed(snapshot, cells).items():
+        for shape, count in shapes.items():
             asked.setdefault(generation, {}).setdefault(shape, {})[tenant] = count
     found: list[Doomed] = []
-    for generation, shapes in sorted(asked.items()):
-        grounds = [
-            snapshot.grounds[key] for key in sorted(snapshot.grounds, key=str) if snapshot.grounds[key].generation == generation
-        ]
-        found += _of_generation(generation, grounds, shapes)
+    for generation, wanted in sorted(asked.items()):
+        grounds = [each for _, each in sorted(snapshot.grounds.items(), key=_name) if each.generation == generation]
+        found += _of_generation(generation, grounds, wanted)
     return tuple(found)
+
+
+def _name(item: tuple[GroundId, Ground]) -> str:
+    return str(item[0])
 
 
 def _of_generation(generation: str, grounds: Sequence[Ground], shapes: Mapping[Shape, Mapping[str, int]]) -> list[Doomed]:

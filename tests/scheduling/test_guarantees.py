@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sliceward.scheduling.ground import Want
-from sliceward.scheduling.guarantees import Doomed, Guarantees, doomed, owed
+from sliceward.scheduling.guarantees import Doomed, doomed, owed
 from sliceward.scheduling.occupancy import Grade, Standing
+from sliceward.scheduling.quota import Quota
 from sliceward.scheduling.snapshot import HeldSlice, Running, Snapshot
 from sliceward.topology.errors import Misconfigured
 from tests.scheduling.cubes.builders import BOXES, CUBE, NOW, calm_block, drawn, gang
 
 if TYPE_CHECKING:
     from sliceward.scheduling.cubes.block import Block
+    from sliceward.scheduling.guarantees import Cells
     from sliceward.scheduling.snapshot import Snapshot as Shot
     from sliceward.topology.generations import Shape
 
@@ -24,8 +26,8 @@ SICK = Standing(Grade.SICK, "x")
 HALF, QUARTER, TWO = (2, 4, 4), (2, 2, 4), (4, 4, 8)
 
 
-def promised(**tenants: dict[Shape, int]) -> Guarantees:
-    return Guarantees({tenant: {("tpu7x", shape): count for shape, count in cells.items()} for tenant, cells in tenants.items()})
+def promised(**tenants: dict[Shape, int]) -> Cells:
+    return {(tenant, "tpu7x"): cells for tenant, cells in tenants.items()}
 
 
 def with_sick(cubes: int, *sick: int) -> Shot:
@@ -55,17 +57,17 @@ def test_when_cubes_fail_the_tenant_that_cannot_have_its_own_is_named() -> None:
 
 def test_what_a_tenant_holds_is_not_owed_again() -> None:
     shot = sitting(with_sick(4, 3), (0, 1), tenant="a")
-    assert owed(shot, promised(a={CUBE: 3})) == {"a": {("tpu7x", CUBE): 1}}
+    assert owed(shot, promised(a={CUBE: 3})) == {("a", "tpu7x"): {CUBE: 1}}
     assert doomed(shot, promised(a={CUBE: 3})) == ()
     assert doomed(shot, promised(a={CUBE: 4}))[0].owed == {"a": 2}
 
 
 def test_small_slices_share_the_cell_that_they_sit_in() -> None:
     shot = sitting(with_sick(2), (0,), tenant="a", shape=QUARTER)
-    assert owed(shot, promised(a={CUBE: 2})) == {"a": {("tpu7x", CUBE): 1}}
-    assert owed(shot, promised(a={CUBE: 1, QUARTER: 1})) == {"a": {("tpu7x", CUBE): 1}}
+    assert owed(shot, promised(a={CUBE: 2})) == {("a", "tpu7x"): {CUBE: 1}}
+    assert owed(shot, promised(a={CUBE: 1, QUARTER: 1})) == {("a", "tpu7x"): {CUBE: 1}}
     both = sitting(shot, (1,), tenant="a", shape=QUARTER)
-    assert owed(both, promised(a={CUBE: 1})) == {"a": {}}
+    assert owed(both, promised(a={CUBE: 1})) == {("a", "tpu7x"): {}}
 
 
 def test_who_sits_by_favour_stands_in_nobodys_way() -> None:
@@ -113,26 +115,22 @@ def test_nothing_is_doomed_if_and_only_if_all_that_is_owed_could_be_had_at_once(
     assert kept > 40
 
 
-def test_guarantees_are_read() -> None:
-    told = {"research": {"tpu7x": {"4x8x8": 2, "4x4x4": 6}}, "ml": {"v5p": {"2x2x4": 8}}}
-    assert Guarantees.from_mapping(told).cells == {
-        "research": {("tpu7x", (4, 8, 8)): 2, ("tpu7x", (4, 4, 4)): 6},
-        "ml": {("tpu-v5p-slice", (2, 2, 4)): 8},
-    }
-    assert Guarantees.from_mapping(None).cells == {}
+def test_quota_in_cells_is_quota_in_chips_and_a_guarantee() -> None:
+    quota = Quota.from_mapping({"research": {"tpu7x": {"4x8x8": 2, "4x4x4": 6}}, "ml": {"v5p": {"2x2x4": 8}, "tpu7x": 64}})
+    assert quota.nominal == {("research", "tpu7x"): 896, ("ml", "tpu-v5p-slice"): 128, ("ml", "tpu7x"): 64}
+    assert quota.cells == {("research", "tpu7x"): {(4, 8, 8): 2, CUBE: 6}, ("ml", "tpu-v5p-slice"): {QUARTER: 8}}
 
 
 @pytest.mark.parametrize(
     ("wrong", "where"),
     [
-        ({"a": {"tpu9": {"4x4x4": 1}}}, "guarantees.a.tpu9"),
-        ({"a": {"tpu7x": {"4x4x5": 1}}}, "guarantees.a.tpu7x.4x4x5"),
-        ({"a": {"tpu7x": {"4x4x4": -1}}}, "guarantees.a.tpu7x.4x4x4"),
-        ({"a": {"tpu7x": {"4x4x4": "two"}}}, "guarantees.a.tpu7x.4x4x4"),
-        ({7: {}}, "guarantees"),
+        ({"a": {"tpu7x": {"4x4x5": 1}}}, "quota.a.tpu7x.4x4x5"),
+        ({"a": {"v5p": {"cube": 1}}}, "quota.a.v5p.cube"),
+        ({"a": {"tpu7x": {"4x4x4": -1}}}, "quota.a.tpu7x.4x4x4"),
+        ({"a": {"tpu7x": {"4x4x4": "two"}}}, "quota.a.tpu7x.4x4x4"),
     ],
 )
 def test_what_is_no_guarantee_is_refused_with_its_path(wrong: object, where: str) -> None:
     with pytest.raises(Misconfigured) as error:
-        Guarantees.from_mapping(wrong)
+        Quota.from_mapping(wrong)
     assert error.value.where == where

@@ -35,6 +35,7 @@ class Candidate:
 
     ``at``: when it begins to be carried out. ``then``: what a limp ends with. ``slices``: the new places, of hurt slices alone.
     ``left_out``: slices that the gang goes without, by role and index. ``victims``: gangs that have to go first.
+    ``gap``: its places cost at most that share more than the best of this way; None: not known.
     """
 
     way: Way
@@ -45,6 +46,7 @@ class Candidate:
     slices: tuple[PlannedSlice, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
     victims: tuple[GangId, ...] = ()
+    gap: float | None = 0.0
 
     @property
     def price(self) -> float:
@@ -89,8 +91,15 @@ def gentlest(way: Way) -> int:
 
 
 def sorted_out(ways: Iterable[Candidate | Closed]) -> tuple[tuple[Candidate, ...], tuple[Closed, ...]]:
-    """Give the open ways, cheapest first and of equals the gentlest, and the closed ones."""
+    """Give the open ways, each once as it is cheapest, the cheapest first and of equals the gentlest; and the closed ones."""
     all_of = [*ways]
-    found = sorted((each for each in all_of if isinstance(each, Candidate)), key=lambda each: (each.price, gentlest(each.way)))
-    shut = sorted((each for each in all_of if isinstance(each, Closed)), key=lambda each: gentlest(each.way))
-    return tuple(found), tuple(shut)
+    found: dict[Way, Candidate] = {}
+    for each in sorted(
+        (each for each in all_of if isinstance(each, Candidate)), key=lambda each: (each.price, gentlest(each.way))
+    ):
+        found.setdefault(each.way, each)
+    shut: dict[Way, Closed] = {}
+    for no in sorted((each for each in all_of if isinstance(each, Closed)), key=lambda each: gentlest(each.way)):
+        if no.way not in found:
+            shut.setdefault(no.way, no)
+    return tuple(found.values()), tuple(shut.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,26 +11,32 @@ from sliceward.scheduling.harm import Effect, Harm, Seen, harms_of
 from sliceward.scheduling.place import room_of
 from sliceward.scheduling.prices import Figure, Pace, pace_of
 from sliceward.topology.errors import Misconfigured
-from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sliceward.scheduling.ground import Terms
+    from sliceward.scheduling.ground import GroundId, Terms
     from sliceward.scheduling.request import Request, SliceAsked
+    from sliceward.scheduling.rights import Displaced
     from sliceward.scheduling.seating import Key, Room
     from sliceward.scheduling.snapshot import HeldSlice, Running, Snapshot
+    from sliceward.topology.ids import GangId, HostId
 
 
 @dataclass(frozen=True)
 class Case:
-    """Make it with `of`. ``request`` is the gang's own, of all its slices; ``harms`` are its slices that are hurt."""
+    """Make it with `of`. ``request`` is the gang's own, of all its slices; ``harms`` are its slices that are hurt.
+
+    ``past`` and ``requests`` as in `displaced`: who displaced whom lately, and what other gangs ask for.
+    """
 
     snapshot: Snapshot
     request: Request
     gang: Running
     seen: Seen
     harms: tuple[Harm, ...]
+    past: Sequence[Displaced] = ()
+    requests: Mapping[GangId, Request] = field(default_factory=dict)
 
     @classmethod
     def of(cls, snapshot: Snapshot, request: Request, seen: Seen) -> Case:
@@ -63,10 +69,15 @@ class Case:
     @cached_property
     def room(self) -> Room:
         """The grounds as the hurt slices see them: nobody holds their places, and the whole slices hold theirs."""
-        room = room_of(self.snapshot, self.request)
-        for held in self.whole:
-            for ground in sorted({self.snapshot.ground_of[host] for host in held.hosts}, key=str):
-                room = room.taken(Seat(ground, tuple(h for h in held.hosts if self.snapshot.ground_of[h] == ground)))
+        return self.beside(room_of(self.snapshot, self.request), self.whole)
+
+    def beside(self, room: Room, slices: Iterable[HeldSlice]) -> Room:
+        """Let slices of the gang hold what they hold now."""
+        there: dict[GroundId, list[HostId]] = {}
+        for host in (host for held in slices for host in held.hosts):
+            there.setdefault(self.snapshot.ground_of[host], []).append(host)
+        for ground, hosts in there.items():
+            room = room.taken(Seat(ground, tuple(hosts)))
         return room
 
     @cached_property
@@ -76,11 +87,8 @@ class Case:
 
     @cached_property
     def pace(self) -> Pace:
-        """How the gang runs; what no switch joins needs no time to form."""
-        pace = pace_of(self.gang, self.snapshot.costs, now=self.snapshot.now, at=self.seen.at)
-        kind = GENERATIONS.get(self.gang.generation)
-        joined = kind is not None and any(kind.is_whole_cubes(harm.held.shape) for harm in self.harms)
-        return pace if joined else replace(pace, form=Figure(0.0, "nothing to join"))
+        """How the gang runs."""
+        return pace_of(self.gang, self.snapshot.costs, now=self.snapshot.now, at=self.seen.at)
 
     @cached_property
     def chips(self) -> int:

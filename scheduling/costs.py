@@ -37,7 +37,9 @@ class Costs:
     ``place``: seconds from a decision until a gang's new place is written down: a few calls to an API server.
     ``reconfigure``: seconds until an elastic gang goes on with a slice less or more: tens of seconds (Gemini 2.5 report, 2.3).
     ``repair``: seconds until a part is back. 15.6 h: 60 % automatic repairs of 2 h, 40 % by people within 24 to 48 h.
-    ``queue``: seconds that an evicted gang waits for room. A day: how long a gang is taken to run that has to end first.
+    ``queue``: seconds that a gang without room waits for it. A day: how long a gang is taken to run that has to end first.
+    ``floor``: chip-seconds that a move to make room has to bring for each that it costs. Twice: expected requests are a forecast.
+    ``rest``: seconds for which a gang that was displaced or moved is not moved to make room again. A day.
     """
 
     anchor: float = 3_600.0
@@ -58,6 +60,8 @@ class Costs:
     reconfigure: float = 60.0
     repair: float = 56_160.0
     queue: float = DAY
+    floor: float = 2.0
+    rest: float = DAY
 
     def __post_init__(self) -> None:
         """Refuse a weight that is none."""

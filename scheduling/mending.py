@@ -1,6 +1,6 @@
 """New places for the hurt slices of a gang: piece by piece where they are, anew in their own pods, or in other ones.
 
-Whole slices are not touched. Others are displaced only where nothing is free for the hurt ones.
+Whole slices are not touched. Others are displaced only where nothing healthy is free for the hurt ones (`displacement`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.candidates import Closed, Way
+from sliceward.scheduling.displacement import NobodyGoes, displaced
+from sliceward.scheduling.occupancy import Bar, Cause, Grade
 from sliceward.scheduling.plan import PlannedSlice
 from sliceward.scheduling.prices import Figure, Item, Line
 from sliceward.scheduling.request import Over
@@ -16,23 +18,29 @@ from sliceward.scheduling.seating import Seating, seat_all
 from sliceward.topology.generations import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from sliceward.scheduling.case import Case
     from sliceward.scheduling.ground import GroundId, Seat
     from sliceward.scheduling.seating import Key, Room
-    from sliceward.topology.ids import GangId
+    from sliceward.topology.ids import GangId, HostId
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """New places for all hurt slices, what they cost beside the interruption, and who has to go for them."""
+    """New places for all hurt slices, what they cost beside the interruption, and who has to go for them. ``gap`` as in `Plan`."""
 
     way: Way
     slices: tuple[PlannedSlice, ...]
     lines: tuple[Line, ...]
     why: str
     victims: tuple[GangId, ...] = ()
+    gap: float | None = 0.0
+
+    @property
+    def limps(self) -> bool:
+        """Whether a part of a new place is degraded."""
+        return any(each.item is Item.SLOWDOWN for each in self.lines)
 
 
 def fixes(case: Case) -> Iterator[Fix | Closed]:
@@ -43,28 +51,34 @@ def fixes(case: Case) -> Iterator[Fix | Closed]:
     yield swapped(case)
     own = frozenset(harm.ground for harm in case.harms)
     every = frozenset(ground for view in case.room.views for ground in view)
-    yield _anew(case, Way.RESTITCH, own)
-    anywhere = _anew(case, Way.MOVE, every)
-    inside = isinstance(anywhere, Fix) and own.issuperset(planned.ground for planned in anywhere.slices)
-    yield _anew(case, Way.MOVE, every - own) if inside else anywhere
+    anew, anywhere = _anew(case, Way.RESTITCH, own), _anew(case, Way.MOVE, every)
+    if isinstance(anywhere, Fix) and own.issuperset(planned.ground for planned in anywhere.slices):
+        anywhere = _anew(case, Way.MOVE, every - own)
+    if not any(isinstance(found, Fix) and not found.limps for found in (anew, anywhere)):
+        yield _displacing(case)
+    yield anew
+    yield anywhere
 
 
 def swapped(case: Case) -> Fix | Closed:
     """Keep of each hurt slice what is well, and replace the rest in its own pod."""
-    room, seats = case.room, {}
-    for harm in case.harms:
+    room = case.room
+    seats: dict[Key, Seat] = {}
+    for number, harm in enumerate(case.harms):
         asked = case.hurt[harm.key]
         if not harm.out:
             return Closed(Way.SWAP, f"{harm.faults[0].why}; no part of the slice is to blame")
-        ground = room.grounds(asked)[harm.ground]
+        others = [each.held for each in case.harms[number + 1 :]]  # each keeps what is well of it
+        ground = case.beside(room, others).grounds(asked)[harm.ground]
         seat = ground.mended(asked.want, harm.held.hosts, harm.out, case.terms)
         if seat is None:
             slice_ = f"{harm.held.role or case.gang.id.name} {harm.held.index}"
             return Closed(Way.SWAP, f"nothing in {harm.ground} can take the place of what failed in {slice_}")
-        seats[harm.key] = seat
+        seats[harm.key] = room.grounds(asked)[harm.ground].priced(seat, asked.want, case.terms)
         room = room.taken(seat)
     out = sorted(host.name for harm in case.harms for host in harm.out)
-    return _fix(case, Way.SWAP, seats, f"replaces {_some(out)}, keeps the rest of its slices")
+    fix = _fix(case, Way.SWAP, seats, f"replaces {_some(out)}, keeps the rest of its slices")
+    return fix if len(seats) == 1 else replace(fix, gap=None)  # one after the other
 
 
 def old_lines(case: Case) -> tuple[Line, ...]:
@@ -87,10 +101,44 @@ def _anew(case: Case, way: Way, among: Collection[GroundId]) -> Fix | Closed:
     found = seat_all(room, asked, case.terms, Over.CHEAPEST)
     if isinstance(found, Seating):
         pods = sorted({seat.ground.name for seat in found.seats.values()})
-        return _fix(case, way, found.seats, f"forms {len(asked)} of {len(case.gang.slices)} slices anew in {_some(pods)}")
+        fix = _fix(case, way, found.seats, f"forms {len(asked)} of {len(case.gang.slices)} slices anew in {_some(pods)}")
+        return replace(fix, gap=found.gap)
     shapes = _some(sorted({text_of(each.want.shape) for each in asked}))
     where = "its own pods" if way is Way.RESTITCH else "any other pod"
     return Closed(way, f"no room in {where} for {len(asked)} of {shapes}" + ("" if found.surely else " was found in time"))
+
+
+def _displacing(case: Case) -> Fix | Closed:
+    """Place the hurt slices where others are, who go for them: by their rights, the cheapest of them."""
+    bar = Bar(Cause.HELD, f"held by {case.gang.id.name}")
+    hosts = [host for held in case.whole for host in held.hosts]
+    base = case.snapshot.without_gang(case.gang.id).with_bars(dict.fromkeys(hosts, bar))
+    healthy = tuple(replace(each, want=replace(each.want, worst=Grade.HEALTHY)) for each in case.hurt.values())
+    avoid = case.request.avoid | _domains_of(case, hosts)
+    request = replace(case.request, slices=healthy, fewest=0, avoid=avoid)
+    found = displaced(base, request, case.past, case.requests)
+    if isinstance(found, NobodyGoes):
+        return Closed(Way.MOVE, f"no room in any other pod, and nobody is displaced: {found.why}")
+    lines = [each for planned in found.plan.slices for each in _lines(planned.price)]
+    for victim in found.victims:
+        figure = Figure(victim.price, f"{victim.gang.name} {'moves' if victim.moved is not None else 'ends'}, {victim.right}")
+        lines.append(
+            Line(Item.DISPLACED, victim.price, (figure,), case.snapshot.chips_of(case.snapshot.gangs[victim.gang].hosts))
+        )
+    own = {harm.ground for harm in case.harms}
+    inside = own.issuperset(planned.ground for planned in found.plan.slices)
+    gangs = tuple(victim.gang for victim in found.victims)
+    why = (
+        f"forms {len(request.slices)} of {len(case.gang.slices)} slices anew; {_some([str(victim) for victim in found.victims])}"
+    )
+    return Fix(Way.RESTITCH if inside else Way.MOVE, found.plan.slices, tuple(lines), why, gangs, found.gap)
+
+
+def _domains_of(case: Case, hosts: Iterable[HostId]) -> frozenset[HostId]:
+    """Give all hosts of the domains that these lie in, where each slice must have one of its own."""
+    domains = case.request.domains or {}
+    taken = {domains[host] for host in hosts if host in domains}
+    return frozenset(host for host, domain in domains.items() if domain in taken)
 
 
 def _only(room: Room, among: Collection[GroundId]) -> Room:

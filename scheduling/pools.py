@@ -54,7 +54,7 @@ class Pools:
 
     def seats(self, want: Want) -> Seats:
         """Give every free pool of the very shape."""
-        found = [self._seat(pool) for pool in self._fitting(want) if self._is_free(pool, want.worst)]
+        found = [self._seat(pool) for pool in self._sound(want) if self._is_free(pool, want.worst)]
         return Seats(len(found), lambda: iter(found))
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
@@ -89,23 +89,23 @@ class Pools:
 
     def alive(self, shape: Shape) -> int:
         """Count the healthy free pools of a shape that are not spares."""
-        return sum(pool.shape == shape and not pool.spare and self._is_free(pool, Grade.HEALTHY) for pool in self.pools)
+        return sum(pool.shape == shape and not pool.spare and self._is_alive(pool) for pool in self.pools)
 
     def loss(self, seat: Seat, mix: Mix) -> float:
         """Give the probability of the pool's own shape, if it is alive: it is the one place that is lost."""
         pools = (pool for pool in self.pools if pool.id in seat.cubes)
-        alive = {pool.shape for pool in pools if not pool.spare and self._is_free(pool, Grade.HEALTHY)}
+        alive = {pool.shape for pool in pools if not pool.spare and self._is_alive(pool)}
         return sum(probability for shape, probability in mix if shape in alive)
 
     def largest(self) -> Shape | None:
         """Give the shape of the largest healthy free pool."""
-        free = (pool.shape for pool in self.pools if self._is_free(pool, Grade.HEALTHY))
+        free = (pool.shape for pool in self.pools if self._is_alive(pool))
         return max(free, key=lambda shape: (prod(shape), shape), default=None)
 
     def victims(self, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
         """Give the cheapest pool by who sits in it."""
         found = []
-        for pool in self._fitting(want):
+        for pool in self._sound(want):
             gangs = sorted({self.occupancy.holders[host] for host in pool.hosts if host in self.occupancy.holders})
             emptied = self.occupancy.freed(pool.hosts)
             usable = len(pool.hosts) == pool.expected and all(emptied.is_usable(host, want.worst) for host in pool.hosts)
@@ -122,7 +122,7 @@ class Pools:
                 counts[reason[0]] = counts.get(reason[0], 0) + 1
         lacking = (
             tuple(host for host in pool.hosts if not self.occupancy.is_usable(host, want.worst))
-            for pool in self._fitting(want)
+            for pool in self._sound(want)
             if len(pool.hosts) == pool.expected
         )
         nearest = min((hosts for hosts in lacking if hosts), key=lambda hosts: (len(hosts), hosts), default=())
@@ -131,9 +131,21 @@ class Pools:
     def _fitting(self, want: Want) -> Iterator[Pool]:
         return (pool for pool in self.pools if pool.shape == want.shape and want.generation == self.generation)
 
+    def _sound(self, want: Want) -> Iterator[Pool]:
+        return (pool for pool in self._fitting(want) if want.broken_links or not self._is_torn(pool))
+
+    def _is_torn(self, pool: Pool) -> bool:
+        """Whether a condemned link lies inside a pool."""
+        links, hosts = self.occupancy.links, set(pool.hosts)
+        return bool(links) and any(hosts.issuperset(end.host_id for end in link.ends) for link in links)
+
+    def _is_alive(self, pool: Pool) -> bool:
+        return self._is_free(pool, Grade.HEALTHY) and not self._is_torn(pool)
+
     def _is_free(self, pool: Pool, worst: Grade) -> bool:
         return len(pool.hosts) == pool.expected and all(self.occupancy.is_usable(host, worst) for host in pool.hosts)
 
     def _seat(self, pool: Pool) -> Seat:
-        degraded = any(self.occupancy.standing(host).grade is not Grade.HEALTHY for host in pool.hosts)
+        limps = any(self.occupancy.standing(host).grade is not Grade.HEALTHY for host in pool.hosts)
+        degraded = limps or self._is_torn(pool)
         return Seat(self.id, pool.hosts, (pool.id,), pool.shape, grade=Grade.DEGRADED if degraded else Grade.HEALTHY)

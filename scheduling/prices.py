@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.costs import DAY
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,6 +138,8 @@ def pace_of(gang: Running, costs: Costs, *, now: datetime, at: datetime | None =
     def told(seconds: float | None, what: str, assumed: float, why: str = "") -> Figure:
         return Figure(seconds, what, age) if seconds is not None else Figure(assumed, f"assumed: {why or what}")
 
+    kind = GENERATIONS.get(gang.generation)
+    joined = kind is not None and any(kind.is_whole_cubes(held.shape) for held in gang.slices)
     every = told(gang.checkpoints_every, "between its checkpoints", costs.checkpoint)
     since = None if gang.checkpointed is None else max(0.0, (now - gang.checkpointed).total_seconds())
     return Pace(
@@ -146,7 +149,7 @@ def pace_of(gang: Running, costs: Costs, *, now: datetime, at: datetime | None =
         left=told(gang.lasts, "until it is done", costs.lasts),
         drain=Figure(costs.drain, "assumed: drain"),
         place=Figure(costs.place, "assumed: placement"),
-        form=Figure(costs.form, "assumed: formation of a slice"),
+        form=Figure(costs.form, "assumed: formation of a slice") if joined else Figure(0.0, "nothing to join"),
         restart=told(gang.restarts_in, "its last restart", costs.restart, "restart"),
         reconfigure=Figure(costs.reconfigure, "assumed: reconfiguration"),
     )

@@ -9,7 +9,7 @@ and what is to be expected of the parts that it uses, counts for staying as it d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ from sliceward.scheduling.mending import Fix, fixes, old_lines
 from sliceward.scheduling.prices import Bill, Figure, Item, least, line, lost_steps, most, stop_and_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sliceward.scheduling.plan import PlannedSlice
     from sliceward.scheduling.request import Request
+    from sliceward.scheduling.rights import Displaced
     from sliceward.scheduling.seating import Key
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.ids import GangId
@@ -32,15 +33,23 @@ UNSEEN = Seen()
 NOTHING = Bill()
 
 
-def repair(snapshot: Snapshot, request: Request, seen: Seen = UNSEEN) -> Choice:
+def repair(
+    snapshot: Snapshot,
+    request: Request,
+    seen: Seen = UNSEEN,
+    *,
+    past: Sequence[Displaced] = (),
+    requests: Mapping[GangId, Request] | None = None,
+) -> Choice:
     """Give every way out for a gang that runs, priced, the cheapest first.
 
     A gang of which nothing failed stays. Of ways that cost the same the gentlest comes first, so that the answer is always the same.
+    ``past`` and ``requests`` as in `displaced`: for whom may have to go.
 
     Raises:
         Misconfigured: the gang does not run, or is not the one of the request.
     """
-    case = Case.of(snapshot, request, seen)
+    case = replace(Case.of(snapshot, request, seen), past=past, requests=requests or {})
     if not case.harms:
         well = Candidate(Way.STAY, Bill(), "nothing of it is known to have failed", snapshot.now)
         return Choice(request.gang, snapshot.now, (well,), (), ())
@@ -60,11 +69,12 @@ class _End:
     slices: tuple[PlannedSlice, ...] = ()
     left_out: tuple[Key, ...] = ()
     victims: tuple[GangId, ...] = ()
+    gap: float | None = 0.0
 
 
 def _ends(case: Case) -> Iterator[_End | Closed]:
     for fix in fixes(case):
-        yield _fixed(case, fix) if isinstance(fix, Fix) else fix
+        yield from [fix] if isinstance(fix, Closed) else _fixed(case, fix)
     yield _shrink(case)
     yield _wait(case)
     yield _evict(case)
@@ -93,7 +103,7 @@ def _limp(case: Case, ends: list[_End | Closed]) -> Candidate | Closed:
     until = Figure((due - now).total_seconds(), "until its next checkpoint", case.pace.saved.age)
     bill = _elapsed(case) + Bill((line(Item.LIMP, case.chips, until, case.slower),)) + end.bill
     why = f"until the checkpoint at {due:%H:%M:%S}, then {end.way}: {end.why}"
-    return Candidate(Way.LIMP, bill, why, due, end.way, end.slices, end.left_out, end.victims)
+    return Candidate(Way.LIMP, bill, why, due, end.way, end.slices, end.left_out, end.victims, end.gap)
 
 
 def _at_once(case: Case, end: _End | Closed) -> Candidate | Closed:
@@ -101,16 +111,19 @@ def _at_once(case: Case, end: _End | Closed) -> Candidate | Closed:
         return end
     lost = NOTHING if case.seen.saves and not case.stands else end.lost
     bill = _elapsed(case) + end.bill + lost
-    return Candidate(end.way, bill, end.why, case.snapshot.now, None, end.slices, end.left_out, end.victims)
+    return Candidate(end.way, bill, end.why, case.snapshot.now, None, end.slices, end.left_out, end.victims, end.gap)
 
 
-def _fixed(case: Case, fix: Fix) -> _End:
-    """Price new places: the whole gang stops for them, or an elastic one goes on beside the slices that form anew."""
+def _fixed(case: Case, fix: Fix) -> Iterator[_End]:
+    """Price new places: the whole gang stops for them; an elastic one may go on beside the slices that form anew."""
+    places, pace = Bill(fix.lines), case.pace
+    stop, lost = stop_and_start(case.chips, pace), lost_steps(case.chips, pace)
+    yield _End(fix.way, fix.why, stop + places, lost, fix.slices, victims=fix.victims, gap=fix.gap)
     if case.is_elastic:
-        bill, lost = stop_and_start(case.hurt_chips, case.pace) + _without(case) + _with_again(case), NOTHING
-    else:
-        bill, lost = stop_and_start(case.chips, case.pace), lost_steps(case.chips, case.pace)
-    return _End(fix.way, fix.why, bill + Bill(fix.lines), lost, fix.slices, victims=fix.victims)
+        bill = stop_and_start(case.hurt_chips, pace) + _without(case) + _with_again(case)
+        yield _End(
+            fix.way, f"{fix.why} while the others go on", bill + places, slices=fix.slices, victims=fix.victims, gap=fix.gap
+        )
 
 
 def _shrink(case: Case) -> _End | Closed:
@@ -127,10 +140,8 @@ def _shrink(case: Case) -> _End | Closed:
     return _End(Way.SHRINK, f"goes on with {whole}", bill, left_out=tuple(case.hurt))
 
 
-def _wait(case: Case) -> _End | Closed:
+def _wait(case: Case) -> _End:
     """Stop until the parts are repaired, and start anew where the gang was."""
-    if case.is_elastic:
-        return Closed(Way.WAIT, f"its other {len(case.whole)} slices go on meanwhile, which is to shrink")
     pace = case.pace
     times = ((Item.DRAIN, pace.drain), (Item.WAIT, _back(case)), (Item.RESTART, pace.restart))
     bill = Bill((*(line(item, case.chips, figure) for item, figure in times), *old_lines(case)))

@@ -86,7 +86,8 @@ def test_all_ways_are_told_with_a_price_or_a_reason() -> None:
     assert {each.way for each in found.open} | {each.way for each in found.closed} == set(Way)
     assert not {each.way for each in found.open} & {each.way for each in found.closed}
     assert [each.price for each in found.open] == sorted(each.price for each in found.open)
-    assert all(each.why for each in (*found.open, *found.closed))
+    assert all(each.why for each in found.open)
+    assert all(each.why for each in found.closed)
 
 
 def test_each_number_of_a_price_says_where_it_is_from_and_how_old_it_is() -> None:

@@ -31,6 +31,19 @@ Cells = Mapping[Account, Mapping[Shape, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """How one guarantee stands: its cells, those that are owed, and of these ``surely`` lost; ``short``: doomed for all together."""
+
+    tenant: str
+    generation: str
+    shape: Shape
+    cells: int
+    owed: int
+    short: int
+    surely: int
+
+
+@dataclass(frozen=True, slots=True)
 class Doomed:
     """Cells of one shape that are owed and cannot be had.
 
@@ -76,6 +89,19 @@ def _unfilled(cells: Mapping[Shape, int], held: Counter[int]) -> dict[Shape, int
                 left[fitting[0]] -= 1
                 shared += prod(fitting[0]) - chips
     return left
+
+
+def kept(snapshot: Snapshot, cells: Cells) -> tuple[Kept, ...]:
+    """Give every guarantee as it stands, by tenant, generation and shape."""
+    left, lost = owed(snapshot, cells), {(each.generation, each.shape): each for each in doomed(snapshot, cells)}
+    found = []
+    for (tenant, generation), shapes in sorted(cells.items()):
+        for shape, count in sorted(shapes.items()):
+            still = left[tenant, generation].get(shape, 0)
+            gone = lost.get((generation, shape)) if still else None
+            short, surely = (gone.short, gone.surely.get(tenant, 0)) if gone is not None else (0, 0)
+            found.append(Kept(tenant, generation, shape, count, still, short, surely))
+    return tuple(found)
 
 
 def doomed(snapshot: Snapshot, cells: Cells) -> tuple[Doomed, ...]:

@@ -1,4 +1,4 @@
-"""What people ask about a fleet that was read: why a gang waits or how it could be helped, how fragmented it is, what if.
+"""What people ask about a fleet that was read: why a gang waits or how it could be helped, how much room there is, what if.
 
 Comes in: the fleet, what stands beside it, and words: names of hosts, cubes, blocks, gangs. Goes out: plain values (`rows`). The
 command line asks it of a fleet in a file, the coordinator of the fleet that it watches.
@@ -14,11 +14,21 @@ from sliceward.scheduling.displacement import displaced
 from sliceward.scheduling.fleet import snapshot_of
 from sliceward.scheduling.fragmentation import fragmentation_of
 from sliceward.scheduling.gangs import crossed, request_of
+from sliceward.scheduling.guarantees import kept
 from sliceward.scheduling.harm import Seen, harms_of
 from sliceward.scheduling.place import place
 from sliceward.scheduling.plan import NoFit, Plan
 from sliceward.scheduling.repair import repair
-from sliceward.scheduling.rows import answer_row, choice_row, consequences_row, displacement_row, fragmentation_row
+from sliceward.scheduling.rows import (
+    answer_row,
+    choice_row,
+    consequences_row,
+    displacement_row,
+    fragmentation_row,
+    guarantee_row,
+    spares_row,
+)
+from sliceward.scheduling.spares import spares_of
 from sliceward.scheduling.whatif import what_if
 from sliceward.scheduling.words import WhatIf, block_of_words, events_of, gang_named
 from sliceward.topology.errors import Misconfigured
@@ -53,6 +63,17 @@ class Scene:
 def fragmentation_rows(scene: Scene) -> list[Row]:
     """Give the figures of every generation in every cluster."""
     return [fragmentation_row(each) for each in fragmentation_of(scene.snapshot())]
+
+
+def guarantee_rows(scene: Scene) -> list[Row]:
+    """Give how every guarantee stands: the quota that is given in cells."""
+    cells = scene.beside.quota.cells if scene.beside.quota is not None else {}
+    return [guarantee_row(each) for each in kept(scene.snapshot(), cells)]
+
+
+def spares_rows(scene: Scene) -> list[Row]:
+    """Give the spares of every block."""
+    return [spares_row(each) for each in spares_of(scene.snapshot())]
 
 
 def explain_gang(scene: Scene, name: str) -> Row:

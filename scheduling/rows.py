@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sliceward.scheduling.candidates import Choice
     from sliceward.scheduling.displacement import Displacement
     from sliceward.scheduling.fragmentation import Fragmentation
+    from sliceward.scheduling.guarantees import Kept
     from sliceward.scheduling.plan import Change, PlannedSlice
+    from sliceward.scheduling.spares import Spares
     from sliceward.scheduling.whatif import Consequences
 
 Row = dict[str, Any]
@@ -139,4 +141,30 @@ def consequences_row(found: Consequences) -> Row:
         ],
         "before": [fragmentation_row(each) for each in found.before],
         "after": [fragmentation_row(each) for each in found.after],
+    }
+
+
+def guarantee_row(kept: Kept) -> Row:
+    """Give how one guarantee stands."""
+    return {
+        "tenant": kept.tenant,
+        "generation": kept.generation,
+        "shape": text_of(kept.shape),
+        "cells": kept.cells,
+        "owed": kept.owed,
+        "short": kept.short,
+        "surely_lost": kept.surely,
+    }
+
+
+def spares_row(spares: Spares) -> Row:
+    """Give the spares of one block."""
+    return {
+        "block": str(spares.block),
+        "used_cubes": spares.used,
+        "spares": spares.kept,
+        "lent": spares.lent,
+        "wanted": spares.wanted,
+        "odds": round(spares.odds, 6),
+        "short": spares.short,
     }

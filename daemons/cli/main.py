@@ -62,7 +62,9 @@ COMMANDS: Mapping[str, Entry] = {
     "what-if": Entry(
         f"{_CLI}.placement:what_if", "Say what would follow if hosts, links, switches or blocks came or went.", "coordinator"
     ),
-    "fleet": Entry(f"{_CLI}.placement:fleet", "Figures of the fleet as a whole: fragmentation.", "coordinator"),
+    "fleet": Entry(
+        f"{_CLI}.placement:fleet", "Figures of the fleet as a whole: fragmentation, guarantees, spares.", "coordinator"
+    ),
     "approve": Entry(f"{_CLI}.act:approve", "Let a waiting incident go on.", "coordinator"),
     "abort": Entry(f"{_CLI}.act:abort", "End an incident's run; what was taken is given back.", "coordinator"),
     "pause": Entry(f"{_CLI}.act:pause", "Stop all harm; healing goes on.", "coordinator"),

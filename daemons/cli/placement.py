@@ -1,4 +1,4 @@
-"""``sliceward what-if`` and ``sliceward fleet fragmentation``: questions about room, to a coordinator or to a fleet in a file."""
+"""``sliceward what-if`` and ``sliceward fleet …``: questions about room, to a coordinator or to a fleet in a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sliceward.daemons.cli.client import Client, with_client
 from sliceward.daemons.cli.fleet_file import fleet_options, scene_of
 from sliceward.daemons.cli.gang_story import answer, harms, ways
 from sliceward.daemons.cli.output import console, output_option, print_data, print_rows
-from sliceward.scheduling.questions import ask_what_if, fragmentation_rows
+from sliceward.scheduling.questions import ask_what_if, fragmentation_rows, guarantee_rows, spares_rows
 from sliceward.scheduling.words import WhatIf
 
 if TYPE_CHECKING:
@@ -30,6 +30,25 @@ FIGURES: Mapping[str, Callable[[Row], object]] = {
     "UNUSABLE": lambda r: f"{r['unusable_share']:.1%}",
     "STRANDED": lambda r: ", ".join(f"{chips} by {cause}" for cause, chips in r["stranded_chips"].items()),
     "ALIVE": lambda r: ", ".join(f"{shape}: {count:,}" for shape, count in r["alive"].items() if count),
+}
+
+GUARANTEES: Mapping[str, Callable[[Row], object]] = {
+    "TENANT": lambda r: r["tenant"],
+    "GENERATION": lambda r: r["generation"],
+    "SHAPE": lambda r: r["shape"],
+    "CELLS": lambda r: r["cells"],
+    "OWED": lambda r: r["owed"],
+    "SURELY LOST": lambda r: r["surely_lost"],
+    "LOST AMONG ALL": lambda r: r["short"],
+}
+
+SPARES: Mapping[str, Callable[[Row], object]] = {
+    "BLOCK": lambda r: r["block"],
+    "USED": lambda r: r["used_cubes"],
+    "SPARES": lambda r: r["spares"],
+    "LENT": lambda r: r["lent"],
+    "WANTED": lambda r: "more than there are" if r["wanted"] is None else r["wanted"],
+    "SURE": lambda r: f"{r['odds']:.3%}",
 }
 
 WORDS = {
@@ -61,6 +80,32 @@ def fragmentation(client: Client, *, file: Path | None, quota: Path | None, outp
     """Ask, and print one line for each generation of each cluster."""
     rows = client.rows("fragmentation", limit=10_000) if file is None else fragmentation_rows(scene_of(file, quota))
     print_rows(rows, FIGURES, output)
+
+
+@fleet.command(
+    help="Say how the guarantees stand that quota gives in cells: how many are owed beside what the tenant holds, how many of these it"
+    " has surely lost, and how many of that shape are lost among all tenants that are owed some."
+)
+@fleet_options
+@output_option
+@with_client
+def guarantees(client: Client, *, file: Path | None, quota: Path | None, output: str) -> None:
+    """Ask, and print one line for each tenant and shape."""
+    rows = client.rows("guarantees", limit=10_000) if file is None else guarantee_rows(scene_of(file, quota))
+    print_rows(rows, GUARANTEES, output)
+
+
+@fleet.command(
+    help="Say how many whole cubes each block keeps for repairs, how many of them are lent to gangs of the lowest priority, how many it"
+    " would take to be 99.9 % sure that every cube in use is there or can be replaced, and how sure that is now."
+)
+@fleet_options
+@output_option
+@with_client
+def spares(client: Client, *, file: Path | None, quota: Path | None, output: str) -> None:
+    """Ask, and print one line for each block."""
+    rows = client.rows("spares", limit=10_000) if file is None else spares_rows(scene_of(file, quota))
+    print_rows(rows, SPARES, output)
 
 
 def _worded(command: Callable[..., None]) -> Callable[..., None]:

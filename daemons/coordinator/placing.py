@@ -1,4 +1,4 @@
-"""The part of the HTTP API about room (docs/api.md): how a gang stands, how fragmented the fleet is, what if.
+"""The part of the HTTP API about room (docs/api.md): how a gang stands, how much there is and for whom, what if.
 
 Computed beside the event loop and one at a time, like the pictures of the fleet; what is asked of is the fleet as it was read last.
 """
@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sliceward.daemons.coordinator.web import Problem, asked, page_of
 from sliceward.scheduling.fleet import Beside
-from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows
+from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows, guarantee_rows, spares_rows
 from sliceward.scheduling.words import WhatIf
 from sliceward.topology.fleet import joined
 
@@ -40,7 +40,9 @@ class PlacingApi:
         api = "/api/v1"
         return [
             web.get(f"{api}/fragmentation", self.fragmentation),
+            web.get(f"{api}/guarantees", self.guarantees),
             web.get(f"{api}/placement", self.placement),
+            web.get(f"{api}/spares", self.spares),
             web.get(f"{api}/what-if", self.what_if),
         ]
 
@@ -48,6 +50,17 @@ class PlacingApi:
         """Give the figures of each generation in each cluster."""
         rows = await self._answer(fragmentation_rows)
         return page_of(({**row, "id": f"{row['cluster']}/{row['generation']}"} for row in rows), asked(request))
+
+    async def guarantees(self, request: web.Request) -> web.Response:
+        """Give how each guarantee in cells stands."""
+        rows = await self._answer(guarantee_rows)
+        named = ({**row, "id": f"{row['tenant']}/{row['generation']}/{row['shape']}"} for row in rows)
+        return page_of(named, asked(request))
+
+    async def spares(self, request: web.Request) -> web.Response:
+        """Give the spares of each block."""
+        rows = await self._answer(spares_rows)
+        return page_of(({**row, "id": row["block"]} for row in rows), asked(request))
 
     async def placement(self, request: web.Request) -> web.Response:
         """Say how a gang stands."""

@@ -184,8 +184,10 @@ class CoordinatorSettings(Settings):
     )
     store: StoreSettings = Field(default_factory=StoreSettings, description="The store.")
     playbooks: PlaybookSettings = Field(default_factory=PlaybookSettings, description="The playbooks.")
-    quota: dict[str, dict[str, int]] = Field(
-        default_factory=dict, description="Nominal chips by tenant and generation, e.g. `{ml: {tpu7x: 256}}`; none: not limited."
+    quota: dict[str, dict[str, int | dict[str, int]]] = Field(
+        default_factory=dict,
+        description="Nominal chips by tenant and generation, e.g. `{ml: {tpu7x: 256}}`, or cells of a shape, which are guaranteed in"
+        " that form: `{ml: {tpu7x: {4x4x4: 4}}}`; none: not limited.",
     )
     budget: BudgetSpec | None = Field(
         default=None, description="Budget of the whole fleet, on top of each playbook's own; same form as in a playbook."

@@ -54,6 +54,33 @@ def test_why_a_gang_waits_and_what_would_help(sliceward: Sliceward, fleet: str) 
     ]
 
 
+def test_guarantees_and_who_has_lost_one(sliceward: Sliceward, fleet: str, tmp_path: Path) -> None:
+    quota = tmp_path / "quota.yaml"
+    quota.write_text("ml: {tpu7x: {4x4x4: 4}}\nresearch: {tpu7x: {4x4x8: 2, 4x4x4: 1}}\n")
+    asked = ("fleet", "guarantees", "--fleet", fleet, "--quota", str(quota))
+    ran = sliceward(*asked)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[0].split("  ")[0] == "TENANT"
+    rows = {(row["tenant"], row["shape"]): row for row in json.loads(sliceward(*asked, "-o", "json").out)}
+    assert {key: (row["cells"], row["owed"]) for key, row in rows.items()} == {
+        ("ml", "4x4x4"): (4, 2),
+        ("research", "4x4x4"): (1, 0),
+        ("research", "4x4x8"): (2, 2),
+    }
+    assert (rows["research", "4x4x8"]["short"], rows["research", "4x4x8"]["surely_lost"]) == (1, 1)
+    assert (rows["ml", "4x4x4"]["short"], rows["ml", "4x4x4"]["surely_lost"]) == (2, 0)
+    assert json.loads(sliceward("fleet", "guarantees", "--fleet", fleet, "-o", "json").out) == []
+
+
+def test_spares_of_a_fleet_in_a_file(sliceward: Sliceward, fleet: str) -> None:
+    ran = sliceward("fleet", "spares", "--fleet", fleet)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[0].split() == ["BLOCK", "USED", "SPARES", "LENT", "WANTED", "SURE"]
+    (row,) = json.loads(sliceward("fleet", "spares", "--fleet", fleet, "-o", "json").out)
+    assert (row["block"], row["used_cubes"], row["spares"], row["lent"]) == ("c1/pod/c1-block-0", 4, 1, 0)
+    assert 0.9 < row["odds"] < 1
+
+
 def test_quota_in_a_file_counts(sliceward: Sliceward, fleet: str, tmp_path: Path) -> None:
     quota = tmp_path / "quota.yaml"
     quota.write_text("research: {tpu7x: 128}\n")
@@ -135,6 +162,12 @@ class TestOfACoordinator:
         assert told.incident
         assert [(row["cluster"], row["generation"]) for row in rows] == [("c1", "tpu7x")]
         assert rows[0]["chips"] == 256
+
+    def test_guarantees_and_spares(self, sliceward: Sliceward, told: Told) -> None:
+        assert told.incident
+        assert json.loads(sliceward("fleet", "guarantees", "-o", "json").out) == []
+        (row,) = json.loads(sliceward("fleet", "spares", "-o", "json").out)
+        assert row["used_cubes"] >= 1
 
     def test_how_a_gang_stands(self, sliceward: Sliceward, told: Told) -> None:
         assert told.incident

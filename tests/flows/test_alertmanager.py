@@ -1,6 +1,7 @@
 """A real Alertmanager delivers ten thousand alerts to a coordinator that is killed five times while they come in.
 
-Store, control plane and Alertmanager are real, the coordinator is a process of its own. What it had processed before a
+Store, control plane, broker and Alertmanager are real, the coordinator is a process of its own with the service account and the user of
+the broker that are deployed. What it had processed before a
 kill is read from the store at that moment, and must stand there unchanged in the end.
 """
 
@@ -21,6 +22,7 @@ import pytest
 import yaml
 from sqlalchemy import text
 
+from sliceward.daemons.manifests.install import COORDINATOR_USER
 from sliceward.daemons.store.connect import database
 from sliceward.simulation.controllers.client import NODES, connect
 from sliceward.simulation.receiver import running_receiver
@@ -28,6 +30,7 @@ from sliceward.simulation.world import furnish
 from sliceward.topology.ids import ChipId, HostId
 from sliceward.topology.names import NAMES
 from tests.builders import a_fleet
+from tests.daemons.manifests.deployed import an_install, broker_as_deployed, kubeconfigs_as_deployed
 from tests.services import servers
 from tests.services.processes import free_port
 
@@ -159,20 +162,21 @@ class Scene:
 
 
 @asynccontextmanager
-async def a_scene(folder: Path, store: str) -> AsyncIterator[Scene]:
+async def a_scene(folder: Path, store: str, kubectl: str) -> AsyncIterator[Scene]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SLICEWARD_")}
     (folder / "cluster").mkdir()
     async with AsyncExitStack() as stack:
-        kubeconfig = stack.enter_context(servers.control_plane(folder / "cluster"))
-        cluster = await stack.enter_async_context(connect(kubeconfig))
+        admin = stack.enter_context(servers.control_plane(folder / "cluster"))
+        cluster = await stack.enter_async_context(connect(admin))
         await furnish(cluster, PLAN)
+        kubeconfig = kubeconfigs_as_deployed(an_install(cluster=CLUSTER), admin, kubectl, folder)["coordinator"]
         receiver = await stack.enter_async_context(running_receiver(SECRET))
         (folder / "map.yaml").write_text(yaml.safe_dump(MAP), encoding="utf-8")
-        (folder / "broker").mkdir()
-        broker = stack.enter_context(servers.mosquitto(folder / "broker"))
+        broker = stack.enter_context(broker_as_deployed(folder / "broker", cluster=CLUSTER, nodes=[]))
+        user = {"username": COORDINATOR_USER, "password": {"env": "BROKER_PASSWORD"}, "ca_file": str(broker.ca)}
         port = free_port()
         config = {
-            "clusters": [{"name": CLUSTER, "broker": {"url": broker.url}, "kubeconfig": str(kubeconfig)}],
+            "clusters": [{"name": CLUSTER, "broker": {"url": broker.url} | user, "kubeconfig": str(kubeconfig)}],
             "store": {"url": store},
             "api": {
                 "port": port,
@@ -184,7 +188,10 @@ async def a_scene(folder: Path, store: str) -> AsyncIterator[Scene]:
             "pace": {"decide_every": "200ms", "broker_grace": "200ms"},
         }
         (folder / "coordinator.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        secrets = {f"TOKEN_{role.upper()}": token for role, token in TOKENS.items()} | {"PAGER_SECRET": SECRET}
+        secrets = {f"TOKEN_{role.upper()}": token for role, token in TOKENS.items()} | {
+            "PAGER_SECRET": SECRET,
+            "BROKER_PASSWORD": broker.password(COORDINATOR_USER),
+        }
         environ = plain | secrets | {"PYTHONPATH": str(ROOT / ".types")}
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
         opened = await stack.enter_async_context(database(store))
@@ -210,9 +217,11 @@ async def send(session: aiohttp.ClientSession, alertmanager: Service, numbers: r
             assert answer.status == 200, await answer.text()
 
 
-async def test_ten_thousand_alerts_outlive_five_kills_and_none_is_lost_or_processed_twice(store: str, tmp_path: Path) -> None:
+async def test_ten_thousand_alerts_outlive_five_kills_and_none_is_lost_or_processed_twice(
+    store: str, kubectl: str, tmp_path: Path
+) -> None:
     (tmp_path / "alertmanager").mkdir()
-    async with a_scene(tmp_path, store) as scene:
+    async with a_scene(tmp_path, store, kubectl) as scene:
         url = f"http://127.0.0.1:{scene.port}"
         config = CONFIG.format(url=url, token=TOKENS["alert"])
         with servers.alertmanager(tmp_path / "alertmanager", config=config) as alertmanager:

@@ -1,7 +1,7 @@
 """A real Prometheus that scrapes simulated device plugins is all that a cluster has: no agent, on any host.
 
-Watcher and coordinator are processes of their own, over a real broker and a real control plane with fake kubelets. What is
-told is heard on the broker from the first finding to the last, so that an accusation that was taken back counts too.
+Watcher and coordinator are processes of their own, with the users of the broker and the service accounts that are deployed, over a
+real broker and a real control plane with fake kubelets. What is told is heard on the broker from the first finding to the last, so that an accusation that was taken back counts too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import yaml
 
 from sliceward.daemons import topics
-from sliceward.daemons.wire import Message, Wire
+from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER
+from sliceward.daemons.wire import Message, Wire, WireOptions
 from sliceward.detectors.finding import Kind, State, from_json
 from sliceward.simulation.controllers.client import connect
 from sliceward.simulation.hosts.host import Pace
@@ -26,15 +28,16 @@ from sliceward.simulation.world import furnish, running_hosts
 from sliceward.topology.ids import ChipId, HostId
 from sliceward.topology.names import NAMES
 from tests.builders import a_fleet
+from tests.daemons.manifests.deployed import an_install, broker_as_deployed, kubeconfigs_as_deployed
 from tests.services import servers
 from tests.services.processes import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from sliceward.detectors.finding import Finding
     from sliceward.simulation.hosts import SimulatedHost
-    from tests.services.servers import Service
+    from tests.daemons.manifests.deployed import Broker
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = "alone"
@@ -52,6 +55,7 @@ HASTE = {
     },
     "coordinator": {"SLICEWARD_PACE__DECIDE_EVERY": "200ms", "SLICEWARD_PACE__BROKER_GRACE": "200ms"},
 }
+USERS = {"watcher": WATCHER_USER, "coordinator": COORDINATOR_USER}
 LISTENS = {"watcher": "SLICEWARD_HEALTH__PORT", "coordinator": "SLICEWARD_API__PORT"}
 
 
@@ -76,6 +80,22 @@ class Scene:
         targets = ", ".join(f"'{host.address}:{NAMES.device_plugin_port}'" for host in self.hosts.values())
         config = f"scrape_configs: [{{job_name: tpu, scrape_interval: 1s, static_configs: [{{targets: [{targets}]}}]}}]"
         self.prometheus.enter_context(servers.prometheus(self.folder, config=config, port=self.prometheus_port))
+
+    def configure(self, broker: Broker, accounts: Mapping[str, Path]) -> None:
+        """Write the configuration of each process."""
+        broker_of = {"url": broker.url, "password": {"env": "PASSWORD"}, "ca_file": str(broker.ca)}
+        clusters = {
+            name: {"name": CLUSTER, "kubeconfig": str(accounts[name]), "broker": broker_of | {"username": user}}
+            for name, user in USERS.items()
+        }
+        prometheus = {"url": f"http://127.0.0.1:{self.prometheus_port}"}
+        store = {"url": f"sqlite:///{self.folder / 'store.db'}"}
+        told = {
+            "watcher": {"cluster": clusters["watcher"], "prometheus": prometheus},
+            "coordinator": {"clusters": [clusters["coordinator"]], "store": store},
+        }
+        for name, config in told.items():
+            (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
     async def ask(self, process: str, path: str) -> Any:  # noqa: ANN401 (any JSON)
         """Give what a process answers, None where it does not."""
@@ -123,7 +143,7 @@ async def a_process(scene: Scene, name: str, environ: dict[str, str]) -> AsyncIt
     environ = environ | HASTE[name] | {LISTENS[name]: str(port)}
     with (scene.folder / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sliceward.daemons.cli", name,
+            sys.executable, "-m", "sliceward.daemons.cli", name, "--config", str(scene.folder / f"{name}.yaml"),
             env=environ, stdout=log, stderr=log, cwd=scene.folder,
         )  # fmt: skip
         scene.processes[name] = process
@@ -143,28 +163,25 @@ def _kubeconfig(folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def scene(mosquitto: Service, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(kubectl: str, tmp_path: Path) -> AsyncIterator[Scene]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SLICEWARD_")}
     async with AsyncExitStack() as stack:
         hosts = await stack.enter_async_context(running_hosts(PLAN, tmp_path / "simulated", tmp_path, Pace()))
         scene = Scene(hosts, tmp_path, await stack.enter_async_context(aiohttp.ClientSession()))
         stack.callback(scene.prometheus.close)
         scene.start_prometheus()
-        kubeconfig = stack.enter_context(_kubeconfig(tmp_path / "cluster"))
-        await furnish(await stack.enter_async_context(connect(kubeconfig)), PLAN)
-        wire = Wire(mosquitto.url, client_id="listener", subscribe=(topics.finding(CLUSTER, "+"),))
+        admin = stack.enter_context(_kubeconfig(tmp_path / "cluster"))
+        await furnish(await stack.enter_async_context(connect(admin)), PLAN)
+        accounts = kubeconfigs_as_deployed(an_install(cluster=CLUSTER), admin, kubectl, tmp_path)
+        broker = stack.enter_context(broker_as_deployed(tmp_path / "broker", cluster=CLUSTER, nodes=[]))
+        heard = WireOptions(username=COORDINATOR_USER, password=broker.password(COORDINATOR_USER), ca_file=broker.ca)
+        wire = Wire(broker.url, client_id="listener", subscribe=(topics.finding(CLUSTER, "+"),), options=heard)
         listening = asyncio.create_task(wire.run(scene.hear))
         stack.callback(listening.cancel)
-        environ = plain | {
-            "PYTHONPATH": str(ROOT / ".types"),
-            "SLICEWARD_CLUSTER": CLUSTER,
-            "SLICEWARD_MQTT_URL": mosquitto.url,
-            "SLICEWARD_PROMETHEUS_URL": f"http://127.0.0.1:{scene.prometheus_port}",
-            "SLICEWARD_STORE_URL": f"sqlite:///{tmp_path / 'store.db'}",
-            "KUBECONFIG": str(kubeconfig),
-        }  # fmt: skip
-        for name in ("watcher", "coordinator"):
-            await stack.enter_async_context(a_process(scene, name, environ))
+        scene.configure(broker, accounts)
+        environ = plain | {"PYTHONPATH": str(ROOT / ".types")}
+        for name, user in USERS.items():
+            await stack.enter_async_context(a_process(scene, name, environ | {"PASSWORD": broker.password(user)}))
         yield scene
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from sliceward.daemons.manifests import agent, rbac, secrets
+from sliceward.daemons.manifests import agent, namespace, rbac, secrets
 from sliceward.daemons.manifests.broker import Folders, acl, config
 from sliceward.daemons.manifests.install import Install, Overlay
 from sliceward.playbooks.shipped import shipped
@@ -102,6 +102,16 @@ def kubeconfig_of(admin: Path, kubectl: str, *, account: tuple[str, str], file: 
         user["user"] = {"token": token_of(admin, kubectl, account)}
     file.write_text(yaml.safe_dump(found), encoding="utf-8")
     return file
+
+
+def kubeconfigs_as_deployed(install: Install, admin: Path, kubectl: str, folder: Path) -> dict[str, Path]:
+    """Apply the shipped rights, and write a kubeconfig for watcher and coordinator with which each is its own service account."""
+    kubectl_apply(kubectl, admin, [*namespace.namespaces(install), *rbac.objects(install)])
+    return {
+        name: kubeconfig_of(admin, kubectl, account=account, file=folder / f"{name}.kubeconfig")
+        for name, account in rbac.accounts(install).items()
+        if name != "agent"
+    }
 
 
 def kubectl_apply(kubectl: str, server: Path, objects: Sequence[object]) -> None:

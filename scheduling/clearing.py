@@ -17,18 +17,19 @@ from sliceward.scheduling.seating import Seating, seat_any
 from sliceward.topology.ids import GangId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sliceward.scheduling.ground import Ground, Terms, Victims
+    from sliceward.scheduling.ground import GroundId, Terms, Victims
     from sliceward.scheduling.request import SliceAsked
     from sliceward.scheduling.seating import Room
+    from sliceward.topology.ids import HostId
 
 Prices = Mapping[GangId, float]
 
 MOST_SETS = 4_096
 """So many sets of gangs are looked at by their chips."""
 
-MOST_SEATED = 64
+MOST_SEATED = 32
 """So many sets are tried by seating the slices; each takes about a millisecond."""
 
 
@@ -53,15 +54,31 @@ def clearing(room: Room, asked: Sequence[SliceAsked], prices: Prices, terms: Ter
     return search.improved(first) if first is not None else None
 
 
-def without(room: Room, gangs: Sequence[GangId]) -> Room:
+def without(room: Room, gangs: Iterable[GangId]) -> Room:
     """Give the room as it is once gangs are gone."""
-    return replace(room, views=tuple({key: _left(ground, gangs) for key, ground in view.items()} for view in room.views))
+    held = held_by(room)
+    return _emptied(room, [held[gang] for gang in gangs if gang in held])
 
 
-def _left(ground: Ground, gangs: Sequence[GangId]) -> Ground:
-    gone = set(gangs)
-    hosts = [host for host, gang in ground.occupancy.holders.items() if gang in gone]
-    return ground.changed(ground.occupancy.freed(hosts), hosts) if hosts else ground
+def held_by(room: Room) -> Mapping[GangId, Mapping[GroundId, list[HostId]]]:
+    """Give the hosts that each gang holds, ground by ground."""
+    found: dict[GangId, dict[GroundId, list[HostId]]] = {}
+    for key, ground in room.views[0].items():
+        for host, gang in ground.occupancy.holders.items():
+            found.setdefault(gang, {}).setdefault(key, []).append(host)
+    return found
+
+
+def _emptied(room: Room, held: Iterable[Mapping[GroundId, list[HostId]]]) -> Room:
+    hosts: dict[GroundId, list[HostId]] = {}
+    for each in held:
+        for key, inside in each.items():
+            hosts.setdefault(key, []).extend(inside)
+    views = []
+    for view in room.views:
+        anew = {key: view[key].changed(view[key].occupancy.freed(inside), inside) for key, inside in hosts.items()}
+        views.append({**view, **anew})
+    return replace(room, views=tuple(views))
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ class _Search:
         gangs = self._slice_by_slice() if self.room.domains is None else None
         if gangs is None or not self._makes_room(gangs):
             gangs = sorted(self.prices)
-            found = seat_any(without(self.room, gangs), self.asked, self.terms)
+            found = seat_any(self._without(gangs), self.asked, self.terms)
             if not isinstance(found, Seating):
                 return None
             near = self._in_the_way(found)
@@ -109,7 +126,7 @@ class _Search:
             if sum(self._chips.get(gang, 0) for gang in gangs) < self._missing:
                 continue
             tried += 1
-            seated = seat_any(without(self.room, gangs), self.asked, self.terms)
+            seated = seat_any(self._without(gangs), self.asked, self.terms)
             if isinstance(seated, Seating):
                 found = Clearing(tuple(sorted(gangs)), paid)
                 break
@@ -144,7 +161,14 @@ class _Search:
         return [each for each in (ground.victims(asked.want, prices) for ground in grounds) if each is not None]
 
     def _makes_room(self, gangs: Sequence[GangId]) -> bool:
-        return isinstance(seat_any(without(self.room, gangs), self.asked, self.terms), Seating)
+        return isinstance(seat_any(self._without(gangs), self.asked, self.terms), Seating)
+
+    def _without(self, gangs: Iterable[GangId]) -> Room:
+        return _emptied(self.room, (self._held[gang] for gang in gangs if gang in self._held))
+
+    @cached_property
+    def _held(self) -> Mapping[GangId, Mapping[GroundId, list[HostId]]]:
+        return held_by(self.room)
 
     @cached_property
     def _costs(self) -> Mapping[GangId, int]:
@@ -153,11 +177,8 @@ class _Search:
     @cached_property
     def _chips(self) -> Mapping[GangId, int]:
         """The chips of these grounds that each gang holds."""
-        found: dict[GangId, int] = {}
-        for ground in self.room.views[0].values():
-            for host, gang in ground.occupancy.holders.items():
-                found[gang] = found.get(gang, 0) + ground.hosts[host]
-        return found
+        chips = {key: ground.hosts for key, ground in self.room.views[0].items()}
+        return {gang: sum(chips[key][host] for key in held for host in held[key]) for gang, held in self._held.items()}
 
     @cached_property
     def _missing(self) -> int:

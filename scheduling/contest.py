@@ -95,16 +95,36 @@ class Contest:
         return None
 
     def price_of(self, gang: GangId, *, moved: bool) -> float:
-        """Price a victim: what it takes to stop and start, the lost steps, more for each time before, and the queue if it ends."""
-        costs, running, chips = self.snapshot.costs, self.snapshot.gangs[gang], self.chips(gang)
-        pace = pace_of(running, costs, now=self.snapshot.now)
-        again = sum(time > self.snapshot.now - REMEMBERED for time in running.displaced) * costs.again
-        price = stop_and_start(chips, pace).total + lost_steps(chips, pace).total + chips * again
-        return (price + (0.0 if moved else chips * costs.queue)) * costs.weight ** self.steps[running.priority]
+        """Give what a victim costs that finds another place, or (not ``moved``) that ends and queues."""
+        return self.prices[gang] if moved else self.prices[gang] + self._queues[gang]
 
     def chips(self, gang: GangId) -> int:
         """Count the chips that a gang holds."""
-        return self.snapshot.chips_of(self.snapshot.gangs[gang].hosts)
+        return self._chips[gang]
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What each that may be displaced costs if it finds another place."""
+        return {gang: self._price(gang) * self._weight(gang) for gang in sorted(self.rights.right)}
+
+    def _price(self, gang: GangId) -> float:
+        """Price an interruption: what it takes to stop and start, the steps that are lost, and more for each time before."""
+        costs, running, chips = self.snapshot.costs, self.snapshot.gangs[gang], self.chips(gang)
+        pace = pace_of(running, costs, now=self.snapshot.now)
+        again = sum(time > self.snapshot.now - REMEMBERED for time in running.displaced) * costs.again
+        return stop_and_start(chips, pace).total + lost_steps(chips, pace).total + chips * again
+
+    @cached_property
+    def _queues(self) -> Prices:
+        """What more each costs if it ends."""
+        return {gang: self.chips(gang) * self.snapshot.costs.queue * self._weight(gang) for gang in self.prices}
+
+    @cached_property
+    def _chips(self) -> Mapping[GangId, int]:
+        return {gang: self.snapshot.chips_of(running.hosts) for gang, running in self.snapshot.gangs.items()}
+
+    def _weight(self, gang: GangId) -> float:
+        return self.snapshot.costs.weight ** self._steps[self.snapshot.gangs[gang].priority]
 
     @cached_property
     def own(self) -> list[GangId]:
@@ -121,11 +141,6 @@ class Contest:
         return needs - left if left is not None and needs > 0 else 0
 
     @cached_property
-    def prices(self) -> Prices:
-        """What each that may be displaced costs if it finds another place."""
-        return {gang: self.price_of(gang, moved=True) for gang in sorted(self.rights.right)}
-
-    @cached_property
     def ends(self) -> float:
         """What has to be paid at least because some end: the chips that are free nowhere have to come from somewhere."""
         return self.ends_of(self.prices)
@@ -133,8 +148,10 @@ class Contest:
     def ends_of(self, gangs: Iterable[GangId]) -> float:
         """Give what is paid at least beside their prices because some of these gangs end."""
         order = sorted(gangs)
-        extra = [in_thousandths(self.price_of(gang, moved=False) - self.prices[gang]) for gang in order]
-        cover = cheapest_cover([self.chips(gang) for gang in order], extra, self.missing)
+        weights = [self.chips(gang) for gang in order]
+        if sum(weights) < self.missing:
+            return float("inf")
+        cover = cheapest_cover(weights, [in_thousandths(self._queues[gang]) for gang in order], self.missing)
         return cover.cost / THOUSANDTHS if cover is not None else float("inf")
 
     @cached_property
@@ -145,7 +162,7 @@ class Contest:
         return sum(asked.want.chips for asked in self.asked) - sum(free)
 
     @cached_property
-    def steps(self) -> Mapping[int, int]:
+    def _steps(self) -> Mapping[int, int]:
         """How many priorities there are below each."""
         priorities = sorted({self.snapshot.gangs[gang].priority for gang in self.rights.right})
         return {priority: min(step, MOST_STEPS) for step, priority in enumerate(priorities)}

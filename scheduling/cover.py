@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import repeat
+from math import gcd
 from operator import add
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ def cheapest_cover(weights: Sequence[int], costs: Sequence[int], need: int) -> C
         return Cover((), 0)
     if sum(weights) < need:
         return None
+    unit = gcd(*weights)
+    weights, need = [weight // unit for weight in weights], -(-need // unit)
     count = len(weights) + 1
     beyond = (sum(costs) + 1) * count
     least = [0] + [beyond] * need

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sliceward.scheduling.costs import checked_cost
 from sliceward.topology.errors import Misconfigured
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sliceward.topology.ids import GangId, HostId, LinkId
+
+
+_T = TypeVar("_T")
 
 
 class Grade(StrEnum):
@@ -120,8 +123,7 @@ class Occupancy:
 
     def freed(self, hosts: Iterable[HostId]) -> Occupancy:
         """Let nobody hold hosts."""
-        gone = set(hosts)
-        return replace(self, holders={host: gang for host, gang in self.holders.items() if host not in gone})
+        return replace(self, holders=_without(self.holders, hosts))
 
     def barred(self, bars: Mapping[HostId, Bar]) -> Occupancy:
         """Close hosts; what closed one before goes on where it is not named."""
@@ -143,3 +145,11 @@ class Occupancy:
     def with_switches(self, lost: Iterable[str]) -> Occupancy:
         """Have exactly these optical switches lost."""
         return replace(self, switches=frozenset(lost))
+
+
+def _without(told: Mapping[HostId, _T], hosts: Iterable[HostId]) -> dict[HostId, _T]:
+    """Give a mapping without some hosts; what stays is copied as it is, which is faster than looking at each."""
+    left = dict(told)
+    for host in hosts:
+        left.pop(host, None)
+    return left

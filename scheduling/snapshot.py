@@ -181,15 +181,20 @@ class Snapshot:
 
     def without_gang(self, gang: GangId) -> Self:
         """Let a gang go; who does not run is gone already."""
-        running = self.gangs.get(gang)
-        if running is None:
+        return self.without_gangs((gang,))
+
+    def without_gangs(self, gangs: Iterable[GangId]) -> Self:
+        """Let gangs go; who does not run is gone already."""
+        going = [self.gangs[gang] for gang in dict.fromkeys(gangs) if gang in self.gangs]
+        if not going:
             return self
-        changes = {
-            ground: (self.grounds[ground].occupancy.freed(hosts), hosts) for ground, hosts in self._by_ground(running.hosts)
-        }
-        account = (running.tenant, running.generation)
-        usage = {**self.usage, account: self.usage[account] - self.chips_of(running.hosts)}
-        return replace(self._with(changes), gangs={key: each for key, each in self.gangs.items() if key != gang}, usage=usage)
+        hosts = [host for gang in going for host in gang.hosts]
+        changes = {ground: (self.grounds[ground].occupancy.freed(inside), inside) for ground, inside in self._by_ground(hosts)}
+        usage, left = dict(self.usage), dict(self.gangs)
+        for gang in going:
+            usage[gang.tenant, gang.generation] -= self.chips_of(gang.hosts)
+            del left[gang.id]
+        return replace(self._with(changes), gangs=left, usage=usage)
 
     def with_standing(self, host: HostId, standing: Standing) -> Self:
         """Know something else of a host."""

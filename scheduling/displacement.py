@@ -85,10 +85,13 @@ def displaced(
     request: Request,
     past: Sequence[Displaced] = (),
     requests: Mapping[GangId, Request] | None = None,
+    *,
+    keeps: int = 0,
 ) -> Displacement | NobodyGoes:
     """Say whom to displace for a request, or why nobody.
 
     ``requests``: what gangs that run ask for, where more is known than what they hold; by it a victim is placed elsewhere.
+    ``keeps``: chips that the gang holds beside what it asks for and beside what the snapshot says, as slices that are whole.
     """
     plan = planned(snapshot, request)
     if plan is not None:
@@ -96,8 +99,20 @@ def displaced(
     if rests(request.gang, past, now=snapshot.now):
         why = "it was displaced itself a short while ago, and waits for room that is free"
         return NobodyGoes(request.gang, Cause.FAIRNESS, why)
-    contest = Contest(snapshot, request, rights_of(snapshot, request, past))
+    contest = Contest(snapshot, request, rights_of(snapshot, request, past, keeps=keeps))
     return _Search(contest, requests or {}).found() or _nobody(contest)
+
+
+def cheapest_displacement(
+    snapshot: Snapshot,
+    request: Request,
+    past: Sequence[Displaced] = (),
+    requests: Mapping[GangId, Request] | None = None,
+) -> Displacement | None:
+    """Say whom to displace for a request that is known to fit nowhere as it is; None where nobody goes, which `displaced` explains."""
+    if rests(request.gang, past, now=snapshot.now):
+        return None
+    return _Search(Contest(snapshot, request, rights_of(snapshot, request, past)), requests or {}).found()
 
 
 def carried_out(

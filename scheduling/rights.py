@@ -91,12 +91,15 @@ class Rights:
         return ()
 
 
-def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = ()) -> Rights:
-    """Say whom the gang of a request may displace, each by itself; `Rights.over` says who is too much together."""
+def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = (), *, keeps: int = 0) -> Rights:
+    """Say whom the gang of a request may displace, each by itself; `Rights.over` says who is too much together.
+
+    ``keeps``: chips that the gang holds beside what it asks for and beside what the snapshot says.
+    """
     told = tuple(past)
     chips = sum(asked.want.chips for asked in request.slices[: request.needed])
     own = snapshot.gangs.get(request.gang)
-    more = chips - (snapshot.chips_of(own.hosts) if own is not None else 0)
+    more = keeps + chips - (snapshot.chips_of(own.hosts) if own is not None else 0)
     others = [
         gang
         for key, gang in sorted(snapshot.gangs.items())

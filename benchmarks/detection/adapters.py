@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from sliceward.detectors.passes.blame import blame
+from sliceward.detectors.passes.equals import Equals
 from sliceward.detectors.passes.layout import Cabling, torus
+from sliceward.detectors.passes.signals import signals_of
+from sliceward.detectors.passes.stream import Stream
 from sliceward.detectors.passes.verdicts import Level
 from sliceward.detectors.passes.watch import Watch
 
@@ -13,6 +19,7 @@ if TYPE_CHECKING:
 
     from detbench.synthfleet import Topology
     from numpy.typing import NDArray
+    from pandas import DataFrame
 
 
 class _Fleet:
@@ -33,3 +40,43 @@ def fleet(topo: Topology) -> _Fleet:
 def condemned(topo: Topology) -> _Fleet:
     """Give the condemned of a torus, from the same stream."""
     return _Fleet(topo, Level.CONDEMNED)
+
+
+class _Peers:
+    def __init__(self, info: Mapping[str, int]) -> None:
+        self.equals = Equals.new(np.zeros(info["disks"], dtype=np.intp))
+
+    def update(self, lat: NDArray[Any], thr: NDArray[Any]) -> NDArray[Any]:
+        del thr
+        return self.equals.step(lat)
+
+
+def peers(info: Mapping[str, int]) -> _Peers:
+    """Give who of a group of equals is slow."""
+    return _Peers(info)
+
+
+class _Series:
+    def __init__(self) -> None:
+        self.stream = Stream()
+
+    def update(self, t: float, x: NDArray[Any]) -> float:
+        return self.stream.step(float(t), float(x[0]))
+
+
+def series(info: object) -> _Series:
+    """Give how unusual each reading of a lone series is."""
+    del info
+    return _Series()
+
+
+def localize(  # noqa: PLR0913, PLR0917 (the kit's interface)
+    graph: Mapping[str, set[str]], complaining: str, metric: str, statistic: str, normal: DataFrame, incident: DataFrame
+) -> list[str]:
+    """Give the parts to blame, the best first."""
+
+    def read(frame: DataFrame) -> dict[str, NDArray[Any]]:
+        columns = [one for one in frame.columns if one[1:] == (metric, statistic)]
+        return {one[0]: frame[one].to_numpy(float) * signals_of(metric)[0].sense for one in columns}
+
+    return [part for part, _ in blame(graph, complaining, read(normal), read(incident))]

@@ -93,7 +93,7 @@ class Roles:
 
 
 def _balanced(rows: Rows) -> Rows:
-    """Put as many infinities below as above for what is missing: medians stay those of what is there."""
+    """Put as many infinities below as above for what is missing: medians stay those of what is there, to half a rank where one is left over."""
     missing = np.flatnonzero(np.isnan(rows))
     if not len(missing):
         return rows
@@ -134,15 +134,16 @@ def deviations(base: Baseline, distances: Rows, *, calm: NDArray[np.bool_], samp
     """Give how far from its usual place each part is, in its own deviations of a tick, bounded; and learn from it.
 
     ``distances``: bad is positive, NaN is missing. ``calm``: where the baseline may learn; a part under suspicion teaches nothing. The
-    deviation of the offset itself is counted in (a recursive residual: after n readings its variance is 1 + 1/n).
+    deviation of the offset itself is counted in (a recursive residual: after n readings its variance is 1 + 1/n), and one of the scale.
     """
     there = np.isfinite(distances)
     rest = np.where(there, distances - base.offset, np.float32(0))
     _measure_scale(base, rest[:, sample], (there & calm)[:, sample])
     np.maximum(base.scale, np.float32(care.least), out=base.scale)
-    spread = base.scale[:, None] * np.sqrt(base.own * (1 + base.length[:, None] / np.maximum(base.seen, 1))) + FLOOR
+    doubt = np.sqrt(2 / (np.minimum(base.seen, MEMORY) + np.float32(PRIOR)))  # one deviation of a variance from so many readings
+    spread = base.scale[:, None] * np.sqrt(base.own * (1 + base.length[:, None] / np.maximum(base.seen, 1) + doubt)) + FLOOR
     score = rest / spread
-    _learn(base, rest, score, there & calm)
+    _learn(base, (rest, score, doubt), there & calm)
     if care.centred:
         base.offset[:] = 0
     with np.errstate(invalid="ignore"):
@@ -163,8 +164,9 @@ def _measure_scale(base: Baseline, rest: Rows, there: NDArray[np.bool_]) -> None
     base.scale[good] += np.float32(weight) * (now[good] - base.scale[good])
 
 
-def _learn(base: Baseline, rest: Rows, score: Rows, calm: NDArray[np.bool_]) -> None:
+def _learn(base: Baseline, now: tuple[Rows, Rows, Rows], calm: NDArray[np.bool_]) -> None:
     """Move offset and own scale of the calm; one reading moves them by no more than three deviations."""
+    rest, score, doubt = now
     base.seen += calm
     weight = np.where(calm, 1 / np.clip(base.seen, 1, MEMORY), 0).astype(np.float32)
     limit = 3 * base.scale[:, None] * np.sqrt(base.own)
@@ -172,7 +174,7 @@ def _learn(base: Baseline, rest: Rows, score: Rows, calm: NDArray[np.bool_]) -> 
     better = calm & (base.short < BETTER)
     base.offset += np.where(better, QUICK * rest, step)
     known = calm & (base.seen > 1)
-    square = np.minimum(score * score, 9)
+    square = np.minimum(score * score * (1 + doubt), 9)
     gain = np.where(known, 1 / np.clip(base.seen + PRIOR, 1, MEMORY), 0)
     base.own += gain.astype(np.float32) * base.own * (square - 1)
 

@@ -39,6 +39,8 @@ _PLAIN = {
         Signal("temp", 1, meter="thermometer"),
         Signal("ecc", 1, Form.TOTAL, "memory"),
         Signal("err", 1, Form.TOTAL, "link"),
+        Signal("latency", 1, meter="clock"),
+        Signal("availability", -1, meter="answers"),
     )
 }
 _SENSES = {Bad.HIGH: (1,), Bad.LOW: (-1,), Bad.NEITHER: (1, -1)}

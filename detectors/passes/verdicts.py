@@ -55,7 +55,7 @@ class Level(StrEnum):
 class Budget:
     """False verdicts per 10,000 chip-days that the operator accepts."""
 
-    suspects: float = 1.0
+    suspects: float = 0.5
     condemned: float = 0.1
 
 

@@ -64,13 +64,26 @@ class Fields:
     def texts(self, key: str) -> Mapping[str, str]:
         """Give a mapping of text to text, such as labels: the very one that was read where it is good, for fleets have many."""
         inner = self.at(key)
-        if all(type(name) is str and type(text) is str for name, text in inner.mapping.items()):
+        if {*map(type, inner.mapping), *map(type, inner.mapping.values())} <= _TEXT:
             return inner.mapping
         return {name: inner.text(name) for name in map(_key, inner.mapping)}
 
     def each(self, key: str) -> tuple[Fields, ...]:
         """Give a list of mappings."""
         return tuple(Fields.of(item, f"{self.where(key)}[{n}]") for n, item in enumerate(self._items(key)))
+
+    def pairs(self, key: str, name: str, value: str) -> dict[str, str]:
+        """Give a list of mappings as a mapping of one of their texts to another; those without a name are left out."""
+        items = self._items(key)
+        found = {}
+        for n, item in enumerate(items):
+            one, other = (item.get(name), item.get(value)) if type(item) is dict else (None, None)
+            if not (type(one) is str and type(other) is str):  # fleets have a hundred thousand of them, nearly all good
+                fields = Fields.of(item, f"{self.where(key)}[{n}]")
+                one, other = fields.text(name), fields.text(value)
+            if one:
+                found[one] = other
+        return found
 
     def words(self, key: str) -> tuple[str, ...]:
         """Give a list of texts."""
@@ -97,6 +110,9 @@ class Fields:
     def _value(self, key: str, default: object) -> object:
         value = self.mapping.get(key)
         return default if value is None else value
+
+
+_TEXT = frozenset({str})
 
 
 def _key(key: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sliceward.topology.chips import agree, chips_of, whole_number
 from sliceward.topology.errors import Misconfigured
@@ -21,7 +21,7 @@ from sliceward.topology.ids import CubeId, HostId, PodId
 from sliceward.topology.places import Positions, seated_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sliceward.topology.names import Names
     from sliceward.topology.problems import Desk
@@ -120,18 +120,27 @@ def _tpu_seat(desk: Desk, node: Fields, host_id: HostId, labels: Mapping[str, st
     if chips is None:
         return None
     name, shape, classic = _cube_of(desk, host_id, labels, generation, chips)
-    host = _host(node, host_id, labels, names)
     block = labels.get(names.block)
-    host = replace(
-        host,
-        generation=generation.label,
-        chips=chips,
-        cube=CubeId(desk.cluster, name) if name else None,
-        pod=PodId(desk.cluster, block) if block else None,
-        index=whole_number(labels.get(names.host_index)),
+    place = _Place(
+        generation.label,
+        chips,
+        desk.named(CubeId, name) if name else None,
+        desk.named(PodId, block) if block else None,
+        whole_number(labels.get(names.host_index)),
     )
+    host = _host(node, host_id, labels, place, names)
     spare = labels.get(names.spare) == "true"
     return _Seat(host, shape, classic, None if classic else labels.get(names.partition_state), spare)
+
+
+class _Place(NamedTuple):
+    """What the labels of a node say about where it is."""
+
+    generation: str
+    chips: int
+    cube: CubeId | None
+    pod: PodId | None
+    number: int | None
 
 
 def _chips(desk: Desk, about: str, generation: Generation, label: str | None, capacity: int) -> int | None:
@@ -152,28 +161,35 @@ def _chips(desk: Desk, about: str, generation: Generation, label: str | None, ca
     return chips
 
 
-def _host(node: Fields, host_id: HostId, labels: Mapping[str, str], names: Names) -> Host:
+def _host(node: Fields, host_id: HostId, labels: Mapping[str, str], place: _Place, names: Names) -> Host:
     meta, spec, status = node.at("metadata"), node.at("spec"), node.at("status")
     annotations = meta.texts("annotations")
-    conditions = {c.text("type"): c.text("status") for c in status.each("conditions") if c.text("type")}
-    taints = [Mark(t.text("key"), t.text("value"), t.text("effect"), ours=False) for t in spec.each("taints")]
+    conditions = status.pairs("conditions", "type", "status")
     return Host(
         id=host_id,
-        generation="",
-        chips=0,
-        cube=None,
-        pod=None,
-        index=None,
+        generation=place.generation,
+        chips=place.chips,
+        cube=place.cube,
+        pod=place.pod,
+        index=place.number,
         instance_id=annotations.get(names.instance_id) or spec.text("providerID"),
         boot_id=status.at("nodeInfo").text("bootID"),
         ready=_READY.get(conditions.get(names.ready, ""), Health.UNKNOWN),
         cordoned=spec.flag("unschedulable"),
-        marks=tuple(replace(m, ours=m.key == names.out_of_service) for m in taints if m.key != names.tpu_taint),
+        marks=tuple(_marks(spec, names)),
         labels=labels,
         annotations=annotations,
         conditions=conditions,
         version=meta.text("resourceVersion"),
     )
+
+
+def _marks(spec: Fields, names: Names) -> Iterator[Mark]:
+    """Give the taints but for the one that every TPU node has."""
+    for taint in spec.each("taints"):
+        key, value, effect = taint.text("key"), taint.text("value"), taint.text("effect")
+        if key != names.tpu_taint:
+            yield Mark(key, value, effect, ours=key == names.out_of_service)
 
 
 def _cube_of(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from sliceward.topology.fleet import Problem
+from sliceward.topology.ids import CubeId, PodId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _Any = TypeVar("_Any")
+_Id = TypeVar("_Id", CubeId, PodId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,18 @@ class Desk:
     names: Names
     memory: Memory = field(default_factory=Memory)
     problems: list[Problem] = field(default_factory=list)
+    _ids: dict[tuple[type, str], object] = field(default_factory=dict)
+
+    def named(self, kind: type[_Id], name: str) -> _Id:
+        """Give the id of a thing in this cluster, the same one to all who name it: many hosts name one cube.
+
+        Raises:
+            Misconfigured: it is no name.
+        """
+        known = self._ids.get((kind, name))
+        if known is None:
+            known = self._ids[kind, name] = kind(self.cluster, name)
+        return cast("_Id", known)
 
     def once(self, key: Hashable, parts: tuple[object, ...], read: Callable[[], _Any]) -> _Any:
         """Give what ``read`` gives, without calling it where the same parts were read before; their problems come again too.

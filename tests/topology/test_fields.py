@@ -54,3 +54,25 @@ def test_an_unknown_key_is_refused_with_the_nearest() -> None:
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(Misconfigured, match=r"node: is \[\]"):
         Fields.of([], "node")
+
+
+def test_a_list_of_pairs_is_read_as_a_mapping() -> None:
+    fields = Fields.of(
+        {"conditions": [{"type": "Ready", "status": "True"}, {"type": None, "status": "x"}, {"type": "Old"}]}, "status"
+    )
+    assert fields.pairs("conditions", "type", "status") == {"Ready": "True", "Old": ""}
+    assert fields.pairs("absent", "type", "status") == {}
+
+
+@pytest.mark.parametrize(
+    ("item", "where"),
+    [
+        ({"type": 5}, r"status.conditions\[1\].type"),
+        ({"type": "a", "status": []}, r"conditions\[1\].status"),
+        (7, r"conditions\[1\]"),
+    ],
+    ids=["name", "value", "item"],
+)
+def test_a_pair_that_is_none_says_where(item: object, where: str) -> None:
+    with pytest.raises(Misconfigured, match=where):
+        Fields.of({"conditions": [{"type": "a", "status": "b"}, item]}, "status").pairs("conditions", "type", "status")

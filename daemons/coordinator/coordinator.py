@@ -135,7 +135,7 @@ class Coordinator:
             call_timeout=of.pace.call_timeout,
             decide_every=of.pace.decide_every,
         )
-        self.deciding = Deciding(of.store, sides, rules, of.clock, self._loop("deciding", slowest))
+        self.deciding = Deciding(of.store, sides, rules, of.dice, of.clock, self._loop("deciding", slowest))
         self.deciding.looks.alerts, self.deciding.stops.leads = self.desk.findings, lambda: self.leads
         self.deciding.docket.told, self.deciding.docket.paging = self._told, self._pages_waiting.set
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
@@ -232,6 +232,8 @@ class Coordinator:
                 self.deciding.loop.retried(str(error))
                 log.warning("cannot lead yet", why=str(error))
                 await asyncio.sleep(PULSE.total_seconds())
+            except Refused as error:  # another took the Lease, and the store, while this one was still reading
+                self._unseated(error)
             else:
                 return
 
@@ -239,9 +241,12 @@ class Coordinator:
         try:
             await leadership.keep()
         except Refused as error:
-            log.warning("lead lost", why=str(error))
-            self.deciding.stops.fenced = str(error)
-            self.stop()
+            self._unseated(error)
+
+    def _unseated(self, error: Refused) -> None:
+        log.warning("lead lost", why=str(error))
+        self.deciding.stops.fenced = str(error)
+        self.stop()
 
     async def _work(self, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]], stopped: asyncio.Task[Any]) -> None:
         """Do what the leader does, until stopped."""
@@ -443,13 +448,15 @@ class Coordinator:
             await asyncio.sleep(FORGET_EVERY.total_seconds())
             try:
                 await self.store.forget(older_than=FORGET_AFTER, now=self.clock())
-            except Retry as error:
+            except (Retry, Refused) as error:
                 log.warning("old incidents kept", why=str(error))
+            except Exception:
+                log.exception("old incidents kept")
 
     async def _every(
         self, pause: timedelta, round_: Callable[[], Coroutine[Any, Any, object]], loop: Loop, woken: asyncio.Event | None = None
     ) -> None:
-        """Run a round again and again, on a wake at once. What fails is shown; the deadline passes unless something was only away."""
+        """Run a round again and again, on a wake at once, whatever comes of it."""
         wake, cancelling = woken or asyncio.Event(), Cancelling()
         while True:
             cancelling.look()
@@ -457,19 +464,33 @@ class Coordinator:
             try:
                 # In a task of its own: a TaskGroup whose last child fails while it ends leaves behind that it asked its task to end.
                 await asyncio.create_task(round_())
-            except Retry as error:
-                loop.retried(str(error))
-            except Exception as error:
-                loop.failed(f"{type(error).__name__}: {error}")
-                if isinstance(error, Refused) and not self.leads:  # the store's fence held: its successor writes there now
-                    log.warning("round refused", loop=loop.name, why=str(error))
-                else:
-                    log.exception("round failed", loop=loop.name)
+            except Exception as raised:  # noqa: BLE001 (the guard of this loop)
+                self._note(loop, raised)
             try:
                 async with asyncio.timeout(pause.total_seconds()):
                     await wake.wait()
             except TimeoutError:
                 pass
+
+    def _note(self, loop: Loop, raised: Exception) -> None:
+        """Show what a round raised; the deadline passes unless something was only away."""
+        match _plain(raised):
+            case Retry() as error:
+                loop.retried(str(error))
+            case error:
+                loop.failed(f"{type(error).__name__}: {error}")
+                if isinstance(error, Refused) and not self.leads:  # the store's fence held: its successor writes there now
+                    log.warning("round refused", loop=loop.name, why=str(error))
+                else:
+                    log.error("round failed", loop=loop.name, exc_info=raised)
+
+
+def _plain(raised: Exception) -> Exception:
+    """Give the error that counts: of those that tasks of one round raised together, one that nobody expected before others."""
+    if not isinstance(raised, ExceptionGroup):
+        return raised
+    inside = [_plain(one) for one in raised.exceptions]
+    return next((one for one in inside if not isinstance(one, Retry | Refused)), inside[0])
 
 
 def _finite(age: float) -> float | None:

@@ -9,17 +9,17 @@ import asyncio
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from sliceward.daemons.coordinator.aside import Aside
 from sliceward.daemons.coordinator.calls import Calls
 from sliceward.daemons.coordinator.docket import Docket
 from sliceward.daemons.coordinator.looks import Looks, sooner
+from sliceward.daemons.coordinator.outage import Outage
 from sliceward.daemons.coordinator.stops import Stops
 from sliceward.playbooks import turn as turns
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from sliceward.playbooks.incident import Incident
     from sliceward.playbooks.turn import Turn
 
-log = structlog.get_logger(__name__)
-
 SHORTEST_PAUSE = 0.02
 
 
@@ -43,6 +41,7 @@ class Deciding:
     store: InitVar[Store]
     sides: InitVar[Mapping[str, Side]]
     rules: InitVar[Rules]
+    dice: InitVar[random.Random]
     clock: Callable[[], datetime]
     loop: Loop
     stops: Stops = field(default_factory=Stops)
@@ -50,11 +49,13 @@ class Deciding:
     docket: Docket = field(init=False)
     looks: Looks = field(init=False)
     _calls: Calls = field(init=False)
+    _outage: Outage = field(init=False)
     _changed: bool = False
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __post_init__(self, store: Store, sides: Mapping[str, Side], rules: Rules) -> None:
+    def __post_init__(self, store: Store, sides: Mapping[str, Side], rules: Rules, dice: random.Random) -> None:
         """Put the parts together; nothing is under way yet."""
+        self._outage = Outage(dice)
         aside = Aside(self.clock, self.loop)
         self._calls = Calls(self._stirred.set, self.wake)
         self.docket = Docket(store, self.clock, aside, self.stops, rules.look_back, rules.pagers)
@@ -81,7 +82,7 @@ class Deciding:
                 began = ticks()
                 due = await self.round()
                 # Changes may come faster than a large fleet is read: at least half of the time is everybody else's.
-                await self._rest(ticks() + max(SHORTEST_PAUSE, ticks() - began), due)
+                await self._rest(ticks() + max(SHORTEST_PAUSE, ticks() - began, self._outage.pause), due)
             await self.idle()
             if self.docket.in_doubt:
                 await self.go_on()  # an intent that was not called is not left to the next leader to ask about
@@ -127,21 +128,14 @@ class Deciding:
 
     async def round(self) -> datetime | None:
         """Look at every incident of every cluster once. Gives when the next look is due, if any is."""
-        try:
-            due = await self._over({side.name: None for side in self.looks.sides.values()})
-        except (Retry, Refused) as error:
-            self._interrupted(error)
-            return None
-        self.loop.beat()
+        due = await self._tried({side.name: None for side in self.looks.sides.values()})
+        if not self._outage.lasts:
+            self.loop.beat()
         return due
 
     async def go_on(self) -> datetime | None:
         """Take in what calls answered, and decide what follows for those incidents. Gives when the next look is due, if any is."""
-        try:
-            return await self._over(self._answered())
-        except (Retry, Refused) as error:
-            self._interrupted(error)
-            return None
+        return await self._tried(self._answered())
 
     def _answered(self) -> dict[str, frozenset[str]]:
         """Give the incidents whose calls answered, by cluster; of one that is over nobody wants to know."""
@@ -155,13 +149,24 @@ class Deciding:
                 found[cluster] = found.get(cluster, frozenset()) | {name}
         return found
 
-    def _interrupted(self, error: Retry | Refused) -> None:
-        """Note that a look came to nothing.
+    async def _tried(self, clusters: Mapping[str, frozenset[str] | None]) -> datetime | None:
+        """Look at clusters, whatever comes of it.
 
-        The answers that it had taken out are lost, not effects: the intents stand, and the next call reads the present.
+        The answers that a look had taken out which came to nothing are lost, not effects: the intents stand, and the next call
+        reads the present.
         """
-        self.loop.retried(str(error))
-        log.warning("round interrupted", why=str(error))
+        try:
+            due = await self._over(clusters)
+        except (Retry, Refused) as error:
+            self.loop.retried(str(error))
+            self._outage.note(error)
+        except Exception as error:  # noqa: BLE001 (told of there)
+            self.loop.failed(f"{type(error).__name__}: {error}")
+            self._outage.note(error)
+        else:
+            self._outage.end()
+            return due
+        return None
 
     async def _over(self, clusters: Mapping[str, frozenset[str] | None]) -> datetime | None:
         """Look at clusters, at the named incidents of each, or at all of them (None)."""

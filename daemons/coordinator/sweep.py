@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sliceward.daemons.coordinator.guarded import GuardedCluster
+from sliceward.daemons.store import Unstorable
 from sliceward.playbooks.incident import Entry, EntryKind
 from sliceward.playbooks.record import BadRecord
 from sliceward.remediations import marks
@@ -55,6 +56,7 @@ class Sweep:
             await side.read()
             for host, incident in self._in_turn(side):
                 given += await self._give_back(side, host, incident)
+        self._forget_gone()
         self.loop.beat()
         return given
 
@@ -82,7 +84,7 @@ class Sweep:
         return found
 
     async def _give_back(self, side: Side, host: HostId, incident: str) -> int:
-        about = f"mark of {incident} on {host.name}"
+        about = _about(host, incident)
         try:
             if not await self._is_over(side, host, incident):
                 return 0
@@ -94,7 +96,7 @@ class Sweep:
         except Retry as error:
             self.loop.set_aside[about] = str(error)
             return 0
-        except (Refused, BadRecord) as error:
+        except (Refused, BadRecord, Unstorable) as error:
             log.warning("orphaned mark kept", host=str(host), incident=incident, why=str(error))
             self.loop.set_aside[about] = str(error)
             return 0
@@ -107,6 +109,12 @@ class Sweep:
         self.deciding.docket.told(numbers[-1])
         return 1
 
+    def _forget_gone(self) -> None:
+        """Forget what was set aside and is no suspect any more: somebody else took the mark away, or its incident is open again."""
+        suspects = {_about(host, incident) for found in self._first_seen.values() for host, incident in found}
+        for about in self.loop.set_aside.keys() - suspects:
+            del self.loop.set_aside[about]
+
     async def _is_over(self, side: Side, host: HostId, incident: str) -> bool:
         """Whether nobody works on this incident: closed, or unknown for long and no open one about this host."""
         case = await self.store.load(incident)
@@ -115,3 +123,7 @@ class Sweep:
             return not case.incident.open
         about_host = any(host in case.incident.domain for case in self.deciding.docket.cases.values())
         return not about_host and self.clock() - self._first_seen[side.name][host, incident] >= self.unknown_grace
+
+
+def _about(host: HostId, incident: str) -> str:
+    return f"mark of {incident} on {host.name}"

@@ -18,7 +18,7 @@ from sliceward.daemons.coordinator.alerts import AlertMap
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts, Rests
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import Side, subscriptions
-from sliceward.daemons.loops import Loops
+from sliceward.daemons.loops import Loop, Loops
 from sliceward.daemons.wire import Message
 from sliceward.detectors.finding import Kind, from_json, to_json
 from sliceward.playbooks.load import Book, load_book
@@ -136,6 +136,32 @@ class OnTheAir:
         self.broker.publish(Message(topics.host(CLUSTER, host, topics.EVENT), json.dumps(row).encode()))
 
 
+class StrictLoops(Loops):
+    """Loops of which none may meet what nobody expected: a guard that goes on must not hide a mistake of ours from a seed."""
+
+    def __init__(self, clock: Callable[[], float], problem: Callable[[str], None]) -> None:
+        super().__init__(clock)
+        self._problem = problem
+
+    def add(self, name: str, *, deadline: float) -> Loop:
+        loop = super().add(name, deadline=deadline)
+        strict = StrictLoop(loop.name, loop.deadline, loop.clock, last=loop.last, whole=loop.whole)
+        strict.problem = self._problem
+        self._loops[name] = strict
+        return strict
+
+
+class StrictLoop(Loop):
+    """See `StrictLoops`. That another leads is no mistake."""
+
+    problem: Callable[[str], None]
+
+    def failed(self, error: str) -> None:
+        super().failed(error)
+        if not error.startswith(Refused.__name__):
+            self.problem(f"loop {self.name} failed: {error}")
+
+
 @dataclass(eq=False)
 class Tenure:
     """One coordinator, from its begin to its end or death."""
@@ -231,7 +257,7 @@ class Stage:
                 pace=PACE,
                 clock=clock,
                 monotonic=lambda: clock.seconds,
-                loops=Loops(lambda: clock.seconds),
+                loops=StrictLoops(lambda: clock.seconds, self._problem),
                 dice=self.timeline.dice,
                 version="0.0.0",
                 rests=RESTS,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sliceward.daemons.coordinator.side import Side, subscriptions
+from sliceward.daemons.store import Unstorable
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.schema import Mode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from sliceward.daemons.store import Case
     from tests.daemons.coordinator.bench import Bench
 
 HOST = "cube-3-host-02"
@@ -168,6 +170,41 @@ async def test_what_cannot_be_given_back_is_shown_and_tried_again(world: World, 
         assert any(HOST in name for name in sweep.loop.set_aside)
         assert await sweep.round() == 1
         assert sweep.loop.set_aside == {}
+
+
+async def test_what_could_not_be_given_back_is_not_shown_any_more_once_somebody_else_took_it_away(world: World) -> None:
+    async with a_bench(world) as bench:
+        mark(world, await an_incident_that_is_over(bench))
+        await bench.settle()
+        world.cluster.fail("patch", NODE, error=Retry("no answer"))
+        sweep = bench.coordinator.sweep
+        assert await sweep.round() == 0
+        assert any(HOST in name for name in sweep.loop.set_aside)
+        world.cluster.edit(NODE, HOST, {"spec": {"taints": []}})
+        await bench.settle()
+        assert await sweep.round() == 0
+        assert sweep.loop.set_aside == {}
+
+
+async def test_a_mark_with_a_name_that_no_store_takes_stays_and_keeps_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_bench(world) as bench:
+        incident = await an_incident_that_is_over(bench)
+        mark(world, "inc-odd", "cube-2-host-00")
+        mark(world, incident)
+        await bench.settle()
+        sweep = bench.coordinator.sweep
+        real = sweep.store.load
+
+        async def load(name: str) -> Case | None:
+            if name == "inc-odd":
+                raise Unstorable("the store cannot keep this")  # as PostgreSQL says it of a NUL
+            return await real(name)
+
+        monkeypatch.setattr(sweep.store, "load", load)
+        assert await sweep.round() == 1
+        assert list(sweep.loop.set_aside) == ["mark of inc-odd on cube-2-host-00"]
 
 
 async def test_a_pause_does_not_stop_giving_back(world: World) -> None:

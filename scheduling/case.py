@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.ground import Seat
 from sliceward.scheduling.harm import Effect, Harm, Seen, harms_of
 from sliceward.scheduling.place import room_of
 from sliceward.scheduling.prices import Figure, Pace, pace_of
@@ -69,16 +68,22 @@ class Case:
     @cached_property
     def room(self) -> Room:
         """The grounds as the hurt slices see them: nobody holds their places, and the whole slices hold theirs."""
-        return self.beside(room_of(self.snapshot, self.request), self.whole)
+        grounds = dict(self.snapshot.grounds)
+        for ground, hosts in self.by_ground(harm.held for harm in self.harms).items():
+            grounds[ground] = grounds[ground].changed(grounds[ground].occupancy.freed(hosts), hosts)
+        return room_of(replace(self.snapshot, grounds=grounds, gangs={}), self.request)
 
-    def beside(self, room: Room, slices: Iterable[HeldSlice]) -> Room:
-        """Let slices of the gang hold what they hold now."""
+    @property
+    def as_it_is(self) -> Room:
+        """The same, but that the hurt slices hold their places too."""
+        return room_of(replace(self.snapshot, gangs={}), self.request)
+
+    def by_ground(self, slices: Iterable[HeldSlice]) -> Mapping[GroundId, Sequence[HostId]]:
+        """Give the hosts that slices of the gang hold, by where they are."""
         there: dict[GroundId, list[HostId]] = {}
         for host in (host for held in slices for host in held.hosts):
             there.setdefault(self.snapshot.ground_of[host], []).append(host)
-        for ground, hosts in there.items():
-            room = room.taken(Seat(ground, tuple(hosts)))
-        return room
+        return there
 
     @cached_property
     def terms(self) -> Terms:

@@ -108,11 +108,13 @@ def cheapest_displacement(
     request: Request,
     past: Sequence[Displaced] = (),
     requests: Mapping[GangId, Request] | None = None,
+    *,
+    keeps: int = 0,
 ) -> Displacement | None:
     """Say whom to displace for a request that is known to fit nowhere as it is; None where nobody goes, which `displaced` explains."""
     if rests(request.gang, past, now=snapshot.now):
         return None
-    return _Search(Contest(snapshot, request, rights_of(snapshot, request, past)), requests or {}).found()
+    return _Search(Contest(snapshot, request, rights_of(snapshot, request, past, keeps=keeps)), requests or {}).found()
 
 
 def carried_out(

@@ -90,32 +90,35 @@ class Harm:
 
 def harms_of(snapshot: Snapshot, gang: Running, seen: Seen) -> tuple[Harm, ...]:
     """Give the slices of a gang that are hurt, in the order of the gang; none that is whole, or of which nothing is known."""
+    assumed = Figure(snapshot.costs.repair, "assumed: repair")
     found = []
     for held in gang.slices:
-        grounds = sorted({snapshot.ground_of[host] for host in held.hosts}, key=str)
         faults: list[Fault] = []
         out: set[HostId] = set()
+        grounds = dict.fromkeys(snapshot.ground_of[host] for host in (held.hosts[:1] + held.hosts[-1:]))
         for ground in grounds:
-            occupancy = snapshot.grounds[ground].occupancy
-            for part, hosts, effect, why in _failed(occupancy, gang, held):
-                assumed = Figure(snapshot.costs.repair, "assumed: repair")
+            for part, hosts, effect, why in _failed(snapshot.grounds[ground].occupancy, gang, held):
                 faults.append(Fault(part, seen.effects.get(part, effect), why, seen.repairs.get(part, assumed)))
                 out.update(hosts)
         if faults:
-            found.append(Harm(held, grounds[0], tuple(faults), frozenset(out)))
+            found.append(Harm(held, next(iter(grounds)), tuple(faults), frozenset(out)))
     return tuple(found)
 
 
 def _failed(occupancy: Occupancy, gang: Running, held: HeldSlice) -> Iterator[tuple[Part, tuple[HostId, ...], Effect, str]]:
-    """Give the failed parts under a slice, each with the hosts that have to be left for it."""
-    for host in held.hosts:
-        standing = occupancy.standings.get(host)
-        if standing is not None and standing.grade in _EFFECTS:
-            yield host, (host,), _EFFECTS[standing.grade], f"{host.name}: {standing.why or standing.grade}"
-    mine = frozenset(held.hosts)
+    """Give the failed parts under a slice, each with the hosts that have to be left for it.
+
+    Looked for from the side of what failed, which is little: a large gang has thousands of hosts.
+    """
+    failed = [
+        host for host, known in occupancy.standings.items() if known.grade in _EFFECTS and occupancy.holders.get(host) == gang.id
+    ]
+    for host in sorted(host for host in failed if host in held.hosts):
+        standing = occupancy.standings[host]
+        yield host, (host,), _EFFECTS[standing.grade], f"{host.name}: {standing.why or standing.grade}"
     for link in sorted(occupancy.links):
         ends = tuple(dict.fromkeys(end.host_id for end in link.ends))
-        if mine.issuperset(ends):
+        if all(end in held.hosts for end in ends):
             yield link, ends, Effect.SLOWS, f"link {link} is condemned"
     kind = GENERATIONS.get(gang.generation)
     if kind is not None and kind.is_whole_cubes(held.shape):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.candidates import Closed, Way
-from sliceward.scheduling.displacement import NobodyGoes, displaced
+from sliceward.scheduling.displacement import cheapest_displacement
 from sliceward.scheduling.occupancy import Bar, Cause, Grade
 from sliceward.scheduling.plan import PlannedSlice
 from sliceward.scheduling.prices import Figure, Item, Line
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sliceward.scheduling.case import Case
     from sliceward.scheduling.ground import GroundId, Seat
+    from sliceward.scheduling.harm import Harm
     from sliceward.scheduling.seating import Key, Room
     from sliceward.topology.ids import GangId, HostId
 
@@ -62,23 +63,31 @@ def fixes(case: Case) -> Iterator[Fix | Closed]:
 
 def swapped(case: Case) -> Fix | Closed:
     """Keep of each hurt slice what is well, and replace the rest in its own pod."""
-    room = case.room
+    room, held = case.room, case.as_it_is
     seats: dict[Key, Seat] = {}
-    for number, harm in enumerate(case.harms):
+    for harm in case.harms:
         asked = case.hurt[harm.key]
         if not harm.out:
             return Closed(Way.SWAP, f"{harm.faults[0].why}; no part of the slice is to blame")
-        others = [each.held for each in case.harms[number + 1 :]]  # each keeps what is well of it
-        ground = case.beside(room, others).grounds(asked)[harm.ground]
-        seat = ground.mended(asked.want, harm.held.hosts, harm.out, case.terms)
+        held = _left(held, harm)  # the others keep what is well of theirs
+        seat = held.grounds(asked)[harm.ground].mended(asked.want, harm.held.hosts, harm.out, case.terms)
         if seat is None:
             slice_ = f"{harm.held.role or case.gang.id.name} {harm.held.index}"
             return Closed(Way.SWAP, f"nothing in {harm.ground} can take the place of what failed in {slice_}")
         seats[harm.key] = room.grounds(asked)[harm.ground].priced(seat, asked.want, case.terms)
-        room = room.taken(seat)
+        held = held.taken(seat)
+        room = room.taken(seat) if len(case.harms) > 1 else room
     out = sorted(host.name for harm in case.harms for host in harm.out)
     fix = _fix(case, Way.SWAP, seats, f"replaces {_some(out)}, keeps the rest of its slices")
     return fix if len(seats) == 1 else replace(fix, gap=None)  # one after the other
+
+
+def _left(room: Room, harm: Harm) -> Room:
+    """Let a slice give its place back."""
+    hosts = [host for host in harm.held.hosts if host in room.views[0][harm.ground].hosts]
+    grounds = [view[harm.ground] for view in room.views]
+    freed = [ground.changed(ground.occupancy.freed(hosts), hosts) for ground in grounds]
+    return replace(room, views=tuple({**view, harm.ground: ground} for view, ground in zip(room.views, freed, strict=True)))
 
 
 def old_lines(case: Case) -> tuple[Line, ...]:
@@ -90,7 +99,7 @@ def old_lines(case: Case) -> tuple[Line, ...]:
         seat = ground.seat_of(asked.want, harm.held.hosts)
         if seat is not None:
             found += _lines(ground.priced(seat, asked.want, case.terms).price)
-            room = room.taken(seat)
+            room = room.taken(seat) if len(case.harms) > 1 else room
     return tuple(each for each in found if each.item is not Item.SLOWDOWN)
 
 
@@ -116,9 +125,9 @@ def _displacing(case: Case) -> Fix | Closed:
     healthy = tuple(replace(each, want=replace(each.want, worst=Grade.HEALTHY)) for each in case.hurt.values())
     avoid = case.request.avoid | _domains_of(case, hosts)
     request = replace(case.request, slices=healthy, fewest=0, avoid=avoid)
-    found = displaced(base, request, case.past, case.requests)
-    if isinstance(found, NobodyGoes):
-        return Closed(Way.MOVE, f"no room in any other pod, and nobody is displaced: {found.why}")
+    found = cheapest_displacement(base, request, case.past, case.requests, keeps=case.snapshot.chips_of(hosts))
+    if found is None:
+        return Closed(Way.MOVE, "no healthy room in any other pod, and nobody may be displaced for it")
     lines = [each for planned in found.plan.slices for each in _lines(planned.price)]
     for victim in found.victims:
         figure = Figure(victim.price, f"{victim.gang.name} {'moves' if victim.moved is not None else 'ends'}, {victim.right}")

@@ -17,7 +17,7 @@ from sliceward.scheduling.candidates import Candidate, Choice, Closed, Way, gent
 from sliceward.scheduling.case import Case
 from sliceward.scheduling.harm import Seen
 from sliceward.scheduling.mending import Fix, fixes, old_lines
-from sliceward.scheduling.prices import Bill, Figure, Item, least, line, lost_steps, most, stop_and_start
+from sliceward.scheduling.prices import Bill, Figure, Item, Line, least, line, lost_steps, most, stop_and_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 UNSEEN = Seen()
 NOTHING = Bill()
+Lines = tuple[Line, ...]
 
 
 def repair(
@@ -53,8 +54,9 @@ def repair(
     if not case.harms:
         well = Candidate(Way.STAY, Bill(), "nothing of it is known to have failed", snapshot.now)
         return Choice(request.gang, snapshot.now, (well,), (), ())
-    ends = [*_ends(case)]
-    open_, closed = sorted_out([_stay(case), _limp(case, ends), *(_at_once(case, end) for end in ends)])
+    old = old_lines(case)
+    ends = [*_ends(case, old)]
+    open_, closed = sorted_out([_stay(case, old), _limp(case, ends), *(_at_once(case, end) for end in ends)])
     return Choice(request.gang, snapshot.now, open_, closed, case.harms)
 
 
@@ -72,21 +74,21 @@ class _End:
     gap: float | None = 0.0
 
 
-def _ends(case: Case) -> Iterator[_End | Closed]:
+def _ends(case: Case, old: Lines) -> Iterator[_End | Closed]:
     for fix in fixes(case):
         yield from [fix] if isinstance(fix, Closed) else _fixed(case, fix)
-    yield _shrink(case)
-    yield _wait(case)
+    yield _shrink(case, old)
+    yield _wait(case, old)
     yield _evict(case)
 
 
-def _stay(case: Case) -> Candidate | Closed:
+def _stay(case: Case, old: Lines) -> Candidate | Closed:
     """Go on as it is until the gang is done."""
     if case.stands:
         return Closed(Way.STAY, case.stands)
     limp = line(Item.LIMP, case.chips, case.pace.left, case.slower)
     why = f"runs {case.slower.value:.0%} slower ({case.slower})"
-    return Candidate(Way.STAY, _elapsed(case) + Bill((limp, *old_lines(case))), why, case.snapshot.now)
+    return Candidate(Way.STAY, _elapsed(case) + Bill((limp, *old)), why, case.snapshot.now)
 
 
 def _limp(case: Case, ends: list[_End | Closed]) -> Candidate | Closed:
@@ -126,7 +128,7 @@ def _fixed(case: Case, fix: Fix) -> Iterator[_End]:
         )
 
 
-def _shrink(case: Case) -> _End | Closed:
+def _shrink(case: Case, old: Lines) -> _End | Closed:
     """Go on with the other slices until the parts are repaired, or the gang is done."""
     whole = f"{len(case.whole)} of {len(case.gang.slices)} slices"
     if not case.is_elastic:
@@ -136,15 +138,15 @@ def _shrink(case: Case) -> _End | Closed:
     bill = _without(case) + Bill((line(Item.IDLE, case.hurt_chips, least(back, pace.left)),))
     if back.value < pace.left.value:
         again = (line(Item.FORM, case.hurt_chips, pace.form), line(Item.RESTART, case.hurt_chips, pace.restart))
-        bill = bill + _with_again(case) + Bill((*again, *old_lines(case)))
+        bill = bill + _with_again(case) + Bill((*again, *old))
     return _End(Way.SHRINK, f"goes on with {whole}", bill, left_out=tuple(case.hurt))
 
 
-def _wait(case: Case) -> _End:
+def _wait(case: Case, old: Lines) -> _End:
     """Stop until the parts are repaired, and start anew where the gang was."""
     pace = case.pace
     times = ((Item.DRAIN, pace.drain), (Item.WAIT, _back(case)), (Item.RESTART, pace.restart))
-    bill = Bill((*(line(item, case.chips, figure) for item, figure in times), *old_lines(case)))
+    bill = Bill((*(line(item, case.chips, figure) for item, figure in times), *old))
     parts = {fault.part for harm in case.harms for fault in harm.faults}
     return _End(Way.WAIT, f"stops for the repair of {len(parts)} parts ({_back(case)})", bill, lost_steps(case.chips, pace))
 

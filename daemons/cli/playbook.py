@@ -16,7 +16,7 @@ from rich.text import Text
 from sliceward.daemons.cli.client import Client, with_client
 from sliceward.daemons.cli.output import console, output_option, print_data, print_rows
 from sliceward.playbooks import record
-from sliceward.playbooks.lint import Level, lint
+from sliceward.playbooks.lint import Complaint, Level, lint
 from sliceward.playbooks.load import Playbook, load_book, load_playbook
 from sliceward.playbooks.plan import plan
 from sliceward.playbooks.schema import json_schema
@@ -46,8 +46,9 @@ def playbook() -> None:
 @output_option
 def lint_files(paths: Sequence[Path], *, strict: bool, output: str) -> None:
     """Read all files together, so that names that stand twice and playbooks that are never reached are seen."""
-    texts = texts_of(paths)
-    complaints = lint(texts, ACTIONS)
+    texts, unreadable = _read_all(paths)
+    complaints = [Complaint(Level.ERROR, no.where, no.why, no.what_to_do) for no in unreadable]
+    complaints += lint(texts, ACTIONS)
     if output != "table":
         print_rows([record.plain(one) | {"id": one.where} for one in complaints], {}, output)
     else:
@@ -57,7 +58,7 @@ def lint_files(paths: Sequence[Path], *, strict: bool, output: str) -> None:
             if one.what_to_do:
                 console().print(Text(f"    {one.what_to_do}", style="dim"))
         errors = sum(one.level is Level.ERROR for one in complaints)
-        click.echo(f"{len(texts)} files: {errors} errors, {len(complaints) - errors} warnings")
+        click.echo(f"{len(texts) + len(unreadable)} files: {errors} errors, {len(complaints) - errors} warnings")
     raise SystemExit(int(any(strict or one.level is Level.ERROR for one in complaints)))
 
 
@@ -120,9 +121,18 @@ def texts_of(paths: Sequence[Path]) -> dict[str, str]:
     Raises:
         Misconfigured: a path that does not exist, cannot be read, or is a folder without a YAML file.
     """
+    texts, unreadable = _read_all(paths)
+    if unreadable:
+        raise unreadable[0]
+    return texts
+
+
+def _read_all(paths: Sequence[Path]) -> tuple[dict[str, str], list[Misconfigured]]:
+    """Give what is text, and what is wrong with what is none."""
     if not paths:
-        return {f"shipped/{name}": text for name, text in shipped().items()}
+        return {f"shipped/{name}": text for name, text in shipped().items()}, []
     texts: dict[str, str] = {}
+    unreadable = []
     for path in paths:
         files = sorted((*path.rglob("*.yaml"), *path.rglob("*.yml"))) if path.is_dir() else [path]
         if not files:
@@ -130,10 +140,12 @@ def texts_of(paths: Sequence[Path]) -> dict[str, str]:
         for file in files:
             try:
                 texts[str(file)] = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-                raise Misconfigured(str(file), f"cannot be read: {why}", "Name a playbook file") from None
-    return texts
+            except OSError as error:
+                raise Misconfigured(str(file), f"cannot be read: {error.strerror}", "Name a playbook file") from None
+            except UnicodeDecodeError as error:
+                why = f"is not UTF-8: {error.reason} after {error.start} bytes"
+                unreadable.append(Misconfigured(str(file), why, "Save it as UTF-8"))
+    return texts, unreadable
 
 
 def _plans(client: Client, name: str) -> list[Row]:

@@ -10,7 +10,10 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from sliceward.daemons import topics
+from sliceward.daemons.complaints import Complaints
 from sliceward.remediations.ports import HostAnswer
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from sliceward.daemons.wire import Bus, Message
     from sliceward.topology.ids import HostId
 
+log = structlog.get_logger(__name__)
+
+WHAT_TO_DO = "Bring agents and coordinator to one version; if they are, find who else may write there (docs/runbooks/messages-malformed.md)"
 MOST_REQUESTS = 20_000
 
 
@@ -37,6 +43,7 @@ class WireHosts:
         self.counts: Counter[str] = Counter()
         self._cluster, self._bus = cluster, bus
         self._requests: OrderedDict[str, _Request] = OrderedDict()
+        self._complaints = Complaints(log)
 
     async def ask(self, host: HostId, request: str, *, request_id: str, deadline: datetime, facts: Mapping[str, Any]) -> None:
         """Send the request; asking again with the same id is harmless. Raises `Retry` while the broker is away."""
@@ -70,8 +77,10 @@ class WireHosts:
                 facts=dict(row.get("facts") or {}),
                 instance_id=str(row.get("instance_id") or ""),
             )
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             self.counts["bad_event"] += 1
+            why = f"is no answer of an agent: {type(error).__name__}: {error}"
+            self._complaints.tell("message refused", where=f"topic {message.topic}", why=why, what_to_do=WHAT_TO_DO)
             return False
         # Only the host that was asked may answer: an id that another host sends is a mistake or a lie.
         if request is None or request.host != address.name:

@@ -160,8 +160,8 @@ class Presence:
             at = None if gone else datetime.fromisoformat(row["at"]).astimezone(UTC)
             late = ", ".join(map(str, row.get("loops_late") or ()))
             why = str(row.get("why") or "without a word")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self._bad("watcher", message.topic, "is no status of a watcher")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+            self._bad("watcher", message.topic, f"is no status of a watcher: {type(error).__name__}: {error}")
             return
         if at is not None:
             self._heard(message, at)

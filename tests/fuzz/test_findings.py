@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -53,6 +54,7 @@ class Teller:
     ground: Ground
     daemon: Daemon
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    refusals: Counter[str] = field(default_factory=Counter)
 
     def tell(self, topic: str, payload: bytes) -> dict[str, float]:
         """Give by how much each count rose."""
@@ -104,18 +106,29 @@ def test_findings_that_no_watcher_tells(teller: Teller, tree: Any) -> None:  # n
     teller.ground.say(topics.finding(CLUSTER, found.id), b"")
 
 
+WORDS = {
+    "progress": (PROGRESS, topics.progress(CLUSTER, GANG.key), "bad_progress"),
+    "status": (STATUS, topics.watcher(CLUSTER), "bad_watcher"),
+    "event": (EVENT, topics.host(CLUSTER, "cube-0-host-00", topics.EVENT), "bad_event"),
+}
+
+
+@pytest.mark.parametrize("what", WORDS)
 @FUZZ
-@given(drawn=st.sampled_from(("progress", "status", "event")).flatmap(
-    lambda what: st.tuples(st.just(what), broken_tree({"progress": PROGRESS, "status": STATUS, "event": EVENT}[what]))
-))  # fmt: skip
-def test_other_words_that_nobody_says(teller: Teller, drawn: tuple[str, Any]) -> None:
-    payload = json.dumps(drawn[1]).encode()
-    topic = {
-        "progress": topics.progress(CLUSTER, GANG.key),
-        "status": topics.watcher(CLUSTER),
-        "event": topics.host(CLUSTER, "cube-0-host-00", topics.EVENT),
-    }[drawn[0]]
-    assert teller.tell(topic, payload)["received"] == 2
+@given(data=st.data())
+def test_other_words_that_nobody_says(teller: Teller, what: str, data: st.DataObject) -> None:
+    whole, topic, outcome = WORDS[what]
+    payload = data.draw(broken_tree(whole).map(lambda tree: json.dumps(tree).encode()) | broken_bytes(json.dumps(whole).encode()))
+    told = teller.tell(topic, payload)
+    assert told.keys() <= {"received", outcome, "unasked_event"}
+    assert told.get(outcome, 0) <= 1
+    teller.refusals[what] += int(told.get(outcome, 0))
+
+
+@pytest.mark.parametrize("what", WORDS)
+def test_words_that_cannot_be_read_were_counted_and_told(teller: Teller, what: str) -> None:
+    assert teller.refusals[what] >= 50
+    assert teller.daemon.says("message refused", f"topic {WORDS[what][1]}")
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 16 << 20])

@@ -51,14 +51,25 @@ def test_a_doubt_fails_only_where_it_was_asked_to(sliceward: Sliceward, tmp_path
     assert sliceward("playbook", "lint", "--strict", str(file)).code == 1
 
 
-@pytest.mark.parametrize("name", ["nowhere.yaml", "empty", "binary.yaml"])
-@pytest.mark.parametrize("verb", ["lint", "list"])
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [("lint", "nowhere.yaml"), ("lint", "empty"), ("list", "nowhere.yaml"), ("list", "empty"), ("list", "binary.yaml")],
+)
 def test_a_path_that_cannot_be_read_is_told(sliceward: Sliceward, tmp_path: Path, verb: str, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     ran = sliceward("playbook", verb, str(tmp_path / name))
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: {tmp_path / name}")
+
+
+def test_a_file_that_is_no_text_is_one_error_among_others(sliceward: Sliceward, tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"ab\xff\xfe\x00")
+    (tmp_path / "odd.yaml").write_text("a: [", encoding="utf-8")
+    ran = sliceward("playbook", "lint", str(tmp_path))
+    assert (ran.code, ran.err) == (1, "")
+    assert f"{tmp_path / 'binary.yaml'}: is not UTF-8: invalid start byte after 2 bytes" in ran.out
+    assert "2 files: 2 errors" in ran.out
 
 
 def test_a_plan_names_every_change_in_order(sliceward: Sliceward, tmp_path: Path) -> None:

@@ -141,11 +141,11 @@ def test_numbers_of_progress_that_cannot_be_true_are_not_known(told: str) -> Non
 
 async def test_a_watcher_with_nothing_to_tell_is_alive_by_its_own_word(world: World) -> None:
     async with a_bench(world) as bench:
-        for bad in (b"", b"{}", b"[]", b'{"at": 3}'):
+        for bad in (b"", b"{}", b"[]", b'{"at": 3}', b'{"at": "0001-01-01T00:00:00+14:00"}'):
             world.broker.publish(Message(topics.watcher("c1"), bad))
         await bench.settle()
         assert bench.side.presence.watcher_age is None
-        assert bench.side.presence.counts == {"bad_watcher": 4}
+        assert bench.side.presence.counts == {"bad_watcher": 5}
         said = json.dumps({"at": world.clock().isoformat()}).encode()
         world.broker.publish(Message(topics.watcher("c1"), said, retain=True))
         await bench.settle()

@@ -9,6 +9,7 @@ import asyncio
 import copy
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -40,16 +41,15 @@ KNOWN = ("cube-0-host-00", "cube-3-host-01")
 
 
 @st.composite
-def hostile(draw: st.DrawFn) -> tuple[str, Json]:
-    """One object of one kind, with one to three fields somewhere that are not what they should be."""
-    plural = draw(st.sampled_from([plural for plural in PLURALS if OBJECTS[plural]]))
+def hostile(draw: st.DrawFn, plural: str) -> Json:
+    """One object of this kind, with one to three fields somewhere that are not what they should be."""
     one = copy.deepcopy(OBJECTS[plural])
     for _ in range(draw(st.integers(1, 3))):
         part = draw(st.sampled_from([key for key in one if isinstance(one[key], dict) and one[key]] or ["metadata"]))
         one[part] = draw(broken_tree(one[part], JUNK | st.sampled_from(KNOWN)))
         if not isinstance(one.get("metadata"), dict):
             one["metadata"] = {}
-    return plural, one
+    return one
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Writer:
     coordinator: Daemon
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     cordoned: bool = False
+    refusals: Counter[str] = field(default_factory=Counter)
 
     def write(self, plural: str, one: Json, *, raw: bytes = b"") -> str:
         """Put it there under a name of its own; give the name by which it is complained about."""
@@ -143,25 +144,33 @@ def sound(value: Any) -> Any:  # noqa: ANN401 (JSON)
             return value
 
 
+@pytest.mark.parametrize("plural", [plural for plural in PLURALS if OBJECTS[plural]])
 @FUZZ
-@given(drawn=hostile())
-def test_objects_that_no_kubelet_or_controller_writes(writer: Writer, watcher: Daemon, drawn: tuple[str, Json]) -> None:
-    plural, one = drawn[0], sound(drawn[1])
+@given(data=st.data())
+def test_objects_that_no_kubelet_or_controller_writes(writer: Writer, watcher: Daemon, plural: str, data: st.DataObject) -> None:
+    one = sound(data.draw(hostile(plural)))
     where = writer.write(plural, one)
     try:
         decoder(KINDS[plural])(json.dumps(one).encode())
     except msgspec.MsgspecError:
         for daemon in (writer.coordinator, watcher) if plural != "jobs" else (writer.coordinator,):
             daemon.says("object set aside", where)
+        writer.refusals[plural] += 1
     name = where.rpartition("/")[2].rpartition(" ")[2]
     problems = [p for p in writer.coordinator.json("/api/v1/fleet")["clusters"][0]["problems"] if name in p["about"]]
     for problem in problems:
         assert problem["name"]
         assert 0 < len(problem["why"]) < 2000
         assert problem["what_to_do"]
+    writer.refusals[plural] += bool(problems)
     writer.remove(where, plural)
     if int(name[-4:]) % 5 == 0:
         writer.well()
+
+
+@pytest.mark.parametrize("plural", [plural for plural in PLURALS if OBJECTS[plural]])
+def test_what_could_not_be_used_of_them_was_told(writer: Writer, plural: str) -> None:
+    assert writer.refusals[plural] >= 20
 
 
 @pytest.mark.parametrize("plural", [plural for plural in PLURALS if OBJECTS[plural]])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+import structlog
 
 from sliceward.daemons import topics
 from sliceward.daemons.coordinator.hosts import WireHosts
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from sliceward.remediations.ports import Hosts, Provider
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.names import Names
+
+log = structlog.get_logger(__name__)
 
 KINDS = (NODE, POD, JOBSET, JOB, SLICE, WORKLOAD)
 
@@ -152,12 +157,19 @@ class Side:
             tasks.create_task(self.bus.run(self._take, self._connected), name=f"broker of {self.name}")
 
     async def _follow(self) -> None:
-        """Read after each change, for those who only look; who decides reads for himself."""
+        """Read after each change, for those who only look; who decides reads for himself, and shows what nobody expected there."""
+        told = False
         while True:
             await self._changes.wait()
             self._changes.clear()
             began = asyncio.get_running_loop().time()
-            await self.read()
+            try:
+                await self.read()
+            except Exception as error:
+                log.log(logging.DEBUG if told else logging.ERROR, "fleet not read", cluster=self.name, exc_info=error)
+                told = True
+            else:
+                told = False
             self.wake()
             # Changes may come faster than a large fleet is read: at least half of the time is everybody else's.
             await asyncio.sleep(asyncio.get_running_loop().time() - began)

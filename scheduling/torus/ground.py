@@ -17,16 +17,19 @@ from sliceward.scheduling.occupancy import Grade, Occupancy
 from sliceward.scheduling.pricing import Facts, price_of
 from sliceward.scheduling.torus.anchors import anchors
 from sliceward.scheduling.torus.board import places_on
+from sliceward.scheduling.torus.burdens import Burdens
 from sliceward.scheduling.torus.catalogue import legal_shapes
-from sliceward.scheduling.torus.cheapest import Burdens, cheapest, in_chip_seconds, set_numbers
 from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
-from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums
-from sliceward.scheduling.torus.outlook import loss, losses_of, prospect
+from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numbers
+from sliceward.scheduling.torus.outlook import Prospect, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from sliceward.scheduling.ground import GroundId, Mix, Terms, Want
     from sliceward.topology.generations import Shape
@@ -74,20 +77,41 @@ class TorusGround:
         )
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
-        """Give the cheapest of all places."""
-        fits = self._fits(want)
+        """Give the cheapest of all places; of equals that of the first box, then the lowest."""
+        burdens = self._burdens(want, terms)
+        key = (want, terms.costs.anchor, terms.mix)
+        if burdens is None and key in self._known:
+            return self._known[key]
+        seen, fits = prospect(self.site.lattice, terms.mix), self._fits(want)
         whole = self._fits(replace(want, broken_links=False)) if want.broken_links and self._is_broken else fits
-        seen, burdens = prospect(self.site.lattice, terms.mix), self._burdens(want, terms)
-        place = cheapest(
-            self._torus,
-            fits,
-            lambda box: in_chip_seconds(losses_of(seen, self._expected, self.state.between, box), terms.costs.anchor),
-            lambda box: burdens.of(self._torus, box, fits[box] & ~whole[box]),
-        )
-        if place is None:
-            return None
-        lost = float(losses_of(seen, self._expected, self.state.between, place.box)[place.number]) / UNIT
-        return self._priced(self._seat(want, place.box, self._torus.coordinate(place.number)), want, terms, lost)
+        best: tuple[float, float, Shape, int] | None = None
+        for box, board in fits.items():
+            if board:
+                broken = board & ~whole[box]
+                more = burdens.of(self._torus, box, broken) if burdens is not None else None
+                cost, lost, number = self._cheapest(seen, box, board, (terms.costs.anchor / UNIT, more))
+                if best is None or cost < best[0]:
+                    best = cost, lost, box, number
+        seat = None
+        if best is not None:
+            seat = self._priced(self._seat(want, best[2], self._torus.coordinate(best[3])), want, terms, best[1] / UNIT)
+        if burdens is None:
+            self._known[key] = seat
+        return seat
+
+    def _cheapest(
+        self, seen: Prospect, box: Shape, fits: int, price: tuple[float, NDArray[np.float64] | None]
+    ) -> tuple[float, float, int]:
+        """Give the least cost of a box in chip-seconds, what it takes in `UNIT`, and from where."""
+        anchor, more = price
+        if more is None:
+            lost, number = lowest(seen, self._expected, self.state.between, box, fits)
+            return lost * anchor, lost, number
+        numbers = set_numbers(self._torus, fits)
+        lost_by = losses_of(seen, self._expected, self.state.between, box)[numbers]
+        costs = lost_by * anchor + more[numbers]
+        least = int(costs.argmin())
+        return float(costs[least]), float(lost_by[least]), int(numbers[least])
 
     def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
         """Give a place with its price."""
@@ -206,25 +230,38 @@ class TorusGround:
         return hosts if want.broken_links else hosts & ~self.state.within
 
     def _fits(self, want: Want) -> Mapping[Shape, int]:
-        between = {} if want.broken_links else dict(self.state.between)
-        return self._anchors(self._boxes(want), self._suiting(want) & ~self.state.held, between)
+        key = (want.shape, want.turned, want.worst, want.broken_links, want.generation)
+        if key not in self._fitting:
+            between = {} if want.broken_links else dict(self.state.between)
+            self._fitting[key] = self._anchors(self._boxes(want), self._suiting(want) & ~self.state.held, between)
+        return self._fitting[key]
 
     def _anchors(self, boxes: tuple[Shape, ...], free: int, between: Mapping[int, int]) -> Mapping[Shape, int]:
         found = anchors(self._torus, frozenset(boxes), free, between)
         return {box: found[box] for box in boxes}
 
-    def _burdens(self, want: Want, terms: Terms) -> Burdens:
+    @cached_property
+    def _fitting(self) -> dict[tuple[Shape, bool, Grade, bool, str], Mapping[Shape, int]]:
+        """What was found for wants; a ground never changes."""
+        return {}
+
+    @cached_property
+    def _known(self) -> dict[tuple[Want, float, Mix], Seat | None]:
+        """The best seats that were found where hosts add nothing to their prices."""
+        return {}
+
+    def _burdens(self, want: Want, terms: Terms) -> Burdens | None:
+        """Give what hosts and links add to prices; None: nothing, wherever it is."""
         state, each = self.state, []
         if state.risks is not None:
             each.append((state.risks, terms.failures(RISK, want.chips)))
         if self.site.kept and not want.heals:
             each.append((as_grids(self._torus, [self.site.kept])[0], self.site.lattice.chips_a_host * terms.costs.spare))
-        met = [(window, board) for window, board in state.windows if terms.meets(window)]
-        return Burdens(
-            tuple(each),
-            tuple((board, terms.maintenance((window,), want.chips)) for window, board in met),
-            (state.degraded, terms.limp(want.chips)),
-        )
+        met = [(board, terms.maintenance((window,), want.chips)) for window, board in state.windows if terms.meets(window)]
+        limps = (want.worst is Grade.DEGRADED and state.degraded) or (want.broken_links and self._is_broken)
+        if not each and not met and not limps:
+            return None
+        return Burdens(tuple(each), tuple(met), (state.degraded, terms.limp(want.chips)))
 
     def _seat(self, want: Want, box: Shape, at: Coordinate) -> Seat:
         """Make a seat of a box: its hosts in the order of the slice's own axes."""

@@ -10,7 +10,7 @@ in whichever order a machine adds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,9 +48,16 @@ def loss_of(weights: Mapping[Shape, int], before: Mapping[Shape, int], after: Ma
 class _Row(NamedTuple):
     """Maps of boxes equally long along y and z: their lengths along x with their weights, and the maps beside each other."""
 
-    wide: int
     others: tuple[tuple[int, int], ...]
     grids: NDArray[np.float64]
+
+
+class _Plane(NamedTuple):
+    """Maps of boxes equally long along z: that length, the lengths along y, and a row for each."""
+
+    long: int
+    wides: tuple[int, ...]
+    rows: tuple[_Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +65,49 @@ class Arranged:
     """Maps of anchors that are ready to be summed, by the length of their boxes along z, then along y."""
 
     torus: Torus
-    planes: tuple[tuple[int, tuple[_Row, ...]], ...]
+    planes: tuple[_Plane, ...]
 
 
 def arranged(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, int]) -> Arranged:
-    """Arrange what is alive and weighs something."""
+    """Arrange what is alive and weighs something: grids by y, then z, then x."""
     x, y, z = _three(torus.shape)
     boxes = sorted((_three(box)[::-1], weight, alive[box]) for box, weight in weights.items() if alive[box] and weight)
     if not boxes:
         return Arranged(torus, ())
-    grids = as_grids(torus, [board for _, _, board in boxes]).reshape(len(boxes), z * y, x)
+    grids = as_grids(torus, [board for _, _, board in boxes]).reshape(len(boxes), z, y, x).transpose(0, 2, 1, 3)
     planes: dict[int, dict[int, list[tuple[int, int, NDArray[np.float64]]]]] = {}
     for ((long, wide, deep), weight, _), grid in zip(boxes, grids, strict=True):
         planes.setdefault(long, {}).setdefault(wide, []).append((deep, weight, grid))
-    return Arranged(torus, tuple((long, tuple(_row(wide, maps) for wide, maps in rows.items())) for long, rows in planes.items()))
+    return Arranged(torus, tuple(_Plane(long, tuple(rows), tuple(map(_row, rows.values()))) for long, rows in planes.items()))
 
 
-def _row(wide: int, maps: list[tuple[int, int, NDArray[np.float64]]]) -> _Row:
-    return _Row(wide, tuple((deep, weight) for deep, weight, _ in maps), np.concatenate([grid for *_, grid in maps], axis=1))
+def _row(maps: list[tuple[int, int, NDArray[np.float64]]]) -> _Row:
+    beside = np.concatenate([grid for *_, grid in maps], axis=2)
+    return _Row(tuple((deep, weight) for deep, weight, _ in maps), beside.reshape(-1, beside.shape[2]))
 
 
 def losses(maps: Arranged, box: Shape) -> NDArray[np.float64]:
     """Give for each place what a box from there takes, in `UNIT`: whole numbers, in the order of places."""
     (x, y, z), (a, b, c) = _three(maps.torus.shape), _three(box)
     along_x, along_y, along_z = _rings(maps.torus)
-    total = np.zeros((z, y * x))
-    for long, rows in maps.planes:
-        plane = np.zeros((z, y, x))
-        for wide, others, grids in rows:
-            across = np.concatenate([weight * windows(along_x, a, other) for other, weight in others])
-            plane += windows(along_y, b, wide).T @ (grids @ across).reshape(z, y, x)
-        total += windows(along_z, c, long).T @ plane.reshape(z, y * x)
-    return total.reshape(-1)
+    total = np.zeros((y, z, x))
+    for long, wides, rows in maps.planes:
+        across = np.empty((len(rows), y * z, x))
+        for row, out in zip(rows, across, strict=True):
+            np.matmul(row.grids, _weighted(along_x, a, row.others), out=out)
+        plane = _beside(along_y, b, wides) @ across.reshape(-1, z * x)
+        total += windows(along_z, c, long).T @ plane.reshape(y, z, x)
+    return total.transpose(1, 0, 2).reshape(-1)
+
+
+@lru_cache(maxsize=4096)
+def _weighted(axis: tuple[int, bool], length: int, others: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
+    return np.concatenate([weight * windows(axis, length, other) for other, weight in others])
+
+
+@lru_cache(maxsize=4096)
+def _beside(axis: tuple[int, bool], length: int, others: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.concatenate([windows(axis, length, other) for other in others]).T.copy()
 
 
 def box_sums(torus: Torus, amounts: NDArray[np.float64], box: Shape) -> NDArray[np.float64]:
@@ -107,6 +125,12 @@ def as_grids(torus: Torus, boards: list[int]) -> NDArray[np.float64]:
     width = (torus.size + 7) // 8
     raw = np.frombuffer(b"".join(board.to_bytes(width, "little") for board in boards), np.uint8).reshape(len(boards), width)
     return np.unpackbits(raw, axis=1, count=torus.size, bitorder="little").astype(np.float64)
+
+
+def set_numbers(torus: Torus, board: int) -> NDArray[np.intp]:
+    """Give the numbers of the places that are set, rising."""
+    raw = np.frombuffer(board.to_bytes((torus.size + 7) // 8, "little"), np.uint8)
+    return np.flatnonzero(np.unpackbits(raw, bitorder="little"))
 
 
 @cache

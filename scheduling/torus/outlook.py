@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.torus.anchors import anchors
-from sliceward.scheduling.torus.losses import UNIT, Arranged, arranged, loss_of, losses, weights_of
+from sliceward.scheduling.torus.losses import UNIT, Arranged, arranged, loss_of, losses, set_numbers, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def loss(seen: Prospect, free: int, between: Between, places: int) -> float:
     return loss_of(seen.weights, alive(seen, free, between), left) / UNIT
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def losses_of(seen: Prospect, free: int, between: Between, box: Shape) -> NDArray[np.float64]:
     """Give for every place what a box from there takes, in `UNIT`."""
     found = losses(_ready(seen, free, between), box)
@@ -78,6 +78,15 @@ def losses_of(seen: Prospect, free: int, between: Between, box: Shape) -> NDArra
     return found
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8192)
+def lowest(seen: Prospect, free: int, between: Between, box: Shape, fits: int) -> tuple[float, int]:
+    """Give the least that a box takes from any of these anchors, in `UNIT`, and the lowest place number where it does."""
+    numbers = set_numbers(seen.lattice.hosts, fits)
+    found = losses_of(seen, free, between, box)[numbers]
+    least = int(found.argmin())
+    return float(found[least]), int(numbers[least])
+
+
+@lru_cache(maxsize=32)
 def _ready(seen: Prospect, free: int, between: Between) -> Arranged:
     return arranged(seen.lattice.hosts, seen.weights, alive(seen, free, between))

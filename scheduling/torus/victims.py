@@ -13,9 +13,8 @@ import numpy as np
 
 from sliceward.scheduling.cover import in_thousandths
 from sliceward.scheduling.torus.anchors import anchors
-from sliceward.scheduling.torus.cheapest import set_numbers
 from sliceward.scheduling.torus.footprint import footprint, touching
-from sliceward.scheduling.torus.losses import as_grids
+from sliceward.scheduling.torus.losses import as_grids, set_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

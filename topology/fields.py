@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sliceward.topology.errors import Misconfigured
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """A mapping and the path that leads to it. A missing field and one that is null are the same."""
+class Fields(NamedTuple):
+    """A mapping and the path that leads to it. A missing field and one that is null are the same.
+
+    A tuple, because a fleet makes a quarter of a million of them, and a frozen dataclass takes twice as long to make.
+    """
 
     mapping: Mapping[str, Any]
     path: str

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from sliceward.topology.generations import GENERATIONS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,8 @@ class Worth:
 def worth_of(snapshot: Snapshot, generation: str) -> Worth:
     """Give the worth of all free room of a generation."""
     costs = snapshot.costs
-    mix = snapshot.terms(generation, None).mix
+    kind = GENERATIONS[generation]
+    mix = [(shape, share) for shape, share in snapshot.terms(generation, None).mix if kind.admits(tuple(sorted(shape)))]
     alive: Counter[Shape] = Counter(dict.fromkeys((shape for shape, _ in mix), 0))
     for key in sorted(snapshot.grounds, key=str):
         ground = snapshot.grounds[key]

@@ -103,8 +103,14 @@ def test_who_was_displaced_today_is_left_alone() -> None:
 
 
 def test_who_is_hurt_is_repaired_and_not_tidied() -> None:
-    snapshot, requests = a_row(6, (2, 1))
-    hurt = snapshot.with_standing(HostId("c1", "h02"), Standing(Grade.SICK, "failed"))
+    snapshot, _ = a_row(8, (2, 1), (6, 1))
+    snapshot = snapshot.without_gang(gang_id("g1")).with_standing(HostId("c1", "h04"), Standing(Grade.SICK, "failed"))
+    gang = snapshot.gangs[gang_id("g0")]
+    two = replace(gang, slices=(*gang.slices, HeldSlice("slice", 1, (2, 2, 1), (HostId("c1", "h07"),))))
+    requests = {gang.id: request_of(two)}
+    beside = snapshot.without_gang(gang.id).with_gang(two)
+    hurt = beside.with_standing(HostId("c1", "h07"), Standing(Grade.SICK, "failed"))
+    assert defragment(beside, requests).groups
     assert defragment(hurt, requests).groups == ()
 
 
@@ -138,6 +144,16 @@ def test_two_gangs_go_aside_together_where_one_alone_brings_nothing() -> None:
     assert worth_of(snapshot, "tpu7x").alive[2, 2, 4] == 0
     assert worth_of(found.after, "tpu7x").alive[2, 2, 4] > 0
     assert found.groups[0].gain > snapshot.costs.floor * found.groups[0].cost
+
+
+def test_no_shape_that_has_a_place_loses_its_last() -> None:
+    """The only four in a row that are free are not broken for a gang that sits on a risky host."""
+    snapshot, requests = a_row(6, (0, 1), lasts=10 * DAY)
+    known = {HostId("c1", "h00"): Standing(Grade.HEALTHY, "", 1.0), HostId("c1", "h01"): Standing(Grade.SICK, "failed")}
+    rare = replace(snapshot.with_standings(known), mix={"tpu7x": (((2, 2, 1), 0.999), ((2, 2, 4), 0.001))})
+    assert worth_of(rare, "tpu7x").alive[2, 2, 4] == 1
+    assert defragment(rare, requests).groups == ()
+    assert defragment(replace(rare, mix={"tpu7x": (((2, 2, 1), 1.0),)}), requests).groups
 
 
 def applied(snapshot: Snapshot, found: Tidying) -> Snapshot:

@@ -24,6 +24,8 @@ MOST = 6.0
 """Deviations that one window counts for at most."""
 WINDOW = peers.Care(clip=8.0)
 """A window is the median of many readings: it needs less of a bound than a single one."""
+SLOW = 3.0
+"""Deviations that a part's windows show in the mean where it is slow by itself: equals that differ by chance stay below one."""
 ILL = 1.0
 """Deviations of the short average above which a part teaches nothing."""
 TINY = 1e-9
@@ -62,3 +64,11 @@ def _spread(distances: NDArray[np.floating]) -> float:
     there = distances[np.isfinite(distances)]
     usual = float(peers.ROBUST) * float(np.median(np.abs(there))) if len(there) else 0.0
     return float(np.hypot(usual, SPREAD))
+
+
+def slow(evidence: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Give who is slow by itself, the slowest first, from the evidence of some windows ``[windows, n]``; NaN says nothing."""
+    there = np.isfinite(evidence)
+    mean = np.where(there, evidence, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    found = np.flatnonzero(mean >= SLOW)
+    return found[np.argsort(-mean[found], kind="stable")]

@@ -30,8 +30,10 @@ WARM = 60
 """Ticks in which a baseline is learnt and nothing is said: ten minutes at 10 s."""
 LEAST = np.float32(1e-3)
 """Share of a reading's size below which no deviation is believed to be noise that is known: readings come rounded."""
-OUTSTANDING = 2.0
-"""Deviations of the peers' usual places beyond which a part stands out: one healthy part in forty."""
+OUTSTANDING = 3.0
+"""Deviations of the peers' usual places beyond which a part stands out: one healthy part in seven hundred."""
+LEVEL = np.float32(1 / 12)
+"""Weight of a tick in where a part stands now."""
 OF_GROUPS = peers.Care(clip=12.0, least=1.0, centred=True)
 """A group's sum counts for more than a member's reading, and is never believed steadier than independent members would be."""
 
@@ -69,7 +71,10 @@ class Held:
 
 @dataclass(slots=True, eq=False)
 class Evidence:
-    """Evidence of one crowd. ``signals``: gauges first, then counters, one a row. ``muted``: what is explained already, ``[rows, n]``."""
+    """Evidence of one crowd. ``signals``: gauges first, then counters, one a row. ``muted``: what is explained already, ``[rows, n]``.
+
+    ``level``: where gauges stand among their peers now, ``[gauges, n]``, in their units; ``scores``: their deviations of the last tick.
+    """
 
     crowd: Crowd
     signals: tuple[Signal, ...]
@@ -81,6 +86,7 @@ class Evidence:
     nats: Rows
     held: tuple[Held, ...]
     muted: NDArray[np.bool_]
+    level: Rows = field(default_factory=lambda: np.zeros((1, 1), dtype=np.float32))
     scores: Rows = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     ticked: counts.Ticked | None = None
 
@@ -145,6 +151,7 @@ class Evidence:
         muted = self.muted[: self.gauges]
         calm = (self.bank.most < drift.CALM) & ~muted
         distances = self.roles.distances(rows)
+        self.level = self.level + np.where(np.isfinite(distances), LEVEL * (distances - self.level), np.float32(0))
         np.maximum(self.base.scale, LEAST * _size(rows[:, self.roles.sample]), out=self.base.scale)
         self.scores = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample)
         if self.base.ticks > SETTLED:
@@ -191,6 +198,14 @@ class Evidence:
     def shown(self, members: Index) -> Rows:
         """Give the evidence against some members, ``[rows, members]`` nats."""
         return np.concatenate((self.bank.nats[:, :, members].max(axis=0), self.nats[:, :, members].max(axis=0)))
+
+    def against(self, key: Key) -> NDArray[np.float32] | None:
+        """Give the evidence against a group of this crowd as a whole, ``[rows]`` nats; None where it is none."""
+        for held in self.held:
+            place = held.groups.place(key[1]) if held.groups.kind == key[0] else None
+            if place is not None:
+                return np.asarray(held.most[:, place])
+        return None
 
     def candidates(self, least: float) -> Iterator[Candidate]:
         """Give all parts with at least so many nats that nothing explains yet."""
@@ -260,8 +275,7 @@ class Evidence:
         usual = self.base.offset[row, mine]
         usual = usual[np.isfinite(usual)]
         spread = float(peers.ROBUST) * float(np.median(np.abs(usual - np.median(usual))))
-        now = float((self.base.offset[row, members] + self.base.short[row, members] * self.base.scale[row])[0])
-        return now >= OUTSTANDING * spread
+        return bool(self.level[row, members[0]] >= OUTSTANDING * spread)
 
 
 def _size(rows: Rows) -> Rows:

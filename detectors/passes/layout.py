@@ -63,11 +63,6 @@ class Groups:
         start = self.starts[group]
         return self.order[start : start + self.size[group]]
 
-    def holding(self, members: Index) -> Index:
-        """Give the places of the groups that hold any of ``members``."""
-        there = np.flatnonzero(np.isin(self.order, members))
-        return np.unique(np.searchsorted(self.starts, there, side="right") - 1)
-
     def totals(self, rows: Rows) -> Rows:
         """Sum rows ``[..., n]`` over the members: ``[..., groups]``."""
         if not len(self):

@@ -12,7 +12,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _A_DAY = {"chip": 3.0e-4, "host": 8.0e-4, "link": 5.0e-5, "ocs": 4.0e-4, "cable": 5.0e-5, "cube": 1.0e-4}
 """Failures a part and day: Llama 3 per accelerator (arXiv 2407.21783), TPU v4 per host, cable and switch (NSDI'24); a cube's cooling is a guess."""
@@ -85,8 +85,3 @@ def name(candidates: Iterable[Candidate], need: Callable[[Candidate, int], float
 def _rival(best: Candidate, met: Sequence[Candidate]) -> Candidate | None:
     """Give the best other explanation of the same signal: parts of which each explains only a share are none when several are sick."""
     return next((one for one in met if one.signal == best.signal and one.crowd == best.crowd), None)
-
-
-def costs(kinds: Iterable[str]) -> Mapping[str, float]:
-    """Give the costs of kinds, for people."""
-    return {kind: cost(kind) for kind in kinds}

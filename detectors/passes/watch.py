@@ -117,15 +117,16 @@ class Watch:
     def _corroborated(self, key: Key, standing: Standing) -> bool:
         """Whether a second meter speaks against the part, or most of its members do, each by its own."""
         mine = next(s.meter for s in self.crowds[standing.crowd].signals if s.name == standing.signal)
-        for evidence in self.crowds.values():
+        for kind, evidence in self.crowds.items():
             members = evidence.members(key)
             if not len(members):
                 continue
-            shown = evidence.shown(members)
+            whole = evidence.against(key) if kind != standing.crowd else None
+            shown = evidence.shown(members) if whole is None else whole[:, None]
             for signal, nats in zip(evidence.signals, shown, strict=True):
                 if signal.meter != mine and verdicts.second(nats):
                     return True
-                if len(members) > 1 and verdicts.witnessed(nats):
+                if verdicts.witnessed(nats):
                     return True
         return False
 

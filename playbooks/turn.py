@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The result of an operation, written beside its intent. ``text`` begins with ``done``, ``failed`` or ``waiting``."""
+    """The result of an operation, written beside its intent. ``text`` begins with ``done``, ``failed``, ``waiting`` or ``withdrawn``."""
 
     operation: str
     text: str
@@ -101,9 +101,15 @@ def outcome(incident: Incident, run: Run, answer: Outcome, now: datetime) -> Tur
 
 
 def withdraw(incident: Incident, run: Run, now: datetime) -> Turn:
-    """Give the turn that takes an intent back whose action was not called, because the present changed after saving."""
+    """Give the turn that takes an intent back whose action was not called, because the present changed after saving.
+
+    Of an earlier try nobody says here what came of it, nor that there was none.
+    """
     moved = withdrawn(run, now)
-    return Turn(replace(incident, gist=""), moved.run, moved.entries, answered=Answered(run.operation, "withdrawn: never called"))
+    step = moved.run.current
+    never = step is not None and step.attempts == 0
+    said = Answered(run.operation, "withdrawn: never called") if never else None
+    return Turn(replace(incident, gist=""), moved.run, moved.entries, answered=said)
 
 
 def folded(incidents: Iterable[Incident], result: Folded, now: datetime) -> tuple[Turn, ...]:

@@ -34,14 +34,14 @@ AT_ONCE = 20
 
 @dataclass(slots=True)
 class Rows:
-    """What is written, in order: where an incident has several turns, the last one stands."""
+    """What is written, in order: where an incident has several turns, the last one stands. ``results``: by operation."""
 
     incidents: list[Row] = field(default_factory=list)
     findings: list[Row] = field(default_factory=list)
     runs: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
     intents: list[Row] = field(default_factory=list)
-    results: list[Row] = field(default_factory=list)
+    results: dict[str, Row] = field(default_factory=dict)
     pages: list[Row] = field(default_factory=list)
     journal: list[Row] = field(default_factory=list)
 
@@ -71,9 +71,10 @@ def _add(rows: Rows, turn: Turn, *, epoch: int, pagers: Sequence[str], now: date
     if call is not None and run is not None:
         what = {"run": run.id, "step": call.step.name, "action": call.step.action, "irreversible": call.step.irreversible}
         rows.intents.append(about | {"operation": call.operation, "epoch": epoch, "at": now} | what)
+        rows.results.pop(call.operation, None)  # it is called again: what it answered before is no result of that
     if turn.answered is not None:
         said = {"result": storable(turn.answered.text), "result_at": now}
-        rows.results.append({"answered": turn.answered.operation} | said)
+        rows.results[turn.answered.operation] = {"answered": turn.answered.operation} | said
     rows.pages += outbox_rows(turn.pages, pagers, cluster=incident.cluster, incident=incident.id, now=now)
     rows.journal += journal_rows(incident.cluster, turn.entries, epoch)
 
@@ -112,8 +113,8 @@ class Statements:
         self._findings = upsert(dialect, FINDINGS, key=("incident", "finding"))
         self._runs = upsert(dialect, RUNS, key=("id",))
         self._decisions = insert(DECISIONS)
-        # The first intent stands: a repeated call is the same operation, and its result may be on its way.
-        self._intents = upsert(dialect, INTENTS, key=("operation",), replace=False)
+        # A repeated call is the same operation, of this leader and without a result: it may be under way.
+        self._intents = upsert(dialect, INTENTS, key=("operation",))
         results = update(INTENTS).where(INTENTS.c.operation == bindparam("answered"))
         self._results = results.values(result=bindparam("result"), result_at=bindparam("result_at"))
         self._pages = upsert(dialect, OUTBOX, key=("id",), replace=False)
@@ -133,7 +134,7 @@ class Statements:
         yield self._runs, rows.runs
         yield self._decisions, rows.decisions
         yield self._intents, rows.intents
-        yield self._results, rows.results
+        yield self._results, [*rows.results.values()]
         yield self._pages, rows.pages
 
     async def tell(self, connection: AsyncConnection, journal: list[Row]) -> tuple[int, ...]:

@@ -111,6 +111,7 @@ class Invariants:
     _done: Counter[tuple[str, str]] = field(default_factory=Counter)
     _calls: dict[tuple[int, object], tuple[str, frozenset[object], bool]] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
+    _intended: dict[str, int] = field(default_factory=dict)
     _late_marks: dict[tuple[str, str], float] = field(default_factory=dict)
     _begun: dict[str, Run] = field(default_factory=dict)
     _bound: dict[str, float] = field(default_factory=dict)
@@ -204,8 +205,10 @@ class Invariants:
             self._begun[run.id] = run
         elif run is not None and run.harms:
             self._begun[run.id] = run
-        if turn.call is not None and turn.call.step.irreversible:
-            self._explained(turn)
+        if turn.call is not None:
+            self._intended.setdefault(turn.call.operation, self.ledger.epoch)
+            if turn.call.step.irreversible:
+                self._explained(turn)
         if run is not None and turn.decision is not None and isinstance(turn.decision.verdict, Hold):
             self._healing_goes_on(run, turn.decision)
         if incident.how in (How.RESOLVED_ITSELF, How.HANDED_OVER):
@@ -275,6 +278,8 @@ class Invariants:
         intent = self.ledger.intents.get(operation)
         if intent is None:
             self._note(3, f"{action.name} is called as {operation}, which is intended nowhere")
+        elif intent.result is not None:
+            self._note(9, f"{operation} ({action.name}) is called, and its intent has a result: {intent.result}")
         touched: frozenset[object] = frozenset((*target.domain, *((target.gang.id,) if target.gang is not None else ())))
         for other, on, harms in self._calls.values():
             if other != operation and on & touched and harms and action.irreversible:
@@ -286,7 +291,7 @@ class Invariants:
         self._since[operation] = self._now
         run = next((one for one in self.ledger.runs.values() if operation.startswith(f"{one.id}.")), None)
         # After a death nobody knows whether the call went out: what an earlier leader intended counts as begun (decision 0005).
-        if first and run is not None and _forward(run, operation) and intent is not None and intent.epoch == self.ledger.epoch:
+        if first and run is not None and _forward(run, operation) and self._intended.get(operation) == self.ledger.epoch:
             self._may_harm(action, target, run, witness)
 
     def _may_harm(self, action: Any, target: Target, run: Run, witness: Witness) -> None:  # noqa: ANN401 (as above)

@@ -83,17 +83,29 @@ async def test_a_save_that_is_cancelled_leaves_all_or_nothing(store: Store) -> N
         assert there == (50 if await store.load(name) else 0)
 
 
-async def test_an_intent_stands_before_its_result_and_keeps_its_first_time(store: Store) -> None:
+async def test_an_intent_stands_before_its_result_and_has_none_again_while_it_is_called_again(store: Store) -> None:
     run = a_run()
     call = Call(run.steps[0], 0, run.operation)
     await store.save(Turn(an_incident(), run, call=call), now=NOW)
-    await store.save(Turn(an_incident(), run, call=call), now=NOW + seconds(9))
     (intent,) = await store.history.intents("inc-1")
     assert (intent.operation, intent.irreversible, intent.result, intent.at) == ("inc-1-r1.0", True, None, NOW)
-    assert intent.epoch == store.epoch
-    await store.save(Turn(an_incident(), run, answered=Answered(run.operation, "done: gone")), now=NOW + seconds(10))
+    await store.save(Turn(an_incident(), run, answered=Answered(run.operation, "waiting: not yet")), now=NOW + seconds(9))
     (intent,) = await store.history.intents("inc-1")
-    assert (intent.result, intent.result_at) == ("done: gone", NOW + seconds(10))
+    assert (intent.result, intent.result_at) == ("waiting: not yet", NOW + seconds(9))
+    epoch = await store.lead("two", now=NOW)
+    await store.save(Turn(an_incident(), run, call=call), now=NOW + seconds(10))
+    (intent,) = await store.history.intents("inc-1")
+    assert (intent.result, intent.result_at, intent.at, intent.epoch) == (None, None, NOW + seconds(10), epoch)
+    answered, again = (
+        Turn(an_incident(), run, answered=Answered(run.operation, "waiting: soon")),
+        Turn(an_incident(), run, call=call),
+    )
+    await store.save(answered, again, now=NOW + seconds(20))
+    (intent,) = await store.history.intents("inc-1")
+    assert intent.result is None, "it is called again, and may be under way"
+    await store.save(again, replace(answered, answered=Answered(run.operation, "done: gone")), now=NOW + seconds(30))
+    (intent,) = await store.history.intents("inc-1")
+    assert (intent.result, intent.result_at) == ("done: gone", NOW + seconds(30))
 
 
 async def test_turns_of_one_incident_that_are_saved_together_stand_as_if_one_after_another(store: Store) -> None:
@@ -204,7 +216,7 @@ async def test_what_is_old_is_forgotten_and_what_is_open_is_not(store: Store) ->
     assert await store.load("inc-old") is None
     assert (await store.history.entries()).items == ()
     assert [case.incident.id for case in (await store.load_open()).cases] == ["inc-1"]
-    present, _ = await store.inbox.present(since=NOW)
+    present = [one async for one in store.inbox.present(since=NOW)]
     assert [one.alert.fingerprint for one in present] == ["f1"], "an alert that fires is remembered"
 
 

@@ -11,6 +11,7 @@ import pytest
 from sliceward.detectors.finding import Evidence, Kind, State
 from sliceward.playbooks import record
 from sliceward.playbooks import turn as turns
+from sliceward.playbooks.advance import begun
 from sliceward.playbooks.explain import explain
 from sliceward.playbooks.incident import EntryKind, How
 from sliceward.playbooks.lint import Level, lint
@@ -229,11 +230,22 @@ def test_a_withdrawn_intent_is_decided_again() -> None:
     assert back.run is not None
     assert not back.run.committed
     assert back.answered is not None
-    assert back.answered.text.startswith("withdrawn")
+    assert (back.answered.operation, back.answered.text) == (turn.call.operation, "withdrawn: never called")
     stage.save(turn)
     stage.save(back)
     stage.become(State.RESOLVED).play(5)
     assert "gang.suspend" not in stage.actions
+
+
+def test_of_a_later_try_that_is_withdrawn_nobody_says_that_it_was_never_called() -> None:
+    stage = Stage().see(LINK).until("gang.checkpoint")
+    turn = stage.decide(stage.incident)
+    assert turn.run is not None
+    again = begun(turn.run, stage.now).run
+    back = turns.withdraw(turn.incident, again, stage.now)
+    assert back.run is not None
+    assert back.run.committed
+    assert back.answered is None
 
 
 # ── records ───────────────────────────────────────────────────────────────────────────────────────────────────────────

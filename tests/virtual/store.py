@@ -191,8 +191,7 @@ class MemoryStore:
         if turn.call is not None and turn.run is not None:
             step, call = turn.call.step, turn.call
             ids = (call.operation, incident.cluster, incident.id, turn.run.id)
-            intent = Intent(*ids, step.name, step.action, step.irreversible, self._epoch, now)
-            records.intents.setdefault(call.operation, intent)
+            records.intents[call.operation] = Intent(*ids, step.name, step.action, step.irreversible, self._epoch, now)
         if turn.answered is not None and turn.answered.operation in records.intents:
             known = records.intents[turn.answered.operation]
             records.intents[known.operation] = replace(known, result=turn.answered.text, result_at=now)

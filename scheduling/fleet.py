@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sliceward.scheduling.quota import Quota
     from sliceward.topology.fleet import Cube, Fleet
     from sliceward.topology.gangs import Gang
-    from sliceward.topology.ids import CubeId, GangId, HostId
+    from sliceward.topology.ids import CubeId, GangId, HostId, LinkId
 
 PROVISION_ONLY = "PROVISION_ONLY"
 """Value of GKE's label for the topology mode of nodes that have no ICI until a slice is formed."""
@@ -46,12 +46,13 @@ _ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is known beside the fleet itself. ``sick``: hosts of which more is known than the fleet says, and why. ``levels``: by cluster, the labels of its tree from the top, the slice's own last."""
+    """What is known beside the fleet itself. ``sick``: hosts of which more is known than the fleet says, and why. ``links``: condemned. ``levels``: by cluster, the labels of its tree from the top, the slice's own last."""
 
     reserved: Mapping[HostId, GangId] = field(default_factory=dict)
     quota: Quota | None = None
     protected: frozenset[str] = frozenset()
     sick: Mapping[HostId, str] = field(default_factory=dict)
+    links: frozenset[LinkId] = frozenset()
     risks: Mapping[HostId, float] = field(default_factory=dict)
     mix: Mapping[str, Mix] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -80,6 +81,13 @@ def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *,
     known |= {host: Standing(Grade.SICK, why, beside.risks.get(host, 0.0)) for host, why in beside.sick.items()}
     seen = empty.with_standings({host: each for host, each in known.items() if host in placed})
     closed = seen.with_bars({host: bar for host, bar in bars_of(fleet).items() if host in placed})
+    condemned: dict[GroundId, set[LinkId]] = {}
+    for link in beside.links:
+        for end in link.ends:
+            if end.host_id in placed:
+                condemned.setdefault(placed[end.host_id], set()).add(link)
+    for ground, links in condemned.items():
+        closed = closed.with_links(ground, links)
     taken: set[HostId] = set()
     gangs = [running_of(gang, placed, taken) for _, gang in sorted(fleet.gangs.items())]
     return closed.with_gangs(gang for gang in gangs if gang.slices).with_promises(

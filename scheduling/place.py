@@ -36,6 +36,15 @@ def place(snapshot: Snapshot, request: Request) -> Plan | NoFit:
     return found if found is not None else refused(snapshot, request, room_of(snapshot, request), planned)
 
 
+def place_cheapest(snapshot: Snapshot, requests: Sequence[Request]) -> Plan | NoFit:
+    """Give the cheapest plan of several that would all do, such as of all shapes that a number of chips may have.
+
+    Where none fits, why the first one does not. Of equal plans that of the earlier request is taken.
+    """
+    found = [plan for request in requests if (plan := planned(snapshot, request)) is not None]
+    return min(found, key=lambda plan: plan.cost) if found else place(snapshot, requests[0])
+
+
 def planned(snapshot: Snapshot, request: Request) -> Plan | None:
     """Give a place for every slice; None where there is none, or none was found in the time that a decision may take."""
     most = affordable(snapshot, request)

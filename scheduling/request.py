@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.costs import checked_cost
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sliceward.scheduling.ground import Want
+    from sliceward.topology.generations import Shape
     from sliceward.topology.ids import GangId, HostId
 
 
@@ -25,6 +27,20 @@ class Over(StrEnum):
     CHEAPEST = "cheapest"
     PACKED = "packed"
     SPREAD = "spread"
+
+
+def shapes_of(generation: str, chips: int) -> tuple[Shape, ...]:
+    """Give the shapes of a slice for which only the chips are said, the most compact first.
+
+    Raises:
+        Misconfigured: the generation is unknown, or no slice of it has so many chips.
+    """
+    kind = GENERATIONS.get(generation)
+    found = kind.shapes(chips) if kind is not None else []
+    if kind is None or not found:
+        what = f"slice of {chips} chips" if kind is not None else f"generation {generation!r}"
+        raise Misconfigured(what, f"there is none of {kind.name if kind is not None else 'ours'}", "See its table of shapes")
+    return tuple(sorted(found, key=lambda shape: (max(shape), shape)))
 
 
 @dataclass(frozen=True, slots=True)

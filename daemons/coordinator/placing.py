@@ -16,6 +16,8 @@ from sliceward.scheduling.fleet import Beside
 from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows, guarantee_rows, spares_rows
 from sliceward.scheduling.words import WhatIf
 from sliceward.topology.fleet import joined
+from sliceward.topology.health import Health
+from sliceward.topology.ids import LinkId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,5 +90,11 @@ class PlacingApi:
         if not fleets:
             raise Problem(503, "NotNow", "no cluster has been read yet", "Ask again in a moment", retry_after=2)
         sick = {host: f"incident {incident}" for sight in sights for host, incident in sight.incident_of.items()}
-        beside = Beside(reserved=self._of.deciding.looks.reserved(), quota=self._of.parts.quota, sick=sick)
+        links = frozenset(
+            part
+            for sight in sights
+            for part in sight.about
+            if isinstance(part, LinkId) and sight.health(part) is Health.UNHEALTHY
+        )
+        beside = Beside(reserved=self._of.deciding.looks.reserved(), quota=self._of.parts.quota, sick=sick, links=links)
         return Scene(joined(fleets), self._of.clock(), beside)

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sliceward.topology.errors import Misconfigured, Retry
@@ -58,28 +58,40 @@ class Database:
         try:
             async with with_errors as connection:
                 yield connection
-        except (DBAPIError, OSError, TimeoutError, UnicodeEncodeError) as error:
-            if _is_about_values(error):
-                raise Unstorable(f"the store cannot keep this: {_short(error)}") from error
-            raise Retry(f"the store did not answer: {_short(error)}") from error
+        except _THEIRS as error:
+            raise _ours(error) from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection that sees one state of the database. Raises `Retry`."""
+        """Give a connection that sees one state of the database. Raises `Retry`, and `Unstorable` of what nobody can ask for."""
         try:
             async with self.reader.begin() as connection:
                 yield connection
-        except (DBAPIError, OSError, TimeoutError) as error:
-            raise Retry(f"the store did not answer: {_short(error)}") from error
+        except _THEIRS as error:
+            raise _ours(error) from error
+
+
+_THEIRS = (SQLAlchemyError, OSError, TimeoutError, UnicodeEncodeError)
+"""What comes out of a database. Not all of SQLAlchemy's own errors are the driver's: a pool that has no connection left is none."""
+
+
+def _ours(error: BaseException) -> Retry | Unstorable:
+    """Give what we say of an error of the database."""
+    if _is_about_values(error):
+        return Unstorable(f"the store cannot keep this: {_short(error)}")
+    return Retry(f"the store did not answer: {_short(error)}")
 
 
 def _is_about_values(error: BaseException) -> bool:
-    """Whether a write failed by what was to be written, not by the database.
+    """Whether it failed by what was to be written or asked for, not by the database.
 
     SQLAlchemy makes a plain error of asyncpg's "data exceptions" (SQLSTATE class 22, PostgreSQL's appendix A), and an
-    interface error of what asyncpg could not encode, which is a ValueError beneath.
+    interface error of what asyncpg could not encode, which is a ValueError beneath. What our own columns cannot turn into
+    text is a statement's error that is not the driver's.
     """
-    if isinstance(error, DataError | UnicodeEncodeError):
+    if isinstance(error, DataError | UnicodeEncodeError) or (
+        isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    ):
         return True
     origin = getattr(error, "orig", None)
     state = str(getattr(origin, "sqlstate", None) or "")

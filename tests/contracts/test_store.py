@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from sliceward.daemons.store import Store, open_store
-from sliceward.daemons.store.connect import Unstorable
+from sliceward.daemons.store.connect import Database, Unstorable, database
 from sliceward.playbooks.incident import Entry, EntryKind, How, Phase
 from sliceward.playbooks.run import Call, Ending, Step
 from sliceward.playbooks.turn import Answered, Turn
@@ -257,6 +258,45 @@ async def test_what_can_never_be_written_is_not_asked_again(store: Store) -> Non
         await store.audit(who="half a pair \ud800", what="pause", about="all", reason="why", now=NOW)
     await store.audit(who="bob", what="pause", about="all", reason="why", now=NOW)
     assert [row["who"] for row in (await store.history.audit()).items] == ["bob"]
+
+
+async def test_what_can_never_be_asked_for_is_told_apart_from_silence(store: Store) -> None:
+    with pytest.raises(Unstorable):
+        await store.load("half a pair \ud800")
+    assert await store.load("inc-1") is None
+
+
+async def test_what_postgresql_alone_can_never_be_asked_for_is_told_apart_too(postgres: str) -> None:
+    async with open_store(postgres) as store:
+        for asked in (
+            store.load("a\0b"),
+            store.silences.one("a\0b"),
+            store.history.incidents({"part": "a\0b"}),
+            store.history.incidents(after=f"{NOW.isoformat()}|a\0b"),
+            store.history.entries(after=10**20),
+        ):
+            with pytest.raises(Unstorable):
+                await asked
+        assert await store.load("inc-1") is None
+
+
+async def test_a_pool_that_has_no_connection_left_is_a_store_that_does_not_answer(url: str) -> None:
+    async with database(url) as opened:
+        small = create_async_engine(opened.reader.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+        crowded = Database(small, small)
+        async with crowded.reading():
+            with pytest.raises(Retry, match="QueuePool"):
+                async with crowded.reading():
+                    pass
+            with pytest.raises(Retry, match="QueuePool"):
+                async with crowded.writing():
+                    pass
+        await small.dispose()
+
+
+async def test_what_no_column_of_ours_can_turn_into_text_is_not_asked_again(store: Store) -> None:
+    with pytest.raises(Unstorable):
+        await store.audit(who="bob", what="pause", about="all", reason="why", now=cast("datetime", "noon"))
 
 
 @pytest.mark.parametrize("who", ["a NUL \0", "long" * 100], ids=["NUL", "too long"])

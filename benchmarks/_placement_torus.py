@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import random
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from itertools import combinations_with_replacement, permutations
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks._rules import Ours
 from benchmarks._slurm import fixed_anchors, scan
 from benchmarks.claim import Claim, median_seconds, setup
+from benchmarks.streams import Recipe, drawn, play
+from sliceward.scheduling.ground import Want
+from sliceward.scheduling.occupancy import Grade, Occupancy, Standing
 from sliceward.scheduling.torus.anchors import anchors
 from sliceward.scheduling.torus.board import board_of
+from sliceward.scheduling.torus.ground import TorusGround
+from sliceward.scheduling.torus.outlook import alive, prospect
+from sliceward.scheduling.torus.state import Site
+from sliceward.topology.ids import HostId, PodId
 from sliceward.topology.torus import Torus
 
 if TYPE_CHECKING:
@@ -100,8 +116,80 @@ def catalogue() -> Claim:
     )
 
 
+def flip() -> Claim:
+    """Time a host that falls sick: the pod, and all maps of all legal shapes, right again."""
+    recipe = Recipe()
+    seen = prospect(recipe.lattice, recipe.shares)
+    hosts = tuple(HostId("c", f"h{n}") for n in range(recipe.lattice.hosts.size))
+    draw = random.Random(1)  # noqa: S311 (a story told again)
+    sick = Standing(Grade.SICK, "down")
+    occupancy = Occupancy(standings={host: sick for host in hosts if draw.random() < DOWN})
+    pod = TorusGround(PodId("c", "p"), recipe.generation, Site(recipe.lattice, hosts), occupancy)
+
+    def anew() -> None:
+        alive.cache_clear()
+        replace(pod, occupancy=occupancy).maps(seen)
+
+    cold = median_seconds(anew, times=30)
+    took = []
+    pod.maps(seen)
+    for number in draw.sample(range(len(hosts)), TIMES):
+        began = time.perf_counter()
+        changed = occupancy.marked(hosts[number], sick)
+        pod.changed(changed, (hosts[number],)).maps(seen)
+        took.append(time.perf_counter() - began)
+    return Claim(
+        claim="flip_host_us",
+        value=statistics.median(took) * 1e6,
+        unit="us",
+        goal=200.0,
+        better="lower",
+        reference="all of the pod read anew",
+        reference_value=cold * 1e6,
+        setup=setup(f"{len(recipe.shares)} shapes in {len(seen.boxes)} orientations by hosts, 16x24x24, another host each time"),
+    )
+
+
+def memory() -> Claim:
+    """Measure what a snapshot of 100,000 chips takes with all that it has found out, gangs on it, in a process of its own."""
+    script = "from benchmarks._placement_torus import hold; print(hold())"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603 (a line of our own)
+    taken, before, chips, gangs = map(float, told.stdout.split())
+    return Claim(
+        claim="memory_100k_torus_mb",
+        value=taken,
+        unit="MB",
+        goal=200.0,
+        better="lower",
+        reference="the same process before, with all of its code",
+        reference_value=before,
+        setup=setup(f"{chips:,.0f} chips in 11 pods by hosts, {gangs:.0f} gangs, every legal shape asked for once in each pod"),
+    )
+
+
+def hold() -> str:
+    """Build it, ask for everything, and say what was taken in MB, what was there before, how many chips and gangs."""
+    recipe = Recipe(pods=11, jobs=800)
+    stream, before = drawn(recipe), _resident()
+    rule = Ours(recipe)
+    play(stream, rule)
+    terms = rule.snapshot.terms(recipe.generation, None)
+    for ground in rule.snapshot.grounds.values():
+        for shape, _ in recipe.shares:
+            ground.best(Want(recipe.generation, shape), terms)
+    gc.collect()
+    return f"{_resident() - before:.1f} {before:.1f} {recipe.pods * POD.size} {len(rule.snapshot.gangs)}"
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 CLAIMS: Mapping[str, Callable[[], Claim]] = {
     "anchors_9216_us": lambda: one_shape("anchors_9216_us", POD, 50.0),
     "anchors_98k_us": lambda: one_shape("anchors_98k_us", LARGE, 100.0),
     "catalogue_9216_ms": catalogue,
+    "flip_host_us": flip,
+    "memory_100k_torus_mb": memory,
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sliceward.scheduling.torus.board import board_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sliceward.topology.generations import Shape
     from sliceward.topology.torus import Coordinate, Torus
@@ -53,31 +53,33 @@ class Choice:
 class Slurm:
     """The rule over several equal tori. ``boxes`` by shape: the ways in which a shape may lie, all of them configured."""
 
-    def __init__(self, torus: Torus, boxes: dict[Shape, Sequence[Shape]]) -> None:
-        """Lay out the anchors."""
+    def __init__(self, torus: Torus, boxes: Mapping[Shape, Sequence[Shape]]) -> None:
+        """Lay out the anchors, and which of the next larger shape each of them breaks."""
         self._anchors = {
             shape: [(box, *at) for box in lying for at in fixed_anchors(torus, box)] for shape, lying in boxes.items()
         }
         sizes = sorted({prod(shape) for shape, anchors in self._anchors.items() if anchors})
         larger = dict(pairwise(sizes))
-        self._next = {
+        self._larger = {
             shape: [
-                nodes
-                for other, all_of in self._anchors.items()
-                if prod(other) == larger.get(prod(shape))
-                for _, _, nodes in all_of
+                nodes for other, them in self._anchors.items() if prod(other) == larger.get(prod(shape)) for *_, nodes in them
             ]
             for shape in boxes
+        }
+        self._breaks = {
+            shape: [[n for n, other in enumerate(self._larger[shape]) if other & nodes] for *_, nodes in anchors]
+            for shape, anchors in self._anchors.items()
         }
 
     def choose(self, shape: Shape, idle: Sequence[int]) -> Choice | None:
         """Give the place of a job of this shape; ``idle``: by torus the nodes that are free and up."""
         best: tuple[tuple[int, int, int, int], Choice] | None = None
         for torus, free in enumerate(idle):
-            larger = [nodes for nodes in self._next[shape] if nodes & free == nodes]
+            whole = [nodes & free == nodes for nodes in self._larger[shape]]
             for number, (box, at, nodes) in enumerate(self._anchors[shape]):
                 if nodes & free == nodes:
-                    rank = (sum(1 for other in larger if other & nodes), free.bit_count(), torus, number)
+                    broken = sum(whole[other] for other in self._breaks[shape][number])
+                    rank = (broken, free.bit_count(), torus, number)
                     if best is None or rank < best[0]:
                         best = (rank, Choice(torus, box, at, nodes))
         return best[1] if best else None

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import _placement_cubes, _placement_fleet, _placement_repair, _placement_torus
+from benchmarks import _placement_cubes, _placement_fleet, _placement_repair, _placement_streams, _placement_torus
 from benchmarks.claim import tell
 
-CLAIMS = {**_placement_torus.CLAIMS, **_placement_cubes.CLAIMS, **_placement_repair.CLAIMS, **_placement_fleet.CLAIMS}
+CLAIMS = {
+    **_placement_torus.CLAIMS,
+    **_placement_streams.CLAIMS,
+    **_placement_cubes.CLAIMS,
+    **_placement_repair.CLAIMS,
+    **_placement_fleet.CLAIMS,
+}
 
 
 def main(*names: str) -> int:

@@ -21,7 +21,7 @@ from sliceward.scheduling.torus.burdens import Burdens
 from sliceward.scheduling.torus.catalogue import legal_shapes
 from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
 from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numbers
-from sliceward.scheduling.torus.outlook import Prospect, loss, losses_of, lowest, prospect
+from sliceward.scheduling.torus.outlook import Prospect, alive, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
 
@@ -198,6 +198,10 @@ class TorusGround:
                     best = (float(bad[least]), box, self._torus.coordinate(int(numbers[least])))
         nearest = footprint(self._torus, best[1], best[2]) & ~free if best else 0
         return Shortage(dict(counts), tuple(sorted(self.site.hosts_on(nearest))), free.bit_count())
+
+    def maps(self, seen: Prospect) -> Mapping[Shape, int]:
+        """Give the anchors of every box of a mix, as they are now."""
+        return alive(seen, self._expected, self.state.between)
 
     # ── what the boards say ─────────────────────────────────────────────────────────────────────────────────────────────
 

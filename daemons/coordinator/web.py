@@ -34,6 +34,8 @@ Kept = TypeVar("Kept")
 INTERNAL = 500
 MOST_ROWS = 500
 MOST_DIGITS = 18
+MOST_WHY = 1000
+"""Characters of a reason that are told: it may repeat what was asked for."""
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 """Who calls, as found by `guard`."""
 
@@ -61,7 +63,7 @@ class Problem(Exception):
 
 def answer_of(problem: Problem) -> web.Response:
     """Give the JSON answer."""
-    body = {"error": {"code": problem.code, "why": problem.why, "what_to_do": problem.what_to_do}}
+    body = {"error": {"code": problem.code, "why": problem.why[:MOST_WHY], "what_to_do": problem.what_to_do}}
     after = problem.retry_after
     headers = {} if after is None else {"Retry-After": str(max(1, round(after)))}
     return web.json_response(body, status=problem.status, headers=headers)

@@ -163,16 +163,16 @@ def a_watcher(ground: Ground) -> Iterator[Daemon]:
 
 
 @contextmanager
-def a_coordinator(ground: Ground, **more: Any) -> Iterator[Daemon]:  # noqa: ANN401 (sections of a configuration)
+def a_coordinator(ground: Ground, *, folder_name: str = "coordinator", **more: Any) -> Iterator[Daemon]:  # noqa: ANN401 (sections of a configuration)
     port = free_port()
     whole = {
         "clusters": [{"name": CLUSTER, "kubeconfig": ground.kubeconfig("coordinator"), "broker": {"url": ground.broker}}],
-        "store": {"url": f"sqlite:///{ground.folder / 'coordinator.db'}"},
+        "store": {"url": f"sqlite:///{ground.folder / folder_name}.db"},
         "api": {"port": port},
         "pace": {"decide_every": "200ms", "broker_grace": "200ms"},
         "log": LOG,
         **more,
     }
-    with a_daemon(ground, "coordinator", port, whole) as daemon:
+    with a_daemon(ground, "coordinator", port, whole, folder_name=folder_name) as daemon:
         until(daemon.sees_all, "a coordinator that sees all")
         yield daemon

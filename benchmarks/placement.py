@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import _placement_cubes, _placement_fleet, _placement_repair, _placement_streams, _placement_torus
+from benchmarks import (
+    _placement_cubes,
+    _placement_fleet,
+    _placement_repair,
+    _placement_steps,
+    _placement_streams,
+    _placement_torus,
+)
 from benchmarks.claim import tell
 
 CLAIMS = {
@@ -16,6 +23,7 @@ CLAIMS = {
     **_placement_cubes.CLAIMS,
     **_placement_repair.CLAIMS,
     **_placement_fleet.CLAIMS,
+    **_placement_steps.CLAIMS,
 }
 
 

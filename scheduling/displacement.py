@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 6
 """So often the victims are chosen anew because some of them would find no other place."""
 
-MOST_SETS = 4_096
+MOST_SETS = 2_048
 """So many sets of victims are looked at by their prices."""
 
-MOST_TRIED = 24
+MOST_TRIED = 32
 """So many of them are carried out, which takes some milliseconds each; and as many again with one more victim."""
 
 
@@ -169,7 +169,7 @@ class _Search:
         least = self._as_if_all_could_move()
         if self.best is None:
             return None
-        least = max(least, self._all_sets())
+        least = max(least, self._all_sets(self.best))
         self._more_of_them()
         cost = self.best.cost
         return replace(self.best, gap=0.0 if cost <= least else cost / least - 1 if least else None)
@@ -185,16 +185,24 @@ class _Search:
             chosen = self.contest.cleared(prices)
         return first.cost / (1 + first.gap) if first is not None and first.gap is not None else 0.0
 
-    def _all_sets(self) -> float:
-        """Go through all sets by what they cost if all move, the cheapest first. Give what those cost at least that are left."""
-        contest, paid = self.contest, 0.0
+    def _all_sets(self, best: Displacement) -> float:
+        """Try the sets that cost least at best, in that order. Give what those cost at least that were not tried."""
+        contest, beyond = self.contest, float("inf")
+        sets: list[tuple[float, tuple[GangId, ...]]] = []
         for looked, (paid, gangs) in enumerate(sets_by_cost(contest.prices)):
-            least = paid + contest.ends
-            if self.best is None or least >= self.best.cost or looked >= MOST_SETS or len(self.tried) >= MOST_TRIED:
-                return least
-            if paid + contest.ends_of(gangs) < self.best.cost and not contest.rights.over(contest.snapshot, gangs):
-                self._try(tuple(sorted(gangs)))
-        return float("inf")
+            if looked >= MOST_SETS or paid + contest.ends >= best.cost:
+                beyond = paid + contest.ends
+                break
+            least = paid + contest.ends_of(gangs)
+            if least < best.cost and not contest.rights.over(contest.snapshot, gangs):
+                sets.append((least, tuple(sorted(gangs))))
+        for least, gangs in sorted(sets):
+            if self.best is not None and least >= self.best.cost:
+                break
+            if len(self.tried) >= MOST_TRIED:
+                return min(least, beyond)
+            self._try(gangs)
+        return beyond
 
     def _more_of_them(self) -> None:
         """Let one more go, where a smaller one that ends makes room for a larger one to move."""

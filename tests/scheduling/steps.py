@@ -1,7 +1,8 @@
 """A fleet on which anything may happen next, played step by step; after each step it is held against what must always be true.
 
 Gangs come, end, save themselves and come back; hosts fall sick, are unknown and well again; quotas change; time passes. Whoever
-finds no place may displace others. The same seed plays the same story.
+finds no place may displace others, whoever is hurt is repaired the cheapest way, and now and then the fleet is tidied. The same
+seed plays the same story.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from math import prod
 from random import Random
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.candidates import Way
+from sliceward.scheduling.defragment import defragment
 from sliceward.scheduling.displacement import Displacement, carried_out, displaced
 from sliceward.scheduling.ground import Want
+from sliceward.scheduling.harm import Seen, harms_of
+from sliceward.scheduling.moving import moved
 from sliceward.scheduling.occupancy import PLAIN, Grade, Standing
 from sliceward.scheduling.place import planned
+from sliceward.scheduling.repair import repair
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.rights import REMEMBERED, Displaced
 from sliceward.scheduling.snapshot import Snapshot
@@ -58,7 +64,15 @@ class Player:
     def play(self, steps: int) -> None:
         """Play on."""
         moves = (self.comes, self.comes, self.comes_back, self.comes_back, self.ends, self.saves, self.ails, self.heals)
-        rare = (self.passes, self.passes, self.is_given, self.falls_sick_in_thought)
+        rare = (
+            self.passes,
+            self.passes,
+            self.is_given,
+            self.falls_sick_in_thought,
+            self.is_mended,
+            self.is_mended,
+            self.is_tidied,
+        )
         for _ in range(steps):
             self.dice.choice(moves if self.dice.random() < 0.8 else rare)()
             holds_nothing_twice(self.snapshot)
@@ -156,6 +170,41 @@ class Player:
                 must(not isinstance(again, Displacement) or not again.victims, f"{back.gang} comes back and makes victims")
                 self.waiting[back.gang] = back
 
+    def is_mended(self) -> None:
+        """One that is hurt is repaired the cheapest way."""
+        hurt = [gang for gang in self.snapshot.gangs.values() if harms_of(self.snapshot, gang, Seen())]
+        if not hurt:
+            return
+        gang, before = self.dice.choice(hurt), self.snapshot
+        best = repair(before, self.asked[gang.id], past=self.past, requests=self.asked).best
+        self.seen[f"repair: {best.way}"] += 1
+        if best.way is Way.EVICT:
+            self.snapshot = before.without_gang(gang.id)
+            self.waiting[gang.id] = self.asked.pop(gang.id)
+        elif best.slices and best.then is None:
+            after = before
+            for victim in best.victims:
+                after = after.without_gang(victim)
+            self.snapshot = moved(after, gang, best.slices)
+            uses_what_is_free(before, self.snapshot, [gang.id], best.victims)
+            keeps_what_is_whole(before, self.snapshot, gang.id)
+            keeps_what_is_guaranteed(before, self.snapshot, gang.tenant)
+            is_whole(self.snapshot, self.asked[gang.id])
+            for victim in best.victims:
+                self.past.append(Displaced(victim, gang.id, self.snapshot.now))
+                self.waiting[victim] = self.asked.pop(victim)
+            comes_to_an_end(self.past)
+
+    def is_tidied(self) -> None:
+        """Gangs are moved where that is worth it; then nothing more is."""
+        tidying = defragment(self.snapshot, self.asked)
+        for group in tidying.groups:
+            must(group.gain > group.cost, "a move costs more than it brings")
+        self.seen["tidied"] += len(tidying.groups)
+        self.snapshot = tidying.after
+        for gang in self.snapshot.gangs:
+            is_whole(self.snapshot, self.asked[gang])
+
     def a_host(self) -> HostId:
         return self.dice.choice(sorted(self.snapshot.ground_of))
 
@@ -193,6 +242,15 @@ def uses_what_is_free(before: Snapshot, after: Snapshot, sat_down: Iterable[Gang
                 occupancy.standing(host).grade is Grade.HEALTHY, f"{gang} takes {host}, which is {occupancy.standing(host).grade}"
             )
             must(host not in occupancy.bars, f"{gang} takes {host}, which is closed")
+
+
+def keeps_what_is_whole(before: Snapshot, after: Snapshot, gang: GangId) -> None:
+    """Whether the slices of a gang that were not hurt are where they were."""
+    hurt = {harm.key for harm in harms_of(before, before.gangs[gang], Seen())}
+    now = {(each.role, each.index): each for each in after.gangs[gang].slices}
+    for held in before.gangs[gang].slices:
+        if (held.role, held.index) not in hurt:
+            must(now[held.role, held.index] == held, f"slice {held.index} of {gang} is moved though it is whole")
 
 
 def keeps_what_is_guaranteed(before: Snapshot, after: Snapshot, but: str) -> None:

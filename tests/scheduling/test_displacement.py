@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.scheduling.candidates import Way
 from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.displacement import Displacement, NobodyGoes, carried_out, displaced, request_of, running_of
 from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing
 from sliceward.scheduling.place import planned
+from sliceward.scheduling.repair import repair
 from sliceward.scheduling.rights import Displaced, Right, rights_of
 from sliceward.scheduling.snapshot import HeldSlice, Running, Snapshot
 from tests.builders import NOW, gang_id
@@ -91,6 +93,15 @@ class TestRights:
         lent = replace(a_snapshot(ONE), quota={("t", V6E): 16}).with_gang(on(0, "a", ONE, tenant="u", priority=9))
         assert who(displaced(lent, asking())) == {"a": ("InCohortReclamation", False)}
         assert isinstance(displaced(replace(lent, quota={}), asking()), NobodyGoes)
+
+    def test_a_hurt_gang_of_a_tenant_that_borrows_takes_nothing_back(self) -> None:
+        two = tuple(HeldSlice("slice", n, shape("4x4"), tuple(THREE.hosts)[4 * n : 4 * n + 4]) for n in range(2))
+        gangs = [Running(gang_id("hurt"), "t", V6E, two), on(2, "a", tenant="u", priority=9)]
+        cut = replace(a_snapshot(THREE), quota={("t", V6E): 20}).with_gangs(gangs)
+        broken = cut.with_standing(two[1].hosts[0], Standing(Grade.SICK, "no heartbeat"))
+        assert repair(broken, asked_by(gangs[0])).of(Way.MOVE) is None
+        whole = broken.with_quota({("t", V6E): 32})
+        assert repair(whole, asked_by(gangs[0])).best.victims == (gang_id("a"),)
 
     def test_borrowers_of_one_priority_share_alike(self) -> None:
         three = a_snapshot(THREE).with_gangs([on(n, f"a{n}", tenant="u") for n in range(3)])
@@ -299,6 +310,33 @@ def test_victims_are_close_to_the_cheapest_of_all_sets_and_their_gap_is_true(fir
         assert kept_its_own(snapshot, after, request.tenant), seed
         compared += len(victims) > 0
     assert compared >= 10
+
+
+def a_larger_case(dice: Random) -> tuple[Snapshot, Request]:
+    """Draw a fleet of three racks and two pools that is nearly full of up to nine gangs, most of them small."""
+    snapshot = a_snapshot(a_ground({"r0": 5, "r1": 5, "r2": 3}), pools(2, pod="b1"))
+    for number in range(14):
+        texts = dice.choice((("2x2",), ("2x4",), ("4x4",), ("2x2", "2x2"), ("2x2",)))
+        request = asking(f"a{number:02}", *texts, tenant=dice.choice("tuv"), priority=dice.randint(0, 2))
+        plan = planned(snapshot, request)
+        if plan is not None and len(snapshot.gangs) < 9:
+            saved = NOW - timedelta(seconds=dice.randint(0, 7_200))
+            snapshot = snapshot.with_gang(replace(running_of(request, plan), checkpointed=saved))
+    texts = dice.choice((("2x4",), ("4x4",), ("2x4", "2x2"), ("4x4", "2x4")))
+    return snapshot, asking("new", *texts, tenant=dice.choice("tuv"), priority=dice.randint(1, 3))
+
+
+def test_of_more_gangs_than_can_be_gone_through_the_victims_are_close_to_the_cheapest_too() -> None:
+    compared = 0
+    for seed in range(12):
+        snapshot, request = a_larger_case(Random(seed))  # noqa: S311 (draws of a test)
+        found = displaced(snapshot, request)
+        if isinstance(found, Displacement) and found.victims:
+            least = min(all_ways(snapshot, request).values())
+            assert found.cost <= 1.05 * least, (seed, found.cost, least)
+            assert found.gap is None or found.cost <= (1 + found.gap) * least + 1e-6, seed
+            compared += 1
+    assert compared >= 6
 
 
 def kept_its_own(before: Snapshot, after: Snapshot, but: str) -> bool:

@@ -16,7 +16,6 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.clearing import Clearing, clearing, sets_by_cost, without
-from sliceward.scheduling.cover import THOUSANDTHS, cheapest_cover, in_thousandths
 from sliceward.scheduling.place import room_of
 from sliceward.scheduling.prices import lost_steps, pace_of, stop_and_start
 from sliceward.scheduling.rights import REMEMBERED, Right, Rights
@@ -84,7 +83,7 @@ class Contest:
             if not heap:
                 return None
             _, _, kept, found = heappop(heap)
-            over = self.rights.over(self.snapshot, found.gangs)
+            over = self.rights.over(found.gangs)
             if not over:
                 return found
             for number, gang in enumerate(reversed(over)):
@@ -100,7 +99,7 @@ class Contest:
 
     def chips(self, gang: GangId) -> int:
         """Count the chips that a gang holds."""
-        return self._chips[gang]
+        return self.rights.holds[gang][1]
 
     @cached_property
     def prices(self) -> Prices:
@@ -118,10 +117,6 @@ class Contest:
     def _queues(self) -> Prices:
         """What more each costs if it ends."""
         return {gang: self.chips(gang) * self.snapshot.costs.queue * self._weight(gang) for gang in self.prices}
-
-    @cached_property
-    def _chips(self) -> Mapping[GangId, int]:
-        return {gang: self.snapshot.chips_of(running.hosts) for gang, running in self.snapshot.gangs.items()}
 
     def _weight(self, gang: GangId) -> float:
         return self.snapshot.costs.weight ** self._steps[self.snapshot.gangs[gang].priority]
@@ -146,13 +141,16 @@ class Contest:
         return self.ends_of(self.prices)
 
     def ends_of(self, gangs: Iterable[GangId]) -> float:
-        """Give what is paid at least beside their prices because some of these gangs end."""
-        order = sorted(gangs)
-        weights = [self.chips(gang) for gang in order]
-        if sum(weights) < self.missing:
-            return float("inf")
-        cover = cheapest_cover(weights, [in_thousandths(self._queues[gang]) for gang in order], self.missing)
-        return cover.cost / THOUSANDTHS if cover is not None else float("inf")
+        """Give what is paid at least beside their prices because some of these gangs end, or parts of them could."""
+        missing, paid = self.missing, 0.0
+        for each, chips in sorted(
+            (self._queues[gang] / self.chips(gang), self.chips(gang)) for gang in gangs if self.chips(gang)
+        ):
+            if missing <= 0:
+                break
+            paid += each * min(chips, missing)
+            missing -= chips
+        return paid if missing <= 0 else float("inf")
 
     @cached_property
     def missing(self) -> int:

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 6
 """So often the victims are chosen anew because some of them would find no other place."""
 
-MOST_SETS = 2_048
+MOST_SETS = 1_024
 """So many sets of victims are looked at by their prices."""
 
-MOST_TRIED = 32
+MOST_TRIED = 24
 """So many of them are carried out, which takes some milliseconds each; and as many again with one more victim."""
 
 
@@ -169,7 +169,7 @@ class _Search:
         least = self._as_if_all_could_move()
         if self.best is None:
             return None
-        least = max(least, self._all_sets(self.best))
+        least = max(least, self._all_sets(self.best, least))
         self._more_of_them()
         cost = self.best.cost
         return replace(self.best, gap=0.0 if cost <= least else cost / least - 1 if least else None)
@@ -185,16 +185,21 @@ class _Search:
             chosen = self.contest.cleared(prices)
         return first.cost / (1 + first.gap) if first is not None and first.gap is not None else 0.0
 
-    def _all_sets(self, best: Displacement) -> float:
-        """Try the sets that cost least at best, in that order. Give what those cost at least that were not tried."""
+    def _all_sets(self, best: Displacement, room: float) -> float:
+        """Try the sets that cost least at best, in that order. Give what those cost at least that were not tried.
+
+        ``room``: what a set that makes room costs at least, all of it moved.
+        """
         contest, beyond = self.contest, float("inf")
         sets: list[tuple[float, tuple[GangId, ...]]] = []
         for looked, (paid, gangs) in enumerate(sets_by_cost(contest.prices)):
             if looked >= MOST_SETS or paid + contest.ends >= best.cost:
                 beyond = paid + contest.ends
                 break
+            if paid < room * (1 - 1e-9):
+                continue
             least = paid + contest.ends_of(gangs)
-            if least < best.cost and not contest.rights.over(contest.snapshot, gangs):
+            if least < best.cost and not contest.rights.over(gangs):
                 sets.append((least, tuple(sorted(gangs))))
         for least, gangs in sorted(sets):
             if self.best is not None and least >= self.best.cost:
@@ -220,7 +225,7 @@ class _Search:
 
     def _try(self, gangs: tuple[GangId, ...]) -> Displacement | None:
         """Carry out one set of victims, if that is allowed and makes room."""
-        if gangs in self.tried or len(self.tried) >= 2 * MOST_TRIED or self.contest.rights.over(self.contest.snapshot, gangs):
+        if gangs in self.tried or len(self.tried) >= 2 * MOST_TRIED or self.contest.rights.over(gangs):
             return None
         self.tried.add(gangs)
         found = _carried_out(self.contest, gangs, self.requests)

@@ -73,19 +73,21 @@ class Rights:
     """For one request: the right to each gang that may be displaced, and the wall before each other one of its generation.
 
     ``limits``: by tenant and right, the most chips that the tenant may lose in all where that right is used; absent: no limit.
+    ``holds``: whose each gang is, and its chips.
     """
 
     right: Mapping[GangId, Right]
     wall: Mapping[GangId, Wall]
     limits: Mapping[tuple[str, Right], int]
+    holds: Mapping[GangId, tuple[str, int]]
 
-    def over(self, snapshot: Snapshot, victims: Collection[GangId]) -> tuple[GangId, ...]:
+    def over(self, victims: Collection[GangId]) -> tuple[GangId, ...]:
         """Give the victims of the first tenant that would lose too much together; none where each keeps what is its own."""
         by_tenant: dict[str, list[GangId]] = {}
         for gang in sorted(victims):
-            by_tenant.setdefault(snapshot.gangs[gang].tenant, []).append(gang)
+            by_tenant.setdefault(self.holds[gang][0], []).append(gang)
         for tenant, gangs in sorted(by_tenant.items()):
-            lost = sum(snapshot.chips_of(snapshot.gangs[gang].hosts) for gang in gangs)
+            lost = sum(self.holds[gang][1] for gang in gangs)
             if any(lost > self.limits.get((tenant, self.right[gang]), lost) for gang in gangs):
                 return tuple(gangs)
         return ()
@@ -107,15 +109,16 @@ def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = 
     ]
     limits = _limits(snapshot, request, sorted({gang.tenant for gang in others}), more)
     forbidden = displacers(request.gang, told, now=snapshot.now)
+    holds = {gang.id: (gang.tenant, snapshot.chips_of(gang.hosts)) for gang in others}
     right: dict[GangId, Right] = {}
     wall: dict[GangId, Wall] = {}
     for gang in others:
-        found = Wall.BEFORE if gang.id in forbidden else _right(snapshot, request, gang, limits)
+        found = Wall.BEFORE if gang.id in forbidden else _right(request, gang, holds[gang.id][1], limits)
         if isinstance(found, Right):
             right[gang.id] = found
         else:
             wall[gang.id] = found
-    return Rights(right, wall, limits)
+    return Rights(right, wall, limits, holds)
 
 
 def displacers(gang: GangId, past: Iterable[Displaced], *, now: datetime) -> frozenset[GangId]:
@@ -152,11 +155,10 @@ def _limits(snapshot: Snapshot, request: Request, tenants: list[str], more: int)
     return found
 
 
-def _right(snapshot: Snapshot, request: Request, gang: Running, limits: Mapping[tuple[str, Right], int]) -> Right | Wall:
+def _right(request: Request, gang: Running, chips: int, limits: Mapping[tuple[str, Right], int]) -> Right | Wall:
     """Give the right to one gang: of several that which limits least."""
     if gang.tenant == request.tenant:
         return Right.IN_QUEUE if gang.priority < request.priority else Wall.PRIORITY
-    chips = snapshot.chips_of(gang.hosts)
 
     def holds(right: Right) -> bool:
         return chips <= limits.get((gang.tenant, right), chips)

@@ -276,7 +276,7 @@ def all_ways(snapshot: Snapshot, request: Request) -> dict[tuple[GangId, ...], f
             for gang in gangs:
                 after = after.without_gang(gang)
             plan = planned(after, request)
-            if plan is None or rights.over(snapshot, gangs):
+            if plan is None or rights.over(gangs):
                 continue
             after, cost = after.with_gang(running_of(request, plan)), 0.0
             for running_ in sorted((snapshot.gangs[g] for g in gangs), key=lambda g: (-g.priority, -len(g.hosts), g.id)):

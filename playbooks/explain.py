@@ -98,6 +98,9 @@ def _done(incident: Mapping[str, Any]) -> Iterator[str]:
     for step in incident.get("steps") or ():
         again = f" in {step['attempts']} tries" if (step.get("attempts") or 0) > 1 else ""
         yield f"{step['name']} ({step['action']}): {step['state']}{again}" + (f", {step['text']}" if step.get("text") else "")
+        for way in (step.get("facts") or {}).get("ways") or ():
+            price = "closed" if way.get("price") is None else f"{way['price']:,} chip-seconds"
+            yield f"  way {way['way']}: {price}, {way['why']}"
     for entry in incident.get("timeline") or ():
         yield f"{entry['at']} {entry['kind']}: {entry['text']}"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sliceward.remediations import hurt, planning
+from sliceward.remediations import hurt, planning, weighing
 from sliceward.remediations.action import Verb
 from sliceward.remediations.answering import answering
+from sliceward.remediations.given import text
 from sliceward.remediations.nodes import some
 from sliceward.remediations.outcome import Done, Failed, Outcome
+from sliceward.scheduling.candidates import Way
 from sliceward.scheduling.plan import NoFit
 from sliceward.topology.gangs import GangState
 
@@ -28,7 +30,7 @@ class PlanGang:
     irreversible: bool = False
     harm: bool = False
     inverse: str = ""
-    parameters: Mapping[str, str] = {}
+    parameters: Mapping[str, str] = {"weigh": "yes: give up where leaving the gang as it is costs least (default no)"}
     verbs: tuple[Verb, ...] = (
         Verb("jobset.x-k8s.io", "jobsets", ("get",)),
         Verb("batch", "jobs", ("get",)),
@@ -55,10 +57,16 @@ def _planned(target: Target, gang: Gang) -> Outcome:
         return Failed(f"held for a human: {why}")
     if why := planning.why_no_quota(target, gang):
         return Failed(why)
-    found = planning.plan(target, gang)
+    snapshot = planning.present(target)
+    choice = weighing.ways(target, gang, snapshot, planning.asked_by(target, gang, planning.shunned_for(target, gang)))
+    facts: dict[str, Any] = {"ways": weighing.facts_of(choice)}
+    weighs = text(target.given, "weigh", "no", one_of=("yes", "no")) == "yes"
+    if weighs and not isinstance(choice, str) and choice.best.way is Way.STAY:
+        return Failed(f"{gang.id} stays where it is, which is cheapest: {weighing.in_words(choice)}", facts)
+    found = planning.plan(target, gang, snapshot=snapshot)
     if isinstance(found, NoFit):
-        return Failed(f"no room for {gang.id}: {planning.reasons_of(found)}")
-    facts = planning.facts_of(found, gang, target) | _pace(target)
+        return Failed(f"no room for {gang.id}: {planning.reasons_of(found)}", facts)
+    facts |= planning.facts_of(found, gang, target) | _pace(target)
     return Done(f"{len(facts['planned_slices'])} slices fit on {some(facts['planned_hosts'])}", facts)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sliceward.remediations.action import Target
+    from sliceward.scheduling.request import Request
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import HostId
@@ -48,18 +49,20 @@ def why_no_quota(target: Target, gang: Gang) -> str:
     return f"quota of {gang.tenant} for {gang.generation}: {left} chips left, {needs} needed"
 
 
-def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = ()) -> Plan | NoFit:
+def present(target: Target) -> Snapshot:
+    """Give the fleet as the scheduler sees it, with what other runs keep."""
+    return snapshot_of(target.fleet, target.now, Beside(reserved=target.reserved))
+
+
+def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = (), snapshot: Snapshot | None = None) -> Plan | NoFit:
     """Place the gang on hosts outside the domain, outside other gangs' placement labels and beside ``avoid``.
 
     Hosts with another open incident are no healthy room. Where nothing else fits, a slice may stay on those that the gang
     held before: that is no worse than now, and moving the rest is better.
     """
-    fleet = target.fleet
-    living = {other.id.key for other in fleet.gangs.values() if other.id != gang.id and other.state in _ALIVE}
     named = set(avoid)
-    elsewhere = (host.id for host in fleet.hosts.values() if host.labels.get(NAMES.gang) in living or host.id.name in named)
-    shunned: frozenset[HostId] = frozenset({*target.domain, *elsewhere})
-    snapshot = snapshot_of(fleet, target.now, Beside(reserved=target.reserved))
+    shunned = shunned_for(target, gang) | {host for host in target.fleet.hosts if named and host.name in named}
+    snapshot = snapshot or present(target)
     found = _placed(target, gang, snapshot, shunned | target.sick)
     kept = {host for host in target.sick if host.name in held_before(target, gang)}
     if isinstance(found, NoFit) and kept:
@@ -68,8 +71,21 @@ def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = ()) -> Plan | NoF
     return found
 
 
+def shunned_for(target: Target, gang: Gang) -> frozenset[HostId]:
+    """Give the hosts that are not for this gang: those of the domain, and those that are labelled for another living gang."""
+    fleet = target.fleet
+    living = {other.id.key for other in fleet.gangs.values() if other.id != gang.id and other.state in _ALIVE}
+    elsewhere = (host.id for host in fleet.hosts.values() if host.labels.get(NAMES.gang) in living)
+    return frozenset({*target.domain, *elsewhere})
+
+
+def asked_by(target: Target, gang: Gang, avoid: frozenset[HostId]) -> Request | NoFit:
+    """Give what the gang asks for, beside hosts that it must avoid."""
+    return request_of(target.fleet, gang, target.now, avoid=avoid, heals=True)
+
+
 def _placed(target: Target, gang: Gang, snapshot: Snapshot, avoid: frozenset[HostId]) -> Plan | NoFit:
-    request = request_of(target.fleet, gang, target.now, avoid=avoid, heals=True)
+    request = asked_by(target, gang, avoid)
     if isinstance(request, NoFit):
         return request
     found = place(snapshot, request)

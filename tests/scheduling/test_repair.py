@@ -17,15 +17,18 @@ from sliceward.scheduling.prices import Figure, Item
 from sliceward.scheduling.repair import repair
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.snapshot import HeldSlice, Running, Snapshot
+from sliceward.scheduling.tree.ground import TreeGround
+from sliceward.scheduling.tree.lie import Leaf
 from sliceward.topology.errors import Misconfigured
+from sliceward.topology.ids import ChipId, ClusterId, HostId, LinkId
 from tests.builders import NOW, gang_id
 from tests.scheduling.grounds import V6E, pools, shape
+from tests.scheduling.tree.builders import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sliceward.scheduling.ground import Ground
-    from sliceward.topology.ids import HostId
 
 OUTAGE = 60 + 5 + 600
 """Drain, placement and restart as `Costs` assumes them: pools need no time to form."""
@@ -186,6 +189,64 @@ def test_a_full_pod_is_left_for_another_one() -> None:
     assert found.best.way is Way.MOVE
     assert [planned.ground.name for planned in found.best.slices] == ["b1"]
     assert "no room in its own pods" in next(each.why for each in found.closed if each.way is Way.RESTITCH)
+
+
+def test_two_hurt_slices_never_take_the_same_host() -> None:
+    """What one slice keeps is not free for the other, though both are being mended."""
+    leaves = [Leaf(HostId("c1", f"h{n}"), 4, dict(zip(LEVELS, ("b0", "r0", f"h{n}"), strict=True))) for n in range(6)]
+    tree = TreeGround.of(ClusterId("c1"), V6E, leaves, levels=LEVELS, unit=LEVELS[1])
+    hosts = [leaf.id for leaf in leaves]
+    held = tuple(HeldSlice("slice", n, shape("2x4"), (hosts[2 * n], hosts[2 * n + 1])) for n in range(2))
+    snapshot = Snapshot.of(NOW, [tree], gangs=[Running(gang_id("llm"), "t", V6E, held)])
+    found = chosen(snapshot.with_standings(standing(Grade.SICK, [hosts[1], hosts[2]]))).of(Way.SWAP)
+    assert found is not None
+    assert sorted(host.name for planned in found.slices for host in planned.hosts) == ["h0", "h3", "h4", "h5"]
+    assert [planned.hosts[0].name for planned in found.slices] == ["h0", "h3"]
+
+
+def a_crowded_fleet() -> tuple[Snapshot, Request, Request]:
+    """Give a hurt gang and one of less priority in a healthy pool; both would put up with the one free pool, which is degraded."""
+    ground = pools(3)
+    gang, hosts = gang_on(ground, 1), tuple(ground.hosts)
+    other = Running(gang_id("low"), "t", V6E, (HeldSlice("slice", 0, shape("4x4"), hosts[4:8]),), checkpointed=NOW)
+    snapshot = Snapshot.of(NOW, [ground], gangs=[replace(gang, priority=5), other])
+    known = {hosts[0]: Standing(Grade.SICK, "failed"), hosts[8]: Standing(Grade.DEGRADED, "slow")}
+    slices = (SliceAsked("slice", 0, Want(V6E, shape("4x4"), worst=Grade.DEGRADED)),)
+    asked = Request(gang.id, "t", slices, priority=5, lasts=DAY)
+    return snapshot.with_standings(known), asked, Request(other.id, "t", slices)
+
+
+def test_who_would_limp_for_long_displaces_a_gang_of_less_priority() -> None:
+    snapshot, request, other = a_crowded_fleet()
+    best = repair(snapshot, request, requests={other.gang: other}).best
+    assert (best.way, best.victims) == (Way.RESTITCH, (other.gang,))
+    assert [planned.cubes[0].name for planned in best.slices] == ["pool-1"]
+    assert best.bill.of(Item.DISPLACED) > 0
+
+
+def test_nobody_displaces_a_gang_of_more_priority() -> None:
+    snapshot, request, other = a_crowded_fleet()
+    running = replace(snapshot.gangs[other.gang], priority=9)
+    important = snapshot.without_gang(other.gang).with_gang(running)
+    best = repair(important, request, requests={other.gang: replace(other, priority=9)}).best
+    assert best.victims == ()
+    assert [planned.cubes[0].name for planned in best.slices] == ["pool-2"]
+
+
+def test_a_pool_with_a_condemned_link_is_no_new_place() -> None:
+    snapshot = a_hurt_gang(free=2)
+    ends = [ChipId("c1", f"pool-1-host-{n}", 0) for n in range(2)]
+    (ground,) = snapshot.grounds
+    best = chosen(snapshot.with_links(ground, [LinkId.between(*ends)])).best
+    assert [planned.cubes[0].name for planned in best.slices] == ["pool-2"]
+
+
+def test_a_condemned_link_under_the_gang_is_limped_on_and_left() -> None:
+    snapshot = a_hurt_gang(Grade.HEALTHY)
+    ends = [ChipId("c1", f"pool-0-host-{n}", 0) for n in range(2)]
+    (ground,) = snapshot.grounds
+    best = chosen(snapshot.with_links(ground, [LinkId.between(*ends)])).best
+    assert (best.way, best.then) == (Way.LIMP, Way.RESTITCH)
 
 
 def test_an_elastic_gang_goes_on_beside_the_slice_that_forms_anew() -> None:

@@ -26,6 +26,8 @@ MOST_A_TICK = np.float32(8.0)
 """Nats that one tick gives at most: one burst accuses nobody."""
 MEMORY = 8640.0
 """Ticks that a rate remembers: a day at 10 s."""
+MOST_FITTED = 20_000
+"""Members by which a prior is fitted."""
 SURPRISES = 512.0
 """Ticks that the measured burstiness of counts remembers."""
 SHAPE_LOW, SHAPE_HIGH = 0.5, 5.0
@@ -147,11 +149,12 @@ def forget(rates: Rates) -> None:
 
 def learn_prior(rates: Rates, role: Index, calm: NDArray[np.bool_]) -> None:
     """Fit each role's gamma prior by its moments, with a floor that keeps a role of silent members from being sure of silence."""
+    some = np.arange(0, len(role), max(1, len(role) // MOST_FITTED))
     for number in range(rates.shape.shape[1]):
-        mine = role == number
+        mine = some[role[some] == number]
         for row in range(len(rates.events)):
-            use = mine & calm[row] & (rates.ticks[row] > 0)
-            if not use.any():
+            use = mine[calm[row, mine] & (rates.ticks[row, mine] > 0)]
+            if not len(use):
                 continue
             n, t = rates.events[row, use].astype(float), rates.ticks[row, use].astype(float)
             # one event more than was seen: a role that never erred may err at its first
@@ -174,13 +177,15 @@ def add(nats: Rows, one: Ticked) -> None:
 
 def add_groups(nats: Rows, one: Ticked, groups: Groups, *, heard: NDArray[np.bool_]) -> None:
     """Add a tick to CUSUMs of groups, ``[rises, rows, groups]``: all members err more by the same rate. ``heard``: which members count."""
+    rows = one.exposed.shape[0]
+    row, member = np.nonzero((one.exposed != 1) | ~heard)
+    exposed = groups.size + groups.totals_of(rows, (row, member), (one.exposed * heard)[row, member] - 1)
     np.maximum(nats, 0, out=nats)
-    nats -= one.idle[:, :, None] * groups.totals(one.exposed * heard)
-    if len(one.row):
-        count = one.exposed.shape[1]
-        gained = np.zeros((len(RISES), one.exposed.shape[0], count), dtype=np.float32)
-        gained[:, one.row, one.member] = one.gains * heard[one.row, one.member]
-        nats += groups.totals(gained)
+    nats -= one.idle[:, :, None] * exposed.astype(np.float32)
+    told = heard[one.row, one.member]
+    where = one.row[told], one.member[told]
+    for number in range(len(RISES)):
+        nats[number] += groups.totals_of(rows, where, one.gains[number, told])
     np.minimum(nats, CAP, out=nats)
 
 

@@ -74,6 +74,7 @@ class Evidence:
     """Evidence of one crowd. ``signals``: gauges first, then counters, one a row. ``muted``: what is explained already, ``[rows, n]``.
 
     ``level``: where gauges stand among their peers now, ``[gauges, n]``, in their units; ``scores``: their deviations of the last tick.
+    ``most``: the evidence against each member, ``[rows, n]`` nats.
     """
 
     crowd: Crowd
@@ -86,6 +87,7 @@ class Evidence:
     nats: Rows
     held: tuple[Held, ...]
     muted: NDArray[np.bool_]
+    most: Rows
     level: Rows = field(default_factory=lambda: np.zeros((1, 1), dtype=np.float32))
     scores: Rows = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     ticked: counts.Ticked | None = None
@@ -108,6 +110,7 @@ class Evidence:
             np.zeros((len(counts.RISES), counters, n), dtype=np.float32),
             tuple(Held.new(groups, gauges, counters) for groups in crowd.groups if len(groups)),
             np.zeros((len(ordered), n), dtype=bool),
+            np.zeros((len(ordered), n), dtype=np.float32),
         )
 
     @property
@@ -135,21 +138,26 @@ class Evidence:
     def step(self, named: Mapping[str, NDArray[np.floating]], *, told: bool) -> None:
         """Take one tick. ``told``: whether evidence adds up yet, or baselines are only learnt."""
         if self.gauges:
-            self._gauges(self._rows(named, self.signals[: self.gauges]).astype(np.float32), told=told)
+            self._gauges(self._rows(named, self.signals[: self.gauges], np.float32), told=told)
         if len(self.signals) > self.gauges:
-            self._counters(self._rows(named, self.signals[self.gauges :]), told=told)
+            self._counters(self._rows(named, self.signals[self.gauges :], np.float64), told=told)
+        self._add_up()
         for held in self.held:
             held.age = np.where(held.most >= WITNESS, held.age + 1, 0).astype(np.int32)
 
-    def _rows(self, named: Mapping[str, NDArray[np.floating]], signals: tuple[Signal, ...]) -> NDArray[np.float64]:
+    def _rows(
+        self, named: Mapping[str, NDArray[np.floating]], signals: tuple[Signal, ...], kind: type[np.floating]
+    ) -> NDArray[np.floating]:
         nothing = np.full(len(self.crowd), np.nan)
-        rows = np.stack([np.asarray(named.get(one.name, nothing), dtype=float) * one.sense for one in signals])
+        rows = np.empty((len(signals), len(self.crowd)), dtype=kind)
+        for row, one in zip(rows, signals, strict=True):
+            np.multiply(named.get(one.name, nothing), one.sense, out=row, casting="same_kind")
         rows[np.isinf(rows)] = np.nan
         return rows
 
     def _gauges(self, rows: Rows, *, told: bool) -> None:
         muted = self.muted[: self.gauges]
-        calm = (self.bank.most < drift.CALM) & ~muted
+        calm = (self.most[: self.gauges] < drift.CALM) & ~muted
         distances = self.roles.distances(rows)
         self.level = self.level + np.where(np.isfinite(distances), LEVEL * (distances - self.level), np.float32(0))
         np.maximum(self.base.scale, LEAST * _size(rows[:, self.roles.sample]), out=self.base.scale)
@@ -157,13 +165,14 @@ class Evidence:
         if self.base.ticks > SETTLED:
             drift.step(self.bank, self.scores, sample=self.roles.sample, learn=calm)
         _hold_back(self.bank.nats, self.base.seen, told=told)
-        weight = (np.isfinite(self.scores) & ~muted).astype(np.float32)
-        filled = np.where(weight > 0, self.scores, np.float32(0))
+        unheard = ~np.isfinite(self.scores) | muted
+        filled = np.where(unheard, np.float32(0), self.scores)
+        row, member = np.nonzero(unheard)
         for held in self.held:
-            self._group_gauges(held, filled, weight, told=told)
+            gone = held.groups.totals_of(len(filled), (row, member), np.ones(len(row)))
+            self._group_gauges(held, filled, held.groups.size - gone, told=told)
 
-    def _group_gauges(self, held: Held, filled: Rows, weight: Rows, *, told: bool) -> None:
-        heard = held.groups.totals(weight)
+    def _group_gauges(self, held: Held, filled: Rows, heard: Rows, *, told: bool) -> None:
         with np.errstate(invalid="ignore", divide="ignore"):
             sums = np.where(heard > 0, held.groups.totals(filled) / np.sqrt(heard), np.nan).astype(np.float32)
         calm = held.bank.most < drift.CALM
@@ -173,14 +182,14 @@ class Evidence:
             drift.step(held.bank, scores, sample=everyone, learn=calm)
         _hold_back(held.bank.nats, held.base.seen, told=told)
 
-    def _counters(self, rows: NDArray[np.float64], *, told: bool) -> None:
+    def _counters(self, rows: NDArray[np.floating], *, told: bool) -> None:
         muted = self.muted[self.gauges :]
         totals = np.array([one.form is Form.TOTAL for one in self.signals[self.gauges :]])
         more = counts.increases(self.rates, rows, counts=totals)
         if self.rates.age % FIT == 0:
             counts.learn_prior(self.rates, self.crowd.role, ~muted)
             counts.forget(self.rates)
-        calm = ~muted & (self.nats.max(axis=0) < drift.CALM)
+        calm = ~muted & (self.most[self.gauges :] < drift.CALM)
         self.ticked = counts.tick(self.rates, more, self.crowd.role, calm=calm)
         if not told:
             return
@@ -191,9 +200,8 @@ class Evidence:
 
     # ── what comes of it ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def most(self) -> Rows:
-        """Give the evidence against each member, ``[rows, n]`` nats."""
-        return np.concatenate((self.bank.most, self.nats.max(axis=0)))
+    def _add_up(self) -> None:
+        self.most = np.concatenate((self.bank.most, self.nats.max(axis=0)))
 
     def shown(self, members: Index) -> Rows:
         """Give the evidence against some members, ``[rows, members]`` nats."""
@@ -209,8 +217,9 @@ class Evidence:
 
     def candidates(self, least: float) -> Iterator[Candidate]:
         """Give all parts with at least so many nats that nothing explains yet."""
-        most = np.where(self.muted, 0, self.most())
-        for row, member in zip(*np.nonzero(most >= least), strict=True):
+        for row, member in zip(*np.nonzero(self.most >= least), strict=True):
+            if self.muted[row, member]:
+                continue
             nats = self.bank.nats[:, row, member] if row < self.gauges else self.nats[:, row - self.gauges, member]
             yield self._candidate((self.crowd.kind, int(member)), int(row), nats, (member,))
         for held in self.held:
@@ -250,6 +259,7 @@ class Evidence:
         self.bank.nats[:, back[: self.gauges]] = 0
         self.nats[:, back[self.gauges :]] = 0
         self.muted = muted
+        self._add_up()
         for held in self.held:
             held.reset(held.groups.totals(changed.astype(np.float32)) > 0)
 
@@ -261,6 +271,7 @@ class Evidence:
         self.rates.last[:, members] = np.nan
         self.bank.nats[:, :, members] = 0
         self.nats[:, :, members] = 0
+        self._add_up()
         touched = np.zeros((len(self.signals), len(self.crowd)), dtype=np.float32)
         touched[:, members] = 1
         for held in self.held:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Groups:
     """All parts of one kind over members ``0..n-1``. ``order``: members, group after group; ``starts``: where each group begins in it.
 
-    ``label``: the number under which others know the group. A member may be in several groups (a link has two ends), or in none.
+    ``label``: the number under which others know the group. A member may be in several groups (a link has two ends), or in none. ``owners``: the
+    groups of each member, ``[most, members]``, -1 where there is none. ``table``: members by group where all are of one size, ``[size, groups]``.
     """
 
     kind: str
@@ -32,6 +33,8 @@ class Groups:
     order: Index
     starts: Index
     size: Index
+    owners: Index
+    table: Index | None
 
     @classmethod
     def of(cls, kind: str, pairs: tuple[ArrayLike, ArrayLike]) -> Groups:
@@ -41,7 +44,10 @@ class Groups:
         labels, members = labels[there], members[there]
         order = np.lexsort((members, labels))
         label, starts, size = np.unique(labels[order], return_index=True, return_counts=True)
-        return cls(kind, label, members[order], starts, size)
+        held = members[order]
+        even = len(size) > 0 and bool((size == size[0]).all())
+        table = np.ascontiguousarray(held.reshape(len(size), -1).T) if even else None
+        return cls(kind, label, held, starts, size, _owners(np.repeat(np.arange(len(size)), size), held), table)
 
     @classmethod
     def by(cls, kind: str, label_of: ArrayLike) -> Groups:
@@ -67,7 +73,31 @@ class Groups:
         """Sum rows ``[..., n]`` over the members: ``[..., groups]``."""
         if not len(self):
             return np.zeros((*rows.shape[:-1], 0), dtype=rows.dtype)
-        return np.add.reduceat(rows[..., self.order], self.starts, axis=-1)
+        if self.table is not None:
+            return np.asarray(rows.take(self.table, axis=-1).sum(axis=-2))
+        return np.add.reduceat(rows.take(self.order, axis=-1), self.starts, axis=-1)
+
+    def totals_of(self, rows: int, where: tuple[Index, Index], values: NDArray[np.floating]) -> Rows:
+        """Sum a few values at (row, member) over the groups, all others being 0: ``[rows, groups]``."""
+        total = np.zeros(rows * len(self))
+        known = where[1] < self.owners.shape[1]  # members beyond the last that is in a group are in none
+        row, member, values = where[0][known], where[1][known], values[known]
+        for owner in self.owners:
+            group = owner[member]
+            there = group >= 0
+            total += np.bincount(row[there] * len(self) + group[there], values[there], minlength=len(total))
+        return total.reshape(rows, len(self)).astype(np.float32)
+
+
+def _owners(groups: Index, members: Index) -> Index:
+    """Turn (group, member) pairs round: the groups of each member, one below the other."""
+    count = int(members.max(initial=-1)) + 1
+    order = np.argsort(members, kind="stable")
+    members, groups = members[order], groups[order]
+    turn = np.arange(len(members)) - np.searchsorted(members, members)
+    owners = np.full((int(turn.max(initial=0)) + 1, count), -1, dtype=np.intp)
+    owners[turn, members] = groups
+    return owners
 
 
 @dataclass(frozen=True, slots=True, eq=False)

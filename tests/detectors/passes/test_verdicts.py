@@ -76,7 +76,11 @@ def test_groups_hold_what_they_were_given() -> None:
     assert groups.label.tolist() == [3, 7]
     assert groups.members(1).tolist() == [0, 1]
     assert groups.place(4) is None
-    assert groups.totals(np.array([[1.0, 10.0, 100.0]], dtype=np.float32)).tolist() == [[10.0, 11.0]]
+    rows = np.array([[1.0, 10.0, 100.0]], dtype=np.float32)
+    assert groups.totals(rows).tolist() == [[10.0, 11.0]]
+    assert groups.totals_of(1, (np.array([0, 0]), np.array([1, 2])), np.array([10.0, 100.0])).tolist() == [[10.0, 10.0]]
+    even = Groups.by("host", [0, 1, 0, 1])
+    assert even.totals(np.array([1.0, 2.0, 3.0, 4.0], dtype=np.float32)).tolist() == [4.0, 6.0]
 
 
 def test_signals_come_from_the_catalogue_and_what_nobody_knows_is_bad_both_ways() -> None:

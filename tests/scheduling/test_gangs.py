@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -306,6 +307,11 @@ class TestWhatCannotBePlanned:
     def test_several_slices_without_exclusive_topology(self) -> None:
         builder = a_fleet().with_gang("g", slices=2, exclusive=False).waiting()
         assert "nothing would keep its slices whole" in no_fit(placed(builder, "g")).why
+
+    def test_a_gang_without_a_slice(self) -> None:
+        fleet = a_fleet().with_gang("g").waiting().build()
+        empty = replace(fleet.gangs[gang_id("g")], roles=())
+        assert "no slice that could be placed" in no_fit(answer(fleet, empty, frozenset(), {})).why
 
     def test_a_gang_larger_than_the_fleet(self) -> None:
         builder = a_fleet().with_gang("g", slices=5).waiting()

@@ -17,11 +17,15 @@ Lost = tuple[int, ...]
 
 
 class Box(NamedTuple):
-    """A box that could be taken: its seats as bits, whether a part of it limps, and what it destroys in its cube."""
+    """A box that could be taken: its seats as bits, whether a part of it limps, and what it destroys in its cube.
+
+    ``lost``: of what is free now; ``later``: of what is free once all that is nobody's is well.
+    """
 
     bits: int
     limps: bool
     lost: Lost
+    later: Lost
 
 
 def starts(room: Room, now: Now, level: int, want: Want) -> tuple[int, int]:
@@ -40,12 +44,12 @@ def starts(room: Room, now: Now, level: int, want: Want) -> tuple[int, int]:
 
 def boxes(room: Room, now: Now, level: int, want: Want) -> tuple[Box, ...]:
     """Give the boxes of a level below the cube that may be taken, clean ones first, lowest seat first."""
-    return _boxes(_cell(room, now), level, starts(room, now, level, want))
+    return _boxes(_cell(room, now), _later(room, now), level, starts(room, now, level, want))
 
 
 def unlike(room: Room, now: Now, level: int, want: Want) -> tuple[Box, ...]:
     """Give the first of the boxes that destroy the same: where all hosts cost the same, no other one is better."""
-    return _unlike(_cell(room, now), level, starts(room, now, level, want))
+    return _unlike(_cell(room, now), _later(room, now), level, starts(room, now, level, want))
 
 
 def alive(room: Room, now: Now) -> Lost:
@@ -56,6 +60,16 @@ def alive(room: Room, now: Now) -> Lost:
 def lost(room: Room, now: Now, bits: int) -> Lost:
     """Count, by level, the clean boxes that are gone when these seats are taken."""
     return _lost(_cell(room, now), bits)
+
+
+def lost_later(room: Room, now: Now, bits: int) -> Lost:
+    """Count, by level, the boxes that are gone when these seats are taken and all that is nobody's is well again."""
+    return _lost(_later(room, now), bits)
+
+
+def whole_later(room: Room, now: Now) -> bool:
+    """Whether the cube is free as a whole once all that is nobody's is well again."""
+    return _alive(_later(room, now))[0] == 1
 
 
 class _Cell(NamedTuple):
@@ -69,6 +83,10 @@ class _Cell(NamedTuple):
 
 def _cell(room: Room, now: Now) -> _Cell:
     return _Cell(room.nest.runs, room.sound, now.torn, now.free)
+
+
+def _later(room: Room, now: Now) -> _Cell:
+    return _Cell(room.nest.runs, room.built, (0,) * len(room.nest.runs), now.free | now.back)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -86,18 +104,18 @@ def _lost(cell: _Cell, bits: int) -> Lost:
 
 
 @lru_cache(maxsize=1 << 14)
-def _boxes(cell: _Cell, level: int, found: tuple[int, int]) -> tuple[Box, ...]:
+def _boxes(cell: _Cell, later: _Cell, level: int, found: tuple[int, int]) -> tuple[Box, ...]:
     run = (1 << cell.runs[level]) - 1
     return tuple(
-        Box(run << seat, limps, _lost(cell, run << seat))
+        Box(run << seat, limps, _lost(cell, run << seat), _lost(later, run << seat))
         for firsts, limps in zip(found, (False, True), strict=True)
         for seat in seats_of(firsts)
     )
 
 
 @lru_cache(maxsize=1 << 14)
-def _unlike(cell: _Cell, level: int, found: tuple[int, int]) -> tuple[Box, ...]:
-    first: dict[tuple[bool, Lost], Box] = {}
-    for box in _boxes(cell, level, found):
-        first.setdefault((box.limps, box.lost), box)
+def _unlike(cell: _Cell, later: _Cell, level: int, found: tuple[int, int]) -> tuple[Box, ...]:
+    first: dict[tuple[bool, Lost, Lost], Box] = {}
+    for box in _boxes(cell, later, level, found):
+        first.setdefault((box.limps, box.lost, box.later), box)
     return tuple(first.values())

@@ -174,7 +174,8 @@ def cheapest_box(stock: Stock, want: Want, terms: Terms) -> tuple[int, int] | No
     """Give the cube and the seats of the cheapest box, the lowest of equal ones; None where there is none."""
     best: tuple[float, int, int] | None = None
     one_cube = expected(stock.generation, (), terms.mix).of_cubes(stock.whole, 1) if stock.whole else 0.0
-    slow = terms.limp(want.chips)
+    later = expected(stock.generation, (), terms.mix).of_cubes(stock.whole_later, 1) if stock.whole_later else 0.0
+    slow, back = terms.limp(want.chips), terms.costs.back
     for kind in stock.kinds:
         room, now, number = kind.room, kind.now, kind.numbers[0]
         level = stock.level_of(room, want)
@@ -183,7 +184,11 @@ def cheapest_box(stock: Stock, want: Want, terms: Terms) -> tuple[int, int] | No
         reads = expected(stock.generation, room.nest.boxes, terms.mix)
         spared = 0.0 if want.heals else terms.costs.spare * stock.spared(number)
         for box in boxes(room, now, level, want) if now.burdens else unlike(room, now, level, want):
-            loss = 0.0 if room.spare else reads.of_boxes(box.lost) + box.lost[0] * one_cube
+            loss = then = 0.0
+            if not room.spare:
+                loss = reads.of_boxes(box.lost) + box.lost[0] * one_cube
+                then = reads.of_boxes(box.later) + box.later[0] * later
+            loss += back * (then - loss)
             price = terms.costs.anchor * loss + spared + (slow if box.limps else 0.0) + _burden(now, box, want, terms)
             if best is None or price < best[0]:
                 best = price, number, box.bits

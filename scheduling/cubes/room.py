@@ -30,7 +30,7 @@ class Room:
     """One cube as it is built.
 
     ``hosts`` in the order of the cube's torus, ``seats`` their bits. By level of ``nest``, bits of the first seats of boxes:
-    ``sound`` those that nobody speaks against, ``shaky`` those that are impaired but usable. ``coordinates``: of the chips of each
+    ``sound`` those that nobody speaks against, ``shaky`` those that are impaired but usable, ``built`` all. ``coordinates``: of the chips of each
     host in the cube, empty where unknown; ``placed``: the seats of those that are known. ``said``: why it is of no use as a whole whoever goes, "" where it may be. ``spare``:
     kept free for repairs.
     """
@@ -42,6 +42,7 @@ class Room:
     seats: tuple[int, ...]
     sound: tuple[int, ...]
     shaky: tuple[int, ...]
+    built: tuple[int, ...]
     coordinates: tuple[tuple[Coordinate, ...], ...]
     placed: int
     said: str = ""
@@ -64,6 +65,7 @@ class Now(NamedTuple):
     """One cube as it stands, seats as bits.
 
     ``free``: healthy and nobody's. ``poor``: degraded and nobody's. ``held``, ``limping``: the same two, but a gang sits there.
+    ``back``: not healthy and nobody's: free again once it is well.
     ``torn``: by level, the boxes that contain a condemned link. ``holders``: who sits where.
     """
 
@@ -71,6 +73,7 @@ class Now(NamedTuple):
     poor: int
     held: int
     limping: int
+    back: int
     torn: tuple[int, ...]
     holders: tuple[tuple[GangId, int], ...]
     burdens: tuple[Burden, ...]
@@ -103,7 +106,8 @@ def room_of(fleet: Fleet, cube: Cube, names: Names = NAMES) -> Room:
     sound, shaky = _judged(cube, nest, placed, [(host, known.get(host.id)) for host in hosts], names)
     said = "" if sound[0] or shaky[0] else _said(cube)
     places = tuple(host.coordinates for host in hosts)
-    return Room(cube.id, nest, hosts[0].chips, cube.hosts, seats, sound, shaky, places, placed, said, cube.spare)
+    built = (1, *(free_runs(placed, run) for run in nest.runs[1:]))
+    return Room(cube.id, nest, hosts[0].chips, cube.hosts, seats, sound, shaky, built, places, placed, said, cube.spare)
 
 
 def _said(cube: Cube) -> str:
@@ -114,7 +118,7 @@ def _said(cube: Cube) -> str:
 
 def now_of(room: Room, occupancy: Occupancy, links: Sequence[int] = ()) -> Now:
     """Give how a cube stands. ``links``: what `torn_in` says of it."""
-    free = poor = held = limping = 0
+    free = poor = held = limping = back = 0
     holders: dict[GangId, int] = {}
     burdens: list[Burden] = []
     for host, seat in zip(room.hosts, room.seats, strict=True):
@@ -126,14 +130,18 @@ def now_of(room: Room, occupancy: Occupancy, links: Sequence[int] = ()) -> Now:
         if standing is not None and (standing.risk or standing.window is not None):
             burdens.append(Burden(seat, standing.risk, standing.window))
         grade = Grade.HEALTHY if standing is None else standing.grade
-        if host in occupancy.bars or grade in _UNUSED:
+        if host in occupancy.bars:
+            continue
+        if gang is None and grade is not Grade.HEALTHY:
+            back |= bit
+        if grade in _UNUSED:
             continue
         if gang is None:
             free, poor = (free | bit, poor) if grade is Grade.HEALTHY else (free, poor | bit)
         else:
             held, limping = (held | bit, limping) if grade is Grade.HEALTHY else (held, limping | bit)
     torn = tuple(_torn(room.nest, run, links) if links else 0 for run in room.nest.runs)
-    return Now(free, poor, held, limping, torn, tuple(sorted(holders.items())), tuple(burdens))
+    return Now(free, poor, held, limping, back, torn, tuple(sorted(holders.items())), tuple(burdens))
 
 
 _UNUSED = frozenset({Grade.SICK, Grade.UNKNOWN})

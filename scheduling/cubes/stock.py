@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.cubes.boxes import alive, lost, starts
+from sliceward.scheduling.cubes.boxes import alive, lost, lost_later, starts, whole_later
 from sliceward.scheduling.cubes.expected import expected, whole_cubes
 from sliceward.scheduling.ground import Seat
 from sliceward.scheduling.occupancy import Grade
@@ -73,7 +73,11 @@ class Stock:
         """
         found: dict[object, list[int]] = {}
         for number, (room, now) in enumerate(zip(self.rooms, self.now, strict=True)):
-            own = number if now.burdens else (room.nest.runs, room.sound, room.shaky, now.torn, now.free, now.poor, room.spare)
+            own = (
+                number
+                if now.burdens
+                else (room.nest.runs, room.sound, room.shaky, now.torn, now.free, now.poor, now.back, room.spare)
+            )
             found.setdefault(own, []).append(number)
         return tuple(Kind(tuple(each), self.rooms[each[0]], self.now[each[0]]) for each in found.values())
 
@@ -123,6 +127,28 @@ class Stock:
                 loss += expected(self.generation, room.nest.boxes, mix).of_boxes(destroyed)
         return loss + expected(self.generation, (), mix).of_cubes(self.whole, gone)
 
+    def destroyed(self, seat: Seat, terms: Terms) -> float:
+        """Give the expected places that a seat destroys: now, and where it is below a cube, once what is sick is well again.
+
+        A small slice in a cube with a sick host costs nobody a cube today, but when the host is back.
+        """
+        now = self.loss(seat, terms.mix)
+        bits = self.bits_of(seat.hosts)
+        if len(bits) > 1 or any(each == self.rooms[number].nest.full for number, each in bits.items()):
+            return now
+        ((number, box),) = bits.items()
+        room, then = self.rooms[number], 0.0
+        if not room.spare:
+            gone = lost_later(room, self.now[number], box)
+            reads = expected(self.generation, room.nest.boxes, terms.mix)
+            then = reads.of_boxes(gone) + reads.of_cubes(self.whole_later, gone[0])
+        return now + terms.costs.back * (then - now)
+
+    @cached_property
+    def whole_later(self) -> int:
+        """Count the cubes that are free as a whole once all that is nobody's is well again, spares left out."""
+        return sum(whole_later(kind.room, kind.now) * len(kind.numbers) for kind in self.kinds if not kind.room.spare)
+
     def joined(self, numbers: Collection[int], want: Want) -> Seat:
         """Give the place that whole cubes make, in the order in which most of them are joined already."""
         rooms = [self.rooms[number] for number in self._in_order(numbers)]
@@ -147,7 +173,7 @@ class Stock:
         """Give a place with its price."""
         known, numbers = self.occupancy.standings, list(self.bits_of(seat.hosts))
         facts = Facts(
-            loss=self.loss(seat, terms.mix),
+            loss=self.destroyed(seat, terms),
             standings=tuple(known[host] for host in seat.hosts if host in known),
             degraded=seat.grade is not Grade.HEALTHY,
             spare_chips=sum(self.spared(number) for number in numbers),

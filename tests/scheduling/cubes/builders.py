@@ -77,6 +77,7 @@ class Drawn:
     occupancy: Occupancy = field(default_factory=Occupancy)
     slices: tuple[Slice, ...] = ()
     id: PodId = BLOCK
+    patched: bool = False
 
     @cached_property
     def block(self) -> Block:
@@ -107,7 +108,8 @@ class Drawn:
         if shape != CUBE and own:
             told = [words.get(word) for word in own]
             return None if None in told else max((word for word in told if word), key=list(Grade).index)
-        return words.get(cube.state) if len(cube.hosts) == cube.expected_hosts else None
+        complete = len(cube.hosts) == cube.expected_hosts or (self.patched and shape != CUBE)
+        return words.get(cube.state) if complete else None
 
     def is_torn(self, hosts: frozenset[HostId], shape: Shape) -> bool:
         """Whether a condemned link lies inside."""
@@ -162,10 +164,22 @@ class Drawn:
         mine = [part for part in self.parts(want(*shape)) if not part[0].spare and not part[1] & gone]
         return len(mine) // (prod(shape) // 64 if KIND.is_whole_cubes(shape) else 1)
 
+    @cached_property
+    def well(self) -> Drawn:
+        """The block once all that is nobody's is well again, and Google has no word against it."""
+        known = self.occupancy
+        hosts = {host: replace(each, labels={}) for host, each in self.hosts.items()}
+        sick = {host: each for host, each in known.standings.items() if host in known.holders}
+        cubes = tuple(replace(cube, state=None) for cube in self.cubes)
+        return replace(self, cubes=cubes, hosts=hosts, occupancy=Occupancy(known.holders, sick, known.bars), patched=True)
+
     def price(self, place: list[Part], asked: Want, by: Terms) -> float:
         hosts = frozenset(host for _, each, _ in place for host in each)
         known = [self.occupancy.standing(host) for host in sorted(hosts)]
         loss = sum(p * (self.alive(shape) - self.alive(shape, hosts)) for shape, p in by.mix)
+        if not KIND.is_whole_cubes(asked.shape):
+            then = sum(p * (self.well.alive(shape) - self.well.alive(shape, hosts)) for shape, p in by.mix)
+            loss += by.costs.back * (then - loss)
         cost = loss * by.costs.anchor + sum(each.risk for each in known) * by.lasts / DAY * asked.chips * by.costs.failure
         met = {each.window for each in known if each.window and by.meets(each.window)}
         cost += len(met) * asked.chips * by.costs.planned
@@ -307,5 +321,10 @@ def any_want(draw: random.Random) -> Want:
 def any_terms(draw: random.Random) -> Terms:
     shapes = draw.sample((*BOXES, CUBE, (4, 4, 8), (4, 4, 12), (8, 8, 8)), 4)
     weights = [draw.random() for _ in shapes]
-    costs = Costs(anchor=draw.choice((0.0, 3600.0, 1e6)), spare=draw.choice((0.0, DAY)), port=draw.choice((0.0, 1.0, 1e4)))
+    costs = Costs(
+        anchor=draw.choice((0.0, 3600.0, 1e6)),
+        back=draw.choice((0.0, 0.9, 1.0)),
+        spare=draw.choice((0.0, DAY)),
+        port=draw.choice((0.0, 1.0, 1e4)),
+    )
     return terms(tuple((s, w / sum(weights)) for s, w in zip(shapes, weights, strict=True)), costs, draw.choice((3600.0, DAY)))

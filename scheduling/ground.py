@@ -9,7 +9,7 @@ A new back-end: a class that has this protocol's methods, and one line where `sn
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sliceward.scheduling.costs import DAY, Costs, checked_cost
 from sliceward.scheduling.occupancy import Grade
@@ -246,4 +246,13 @@ class Ground(Protocol):
 
     def short(self, want: Want) -> Shortage:
         """Say what is missing for a place."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A ground that can say at little cost how cheap a place it may have: of many grounds, those that are dearer are not looked at."""
+
+    def floor(self, want: Want, terms: Terms) -> float:
+        """Give what `Ground.best` never costs less than; infinite where there is no place."""
         ...

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from heapq import heappop, heappush
 from itertools import islice
 from math import inf, prod
 from typing import TYPE_CHECKING, assert_never
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.cubes.packing import NoPacking
 from sliceward.scheduling.cubes.together import Together, seats_together
+from sliceward.scheduling.ground import Bounded
 from sliceward.scheduling.occupancy import Bar, Cause
 from sliceward.scheduling.request import Over
 
@@ -219,7 +221,7 @@ class _Search:
             if seat is None:
                 return None
             found.append(seat)
-            room = room.taken(seat)
+            room = room.taken(seat) if number + 1 < len(order) else room
         return found
 
     def deep(self, room: Room, order: Sequence[SliceAsked]) -> list[Seat] | None:
@@ -259,6 +261,8 @@ class _Search:
         seats = [self._best(room, ground, asked.want, self.terms) for ground in grounds.values()]
         alike = sum(each.want == asked.want for each in order)
 
+        if self.over is Over.CHEAPEST and room.domains is None:
+            return self._cheapest_first(room, asked)
         def preference(seat: Seat) -> tuple[float, float, float]:
             match self.over:
                 case Over.CHEAPEST:
@@ -275,6 +279,20 @@ class _Search:
     def _every(self, room: Room, order: Sequence[SliceAsked]) -> Iterator[Seat]:
         """Give every place for the first slice."""
         for ground in room.grounds(order[0]).values():
+    def _cheapest_first(self, room: Room, asked: SliceAsked) -> Iterator[Seat]:
+        """Give the best place of each ground, cheapest first; a ground is looked into once it may have the next."""
+        grounds = room.grounds(asked).values()
+        bounds = sorted((_floor(ground, asked.want, self.terms), number, ground) for number, ground in enumerate(grounds))
+        found: list[tuple[float, int, Seat]] = []
+        for floor, number, ground in bounds:
+            while found and found[0][0] < floor:
+                yield heappop(found)[2]
+            seat = self._best(room, ground, asked.want, self.terms) if floor < inf else None
+            if seat is not None:
+                heappush(found, (seat.cost, number, seat))
+        while found:
+            yield heappop(found)[2]
+
             yield from filter(room.is_alone, islice(ground.seats(order[0].want), MOST_STEPS))
 
     def _deeper(self, room: Room, order: Sequence[SliceAsked], ways: _Ways) -> list[Seat] | None:
@@ -333,6 +351,10 @@ _Ways = Callable[[Room, Sequence["SliceAsked"]], Iterator["Seat"]]
 def _may_fit(room: Room, asked: Sequence[SliceAsked]) -> bool:
     """Whether the wants that are the same, each kind by itself, find enough room."""
     counts = Counter((room.view_of[each.role], each.want) for each in asked)
+def _floor(ground: Ground, want: Want, terms: Terms) -> float:
+    return ground.floor(want, terms) if isinstance(ground, Bounded) else 0.0
+
+
     return all(count <= sum(g.room(want) for g in room.views[view].values()) for (view, want), count in counts.items())
 
 

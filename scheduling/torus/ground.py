@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.ground import Seat, Seats, Shortage, Victims
@@ -21,7 +21,7 @@ from sliceward.scheduling.torus.burdens import Burdens
 from sliceward.scheduling.torus.catalogue import legal_shapes
 from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
 from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numbers
-from sliceward.scheduling.torus.outlook import Prospect, alive, loss, losses_of, lowest, prospect
+from sliceward.scheduling.torus.outlook import Prospect, alive, likeliest, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from sliceward.topology.generations import Shape
     from sliceward.topology.ids import CubeId, GangId, HostId
     from sliceward.topology.torus import Coordinate, Torus
+
+
+_ROUNDING = 1e-9
+"""A share that is larger than what rounding may add to a bound, and smaller than any difference that matters."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +88,35 @@ class TorusGround:
             return self._known[key]
         seen, fits = prospect(self.site.lattice, terms.mix), self._fits(want)
         whole = self._fits(replace(want, broken_links=False)) if want.broken_links and self._is_broken else fits
-        best: tuple[float, float, Shape, int] | None = None
-        for box, board in fits.items():
-            if board:
-                broken = board & ~whole[box]
-                more = burdens.of(self._torus, box, broken) if burdens is not None else None
-                cost, lost, number = self._cheapest(seen, box, board, (terms.costs.anchor / UNIT, more))
-                if best is None or cost < best[0]:
-                    best = cost, lost, box, number
+        best: tuple[float, int, float, Shape, int] | None = None
+        for least, order, box in self._bounds(want, terms):
+            if best is not None and least > best[0]:
+                break
+            more = burdens.of(self._torus, box, fits[box] & ~whole[box]) if burdens is not None else None
+            cost, lost, number = self._cheapest(seen, box, fits[box], (terms.costs.anchor / UNIT, more))
+            if best is None or (cost, order) < best[:2]:
+                best = cost, order, lost, box, number
         seat = None
         if best is not None:
-            seat = self._priced(self._seat(want, best[2], self._torus.coordinate(best[3])), want, terms, best[1] / UNIT)
+            seat = self._priced(self._seat(want, best[3], self._torus.coordinate(best[4])), want, terms, best[2] / UNIT)
         if burdens is None:
             self._known[key] = seat
         return seat
+
+    def floor(self, want: Want, terms: Terms) -> float:
+        """Give what the best place costs at least: what the likeliest shapes lose by it."""
+        bounds = self._bounds(want, terms)
+        return bounds[0][0] if bounds else inf
+
+    def _bounds(self, want: Want, terms: Terms) -> list[tuple[float, int, Shape]]:
+        """Give for each box that fits, in rising order, what its best place costs at least, and its number among the boxes."""
+        seen = likeliest(self.site.lattice, terms.mix)
+        anchor = terms.costs.anchor / UNIT * (1 - _ROUNDING)
+        return sorted(
+            (lowest(seen, self._expected, self.state.between, box, board)[0] * anchor, order, box)
+            for order, (box, board) in enumerate(self._fits(want).items())
+            if board
+        )
 
     def _cheapest(
         self, seen: Prospect, box: Shape, fits: int, price: tuple[float, NDArray[np.float64] | None]

@@ -74,16 +74,18 @@ def arranged(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, i
     boxes = sorted((_three(box)[::-1], weight, alive[box]) for box, weight in weights.items() if alive[box] and weight)
     if not boxes:
         return Arranged(torus, ())
-    grids = as_grids(torus, [board for _, _, board in boxes]).reshape(len(boxes), z, y, x).transpose(0, 2, 1, 3)
-    planes: dict[int, dict[int, list[tuple[int, int, NDArray[np.float64]]]]] = {}
-    for ((long, wide, deep), weight, _), grid in zip(boxes, grids, strict=True):
-        planes.setdefault(long, {}).setdefault(wide, []).append((deep, weight, grid))
-    return Arranged(torus, tuple(_Plane(long, tuple(rows), tuple(map(_row, rows.values()))) for long, rows in planes.items()))
+    grids = _bits(torus, [board for _, _, board in boxes]).reshape(len(boxes), z, y, x)
+    planes: dict[int, dict[int, list[int]]] = {}
+    for number, ((long, wide, _), *_rest) in enumerate(boxes):
+        planes.setdefault(long, {}).setdefault(wide, []).append(number)
 
+    def row(numbers: list[int]) -> _Row:
+        """Put the grids of consecutive boxes beside each other along x, as floats."""
+        beside = np.empty((y, z, len(numbers), x))
+        np.copyto(beside, grids[numbers[0] : numbers[-1] + 1].transpose(2, 1, 0, 3))
+        return _Row(tuple((boxes[n][0][2], boxes[n][1]) for n in numbers), beside.reshape(y * z, -1))
 
-def _row(maps: list[tuple[int, int, NDArray[np.float64]]]) -> _Row:
-    beside = np.concatenate([grid for *_, grid in maps], axis=2)
-    return _Row(tuple((deep, weight) for deep, weight, _ in maps), beside.reshape(-1, beside.shape[2]))
+    return Arranged(torus, tuple(_Plane(long, tuple(rows), tuple(map(row, rows.values()))) for long, rows in planes.items()))
 
 
 def losses(maps: Arranged, box: Shape) -> NDArray[np.float64]:
@@ -122,9 +124,13 @@ def box_sums(torus: Torus, amounts: NDArray[np.float64], box: Shape) -> NDArray[
 
 def as_grids(torus: Torus, boards: list[int]) -> NDArray[np.float64]:
     """Give boards as rows of 0 and 1, in the order of places."""
+    return _bits(torus, boards).astype(np.float64)
+
+
+def _bits(torus: Torus, boards: list[int]) -> NDArray[np.uint8]:
     width = (torus.size + 7) // 8
     raw = np.frombuffer(b"".join(board.to_bytes(width, "little") for board in boards), np.uint8).reshape(len(boards), width)
-    return np.unpackbits(raw, axis=1, count=torus.size, bitorder="little").astype(np.float64)
+    return np.unpackbits(raw, axis=1, count=torus.size, bitorder="little")
 
 
 def set_numbers(torus: Torus, board: int) -> NDArray[np.intp]:

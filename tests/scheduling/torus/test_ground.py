@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Cause, Grade, Occupancy, Standing
 from sliceward.scheduling.pricing import Facts, price_of, total
+from sliceward.scheduling.request import Over, SliceAsked
+from sliceward.scheduling.seating import Room, Seating, seat_all
 from sliceward.scheduling.torus.ground import TorusGround
 from sliceward.topology.errors import Misconfigured
-from sliceward.topology.ids import HostId, LinkId
+from sliceward.topology.ids import HostId, LinkId, PodId
 from tests.scheduling.torus.builders import (
     DEEP,
     Box,
@@ -74,11 +77,13 @@ def test_the_best_place_is_the_cheapest_that_counting_finds(part: int) -> None:
         best = case.pod.best(case.want, case.terms)
         if not boxes:
             assert best is None, seed
+            assert case.pod.floor(case.want, case.terms) == inf
             continue
         alive = expected(case.pod, case.terms.mix)
         prices = [price(case, box, alive) for box in boxes]
         assert best is not None
         assert best.cost == pytest.approx(min(prices), rel=1e-6, abs=1e-3), seed
+        assert case.pod.floor(case.want, case.terms) <= best.cost, seed
         mine = next(cost for cost, box in zip(prices, boxes, strict=True) if box.hosts == frozenset(best.hosts))
         assert mine == pytest.approx(best.cost, rel=1e-6, abs=1e-3), seed
         placed += 1
@@ -207,6 +212,26 @@ def test_hosts_are_told_in_the_order_of_the_slice_also_where_it_is_turned() -> N
     places = [[pod.site.lattice.hosts.coordinate(numbers[host]) for host in seat.hosts] for seat in (straight, turned)]
     assert places[0][:5] == [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]
     assert [place[0] for place in places[1]] == [n // 4 for n in range(16)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_many_pods_the_one_with_the_cheapest_place_is_found_without_looking_into_all(seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 (a story told again)
+    terms = replace(drawn(1).terms, mix=((((1, 1, 1)), 0.02), *DEEP[1:], ((4, 4, 8), 0.05)))
+    pods = []
+    for number in range(6):
+        pod = replace(a_pod((8, 8, 8), (2, 2, 1)), id=PodId("c", f"p{number}"))
+        hosts = [HostId("c", f"p{number}-{host.name}") for host in pod.hosts]
+        pod = replace(pod, site=replace(pod.site, seats=tuple(hosts)))
+        some = [host for host in hosts if draw.random() < number / 8]
+        pods.append(pod.changed(pod.occupancy.taken(some, gang(1)), some))
+    want = Want("tpu7x", (2, 2, 2))
+    asked = SliceAsked("main", 0, want)
+    room = Room(gang(2), ({pod.id: pod for pod in pods},), {"main": 0})
+    found = seat_all(room, (asked,), terms, Over.CHEAPEST)
+    assert isinstance(found, Seating)
+    seats = [seat for pod in pods if (seat := pod.best(want, terms)) is not None]
+    assert found.seats[asked.key] == min(seats, key=lambda seat: seat.cost)
 
 
 def test_equal_places_are_taken_lowest_first() -> None:

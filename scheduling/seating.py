@@ -258,11 +258,11 @@ class _Search:
         """Give the best place of each ground for the first slice, that of the ground to be preferred first."""
         asked = order[0]
         grounds = room.grounds(asked)
+        if self.over is Over.CHEAPEST and room.domains is None:
+            return self._cheapest_first(room, asked)
         seats = [self._best(room, ground, asked.want, self.terms) for ground in grounds.values()]
         alike = sum(each.want == asked.want for each in order)
 
-        if self.over is Over.CHEAPEST and room.domains is None:
-            return self._cheapest_first(room, asked)
         def preference(seat: Seat) -> tuple[float, float, float]:
             match self.over:
                 case Over.CHEAPEST:
@@ -276,9 +276,6 @@ class _Search:
 
         return iter(sorted((seat for seat in seats if seat is not None), key=preference))
 
-    def _every(self, room: Room, order: Sequence[SliceAsked]) -> Iterator[Seat]:
-        """Give every place for the first slice."""
-        for ground in room.grounds(order[0]).values():
     def _cheapest_first(self, room: Room, asked: SliceAsked) -> Iterator[Seat]:
         """Give the best place of each ground, cheapest first; a ground is looked into once it may have the next."""
         grounds = room.grounds(asked).values()
@@ -293,6 +290,9 @@ class _Search:
         while found:
             yield heappop(found)[2]
 
+    def _every(self, room: Room, order: Sequence[SliceAsked]) -> Iterator[Seat]:
+        """Give every place for the first slice."""
+        for ground in room.grounds(order[0]).values():
             yield from filter(room.is_alone, islice(ground.seats(order[0].want), MOST_STEPS))
 
     def _deeper(self, room: Room, order: Sequence[SliceAsked], ways: _Ways) -> list[Seat] | None:
@@ -348,13 +348,13 @@ class _Search:
 _Ways = Callable[[Room, Sequence["SliceAsked"]], Iterator["Seat"]]
 
 
-def _may_fit(room: Room, asked: Sequence[SliceAsked]) -> bool:
-    """Whether the wants that are the same, each kind by itself, find enough room."""
-    counts = Counter((room.view_of[each.role], each.want) for each in asked)
 def _floor(ground: Ground, want: Want, terms: Terms) -> float:
     return ground.floor(want, terms) if isinstance(ground, Bounded) else 0.0
 
 
+def _may_fit(room: Room, asked: Sequence[SliceAsked]) -> bool:
+    """Whether the wants that are the same, each kind by itself, find enough room."""
+    counts = Counter((room.view_of[each.role], each.want) for each in asked)
     return all(count <= sum(g.room(want) for g in room.views[view].values()) for (view, want), count in counts.items())
 
 

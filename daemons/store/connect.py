@@ -6,28 +6,31 @@ value that can never be written leaves as `Unstorable`, else one text would be t
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from sliceward.daemons.store.direct import Direct
 from sliceward.topology.errors import Misconfigured, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
-    from sqlalchemy.engine import URL, Connection
+    from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+Result = TypeVar("Result")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _FROZEN = "6s"
@@ -39,12 +42,18 @@ class Unstorable(ValueError):
     """What was to be written can never be: whoever brought it is set aside by name, and the rest goes on."""
 
 
+LONGEST_TURN = 30.0
+"""Seconds that a write waits for those before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Engines of one database. On SQLite ``writer`` holds one connection and begins with the write lock taken."""
+    """Engines of one database. On SQLite ``writer`` holds one connection and begins with the write lock taken, and so does ``direct``."""
 
     writer: AsyncEngine
     reader: AsyncEngine
+    direct: Direct | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def dialect(self) -> str:
@@ -54,12 +63,34 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Give a transaction that is committed at the end, or rolled back. Raises `Retry` and `Unstorable`."""
-        with_errors = self.writer.begin()
-        try:
-            async with with_errors as connection:
+        with _told():
+            async with self._in_turn(), self.writer.begin() as connection:
                 yield connection
-        except _THEIRS as error:
-            raise _ours(error) from error
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Do ``work`` in a transaction of its own, all in one go: beside the event loop where the database is SQLite.
+
+        Raises `Retry`, `Unstorable` and what ``work`` does.
+        """
+        with _told():
+            async with self._in_turn():
+                if self.direct is not None:
+                    return await self.direct.write(work)
+                async with self.writer.begin() as connection:
+                    return await connection.run_sync(work)
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Let one write after the other where two connections write to a database that takes one at a time."""
+        if self.direct is None:
+            yield
+            return
+        async with asyncio.timeout(LONGEST_TURN):
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -69,6 +100,15 @@ class Database:
                 yield connection
         except _THEIRS as error:
             raise _ours(error) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn errors of the database into ours."""
+    try:
+        yield
+    except _THEIRS as error:
+        raise _ours(error) from error
 
 
 _THEIRS = (SQLAlchemyError, OSError, TimeoutError, UnicodeEncodeError)
@@ -113,7 +153,7 @@ async def database(url: str) -> AsyncIterator[Database]:
     """
     parsed = parsed_url(url)
     if parsed.drivername.startswith("sqlite"):
-        opened = Database(_sqlite(parsed, writer=True), _sqlite(parsed, writer=False))
+        opened = Database(_sqlite(parsed, writer=True), _sqlite(parsed, writer=False), _direct(parsed))
     else:
         engine = _postgresql(parsed)
         opened = Database(engine, engine)
@@ -125,6 +165,8 @@ async def database(url: str) -> AsyncIterator[Database]:
     finally:
         await opened.reader.dispose()
         await opened.writer.dispose()
+        if opened.direct is not None:
+            await opened.direct.close()
 
 
 async def _first_contact(opened: Database) -> None:
@@ -173,10 +215,21 @@ def _postgresql(url: URL) -> AsyncEngine:
 
 
 def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
-    """Make an engine; https://docs.sqlalchemy.org/en/20/dialects/sqlite.html on why transactions are begun by hand."""
     engine = create_async_engine(url, pool_size=1 if writer else 4, max_overflow=0, connect_args={"timeout": 10})
+    _prepare_sqlite(engine.sync_engine, writer=writer)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "connect")
+
+def _direct(url: URL) -> Direct:
+    engine = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0, connect_args={"timeout": 10})
+    _prepare_sqlite(engine, writer=True)
+    return Direct(engine)
+
+
+def _prepare_sqlite(engine: Engine, *, writer: bool) -> None:
+    """Have transactions begun by hand; https://docs.sqlalchemy.org/en/20/dialects/sqlite.html on why."""
+
+    @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 (a driver's connection)
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -184,11 +237,9 @@ def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.execute(text("BEGIN IMMEDIATE" if writer else "BEGIN"))
-
-    return engine
 
 
 def _migrate(connection: Connection) -> None:

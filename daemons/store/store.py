@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import delete, or_, select, update
 
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime, timedelta
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from sliceward.playbooks.incident import Entry
     from sliceward.playbooks.turn import Turn
     from sliceward.remediations.page import Page
+
+
+Result = TypeVar("Result")
 
 
 class Store:
@@ -127,8 +131,7 @@ class Store:
         Gives the sequence numbers of the journal's new lines, in order.
         """
         rows = await rows_of(turns, epoch=self._epoch, pagers=pagers, now=now)
-        async with self._fenced() as connection:
-            numbers = await self._statements.write(connection, rows)
+        numbers = await self._write(lambda connection: self._statements.write(connection, rows))
         self._last_ok = time.monotonic()
         return numbers
 
@@ -141,8 +144,8 @@ class Store:
 
     async def append(self, cluster: str, *entries: Entry) -> tuple[int, ...]:
         """Add lines to the journal that belong to no turn (pause, resume)."""
-        async with self._fenced() as connection:
-            return await self._statements.tell(connection, journal_rows(cluster, entries, self._epoch))
+        rows = journal_rows(cluster, entries, self._epoch)
+        return await self._write(lambda connection: self._statements.tell(connection, rows))
 
     async def started(self, since: datetime) -> tuple[Started, ...]:
         """Give the runs that harm and were begun or ended since then, for rate budgets and cool-downs: a repair takes days.
@@ -193,13 +196,26 @@ class Store:
 
     @asynccontextmanager
     async def _fenced(self) -> AsyncIterator[AsyncConnection]:
-        """Give a transaction that only the present leader gets. Locks the fence, so leaders' writes are one after another."""
+        """Give a transaction that only the present leader gets."""
         async with self._database.writing() as connection:
-            mine = update(FENCE).where(FENCE.c.epoch == self._epoch, FENCE.c.epoch > 0).values(holder=FENCE.c.holder)
-            if (await connection.execute(mine)).rowcount != 1:
-                leader = (await connection.execute(select(FENCE.c.epoch, FENCE.c.holder))).one()
-                raise Refused(f"epoch {self._epoch} is over: {leader.holder or 'nobody'} leads in epoch {leader.epoch}")
+            await connection.run_sync(self._claim)
             yield connection
+
+    async def _write(self, work: Callable[[Connection], Result]) -> Result:
+        """Do ``work`` in such a transaction, all in one go."""
+
+        def claimed(connection: Connection) -> Result:
+            self._claim(connection)
+            return work(connection)
+
+        return await self._database.write(claimed)
+
+    def _claim(self, connection: Connection) -> None:
+        """Lock the fence, so that leaders' writes are one after another. Raises `Refused` where another leads by now."""
+        mine = update(FENCE).where(FENCE.c.epoch == self._epoch, FENCE.c.epoch > 0).values(holder=FENCE.c.holder)
+        if connection.execute(mine).rowcount != 1:
+            leader = connection.execute(select(FENCE.c.epoch, FENCE.c.holder)).one()
+            raise Refused(f"epoch {self._epoch} is over: {leader.holder or 'nobody'} leads in epoch {leader.epoch}")
 
 
 @asynccontextmanager

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Executable
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection, Executable
 
     from sliceward.playbooks.incident import Entry
     from sliceward.playbooks.turn import Turn
@@ -120,12 +119,12 @@ class Statements:
         self._pages = upsert(dialect, OUTBOX, key=("id",), replace=False)
         self._journal = insert(JOURNAL).returning(JOURNAL.c.seq, sort_by_parameter_order=True)
 
-    async def write(self, connection: AsyncConnection, rows: Rows) -> tuple[int, ...]:
+    def write(self, connection: Connection, rows: Rows) -> tuple[int, ...]:
         """Write rows; gives the numbers of the journal's new lines, in order."""
         for statement, some in self._in_order(rows):
             if some:
-                await connection.execute(statement, some)
-        return await self.tell(connection, rows.journal)
+                connection.execute(statement, some)
+        return self.tell(connection, rows.journal)
 
     def _in_order(self, rows: Rows) -> Iterator[tuple[Executable, list[Row]]]:
         """Go through the statements: an intent stands before its result."""
@@ -137,6 +136,6 @@ class Statements:
         yield self._results, [*rows.results.values()]
         yield self._pages, rows.pages
 
-    async def tell(self, connection: AsyncConnection, journal: list[Row]) -> tuple[int, ...]:
+    def tell(self, connection: Connection, journal: list[Row]) -> tuple[int, ...]:
         """Add lines to the journal; gives their numbers, in order."""
-        return tuple((await connection.execute(self._journal, journal)).scalars().all()) if journal else ()
+        return tuple(connection.execute(self._journal, journal).scalars().all()) if journal else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -87,12 +88,13 @@ class Desk:
                 await self.store.inbox.done(numbers, now=self.clock(), why=why)
             if not fresh and not aside:
                 break
-        present, _ = await self.store.inbox.present(since=self.clock() - SHOW_RESOLVED)
         found: dict[str, list[tuple[Alert, Finding]]] = defaultdict(list)
-        async for alert in in_turns(map(read, present)):
-            finding = mapped(alert, self.rules)
-            if isinstance(finding, Finding):
-                found[cluster_of(finding.part)].append((alert, finding))
+        async with aclosing(self.store.inbox.present(since=self.clock() - SHOW_RESOLVED)) as present:
+            async for received in present:
+                alert = read(received)
+                finding = mapped(alert, self.rules)
+                if isinstance(finding, Finding):
+                    found[cluster_of(finding.part)].append((alert, finding))
         self._present = dict(found)
         self.loop.beat()
 

@@ -18,7 +18,7 @@ from sliceward.daemons.turns import in_turns
 from sliceward.playbooks import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
@@ -71,11 +71,20 @@ class Inbox:
         async with self._fenced() as connection:
             await connection.execute(update(INBOX).where(INBOX.c.seq.in_(numbers)).values(processed=now, why=why))
 
-    async def present(self, *, since: datetime) -> tuple[tuple[Received, ...], Mapping[str, str]]:
-        """Give the last word of every alert: all that fire, and those that were resolved after ``since``."""
+    async def present(self, *, since: datetime) -> AsyncGenerator[Received]:
+        """Give the last word of every alert, one by one: all that fire, and those that were resolved after ``since``.
+
+        None is held here: thousands at once are what each garbage collection looks through. What cannot be read is left out.
+        """
         newest = select(func.max(INBOX.c.seq)).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
         wanted = select(INBOX).where(INBOX.c.seq.in_(newest), or_(INBOX.c.status == "firing", INBOX.c.received >= since))
-        return await self._read(wanted.order_by(INBOX.c.seq))
+        async with self._database.reading() as connection:
+            async for row in in_turns(await connection.execute(wanted.order_by(INBOX.c.seq))):
+                try:
+                    received = _received(row)
+                except (ValueError, TypeError):
+                    continue
+                yield received
 
     async def forget(self, connection: AsyncConnection, edge: datetime) -> None:
         """Drop what was processed before ``edge``, but never the last word of an alert that fires."""

@@ -11,7 +11,7 @@ from sliceward.daemons.store.inbox import dedup_key
 from sliceward.daemons.store.values import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.daemons.store import Alert
@@ -118,13 +118,14 @@ class MemoryInbox:
 
         await self._store.do(done, fenced=True)
 
-    async def present(self, *, since: datetime) -> tuple[tuple[Received, ...], Mapping[str, str]]:
-        def present() -> tuple[tuple[Received, ...], Mapping[str, str]]:
+    async def present(self, *, since: datetime) -> AsyncGenerator[Received]:
+        def present() -> list[Received]:
             last = self._last_words().values()
             shown = [row for row in last if row["alert"].status == "firing" or row["received"] >= since]
-            return tuple(_received(row) for row in sorted(shown, key=lambda row: int(row["seq"]))), {}
+            return [_received(row) for row in sorted(shown, key=lambda row: int(row["seq"]))]
 
-        return await self._store.do(present)
+        for received in await self._store.do(present):
+            yield received
 
     def forget(self, edge: datetime) -> None:
         kept = [row["seq"] for row in self._last_words().values() if row["alert"].status == "firing"]

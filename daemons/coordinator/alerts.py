@@ -73,15 +73,15 @@ class Payload:
     truncated: int
 
 
-def read_payload(body: bytes, *, receiver: str, now: datetime) -> Payload:
-    """Give the alerts of a post.
+def read_payload(*body: bytes, receiver: str, now: datetime) -> Payload:
+    """Give the alerts of a post, whose body came in parts.
 
     Raises:
         Refused: the body is no version 4 payload; says which part is wrong.
     """
     said: dict[str, Any] = {}
     try:
-        for name, value in Pieces(decoded(body)).members({"alerts"}):
+        for name, value in Pieces(decoded(*body)).members({"alerts"}):
             said[name] = tuple(_alerts(value, receiver=receiver, now=now)) if isinstance(value, Iterator) else value
     except (ValueError, RecursionError) as error:
         raise Refused(f"the body is no JSON: {error}") from None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_BODY = 64 * 1024
 MOST_REASON = 1000
+PART = 1 << 18
+"""Bytes that a part has at least, but the last: who sends single bytes does not make a million parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,12 @@ def reason_in(body: bytes) -> str:
 
 
 async def body_of(request: web.Request, *, most: int, patience: Patience | None = None) -> bytes:
-    """Give the body.
+    """Give the body, a small one; see `parts_of`."""
+    return b"".join(await parts_of(request, most=most, patience=patience))
+
+
+async def parts_of(request: web.Request, *, most: int, patience: Patience | None = None) -> list[bytes]:
+    """Give the body in parts of `PART` bytes and some: to put a large one together, or only to make room for it, stops the event loop.
 
     Raises:
         Problem: more than ``most`` bytes (413), too slow or cut off (408), packed (415), or not what its own headers say (400).
@@ -68,23 +75,25 @@ async def body_of(request: web.Request, *, most: int, patience: Patience | None 
         raise Problem(415, "WrongType", f"the body is packed ({packed[:40]})", "Send it as it is, without Content-Encoding")
     if (request.content_length or 0) > most:
         raise _too_large(most)
-    found = bytearray()
+    parts, part, size = list[bytes](), bytearray(), 0
     try:
         async with asyncio.timeout(limit.whole):
             async for piece in _pieces(request, limit.piece):
-                found += piece
-                if len(found) > most:
+                part += piece
+                size += len(piece)
+                if size > most:
                     raise _too_large(most)
+                if len(part) >= PART:
+                    parts.append(bytes(part))
+                    part.clear()
     except TimeoutError:
-        why = f"{len(found)} bytes of the body came, and no more within {limit.piece:g} s, or not all within {limit.whole:g} s"
+        why = f"{size} bytes of the body came, and no more within {limit.piece:g} s, or not all within {limit.whole:g} s"
         raise Problem(408, "TooSlow", why, "Send it again, whole") from None
     except ConnectionResetError:
-        raise Problem(
-            408, "TooSlow", f"the sender hung up after {len(found)} bytes of the body", "Send it again, whole"
-        ) from None
+        raise Problem(408, "TooSlow", f"the sender hung up after {size} bytes of the body", "Send it again, whole") from None
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise Problem(400, "BadRequest", f"the body cannot be read: {str(error)[:200]}", "Send what the headers say") from None
-    return bytes(found)
+    return [*parts, bytes(part)]
 
 
 async def _pieces(request: web.Request, within: float) -> AsyncIterator[bytes]:

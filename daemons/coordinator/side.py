@@ -138,7 +138,7 @@ class Side:
 
     def _reading_now(self) -> Callable[[], Fleet]:
         """Give the reading of what the mirrors hold now; their objects are replaced and never changed, so a thread may do it."""
-        return partial(
+        reading = partial(
             self._reader.read,
             nodes=self._mirrors["nodes"].objects,
             pods=self._mirrors["pods"].objects,
@@ -148,6 +148,7 @@ class Side:
             workloads=self._mirrors["workloads"].objects,
             as_of=self.clock(),
         )
+        return lambda: reading().counted()
 
     async def run(self) -> None:
         """Keep everything fresh until cancelled."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sliceward.daemons.coordinator.alerts import read_payload
-from sliceward.daemons.coordinator.bodies import body_of, refuse_other_types
+from sliceward.daemons.coordinator.bodies import parts_of, refuse_other_types
 from sliceward.daemons.coordinator.standby import RELAYED
 from sliceward.daemons.coordinator.web import CALLER, Problem
 from sliceward.daemons.store import Unstorable
@@ -90,7 +90,7 @@ class Webhook:
             body = await _body(request)
             # Beside the loop, for 10,000 alerts take half a second; one at a time, for each thread that computes costs the loop turns.
             async with self._reading:
-                payload = await asyncio.to_thread(partial(read_payload, body, receiver=name, now=self._clock()))
+                payload = await asyncio.to_thread(partial(read_payload, *body, receiver=name, now=self._clock()))
             put = await self._desk.take(payload)
         except Refused as error:
             raise Problem(400, "BadRequest", str(error), "Send Alertmanager's own payload, version 4") from None
@@ -104,9 +104,9 @@ class Webhook:
         return {"accepted": put.accepted, "duplicate": put.duplicate}
 
 
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request) -> list[bytes]:
     try:
-        return await body_of(request, most=MOST_BYTES)
+        return await parts_of(request, most=MOST_BYTES)
     except Problem as problem:
         match problem.status:
             case 408:

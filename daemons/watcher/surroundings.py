@@ -96,7 +96,7 @@ class Surroundings:
 
     def _reading(self, now: datetime) -> Callable[[], Fleet]:
         """Give the reading of what the mirrors hold now; their objects are replaced and never changed, so a thread may do it."""
-        return partial(
+        reading = partial(
             self._reader.read,
             nodes=self.mirrors["nodes"].objects,
             pods=self.mirrors["pods"].objects,
@@ -106,6 +106,7 @@ class Surroundings:
             as_of=now,
             positions=dict(self._positions),
         )
+        return lambda: reading().counted()
 
     def _changed(self) -> None:
         self._dirty = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import pytest
 
-from sliceward.topology.fleet import joined
+from sliceward.topology.fleet import Fleet, joined
 from sliceward.topology.ids import ChipId, ClusterId, CubeId, HostId, LinkId, PartId, PodId, SliceId
 from tests.builders import NOW, a_fleet, cube_id, gang_id, host_id
 
@@ -99,3 +101,9 @@ def test_a_host_is_available_only_when_surely_ready_and_unmarked() -> None:
 def test_a_flat_link_is_inside_its_pool() -> None:
     fleet = a_fleet(generation="tpu-v5-lite-podslice").with_pools("4x4", 1).build()
     assert fleet.is_inside_one_cube(LinkId.between(ChipId("c1", "pool-0-host-00", 0), ChipId("c1", "pool-0-host-03", 1)))
+
+
+def test_what_was_counted_for_all_is_counted_no_more() -> None:
+    fleet = a_fleet().with_cubes(2).with_gang("llm").on("cube-0").build().counted()
+    cached = {name for name, what in vars(Fleet).items() if isinstance(what, cached_property)}
+    assert cached - vars(fleet).keys() == {"_chips_at"}, "which grows with what is asked for"

@@ -21,8 +21,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 TREES = st.dictionaries(st.text() | st.just("streamed"), VALUES)
 
 
-def read(body: bytes) -> dict[str, Any]:
-    found = Pieces(decoded(body)).members({"streamed"})
+def read(*body: bytes) -> dict[str, Any]:
+    found = Pieces(decoded(*body)).members({"streamed"})
     return {name: list(value) if isinstance(value, Iterator) else value for name, value in found}
 
 
@@ -30,6 +30,17 @@ def read(body: bytes) -> dict[str, Any]:
 def test_what_is_read_value_by_value_is_what_is_read_at_once(tree: dict[str, Any], indent: int | None, encoding: str) -> None:
     body = json.dumps(tree, indent=indent, ensure_ascii=False).encode(encoding, "surrogatepass")
     assert read(body) == json.loads(body)
+
+
+@given(
+    tree=TREES,
+    indent=st.sampled_from((None, 3)),
+    encoding=st.sampled_from(("utf-8", "utf-8-sig", "utf-16")),
+    size=st.integers(1, 9),
+)
+def test_it_may_come_in_parts_that_are_cut_anywhere(tree: dict[str, Any], indent: int | None, encoding: str, size: int) -> None:
+    body = json.dumps(tree, indent=indent, ensure_ascii=False).encode(encoding, "surrogatepass")
+    assert read(*(body[begin : begin + size] for begin in range(0, len(body), size))) == json.loads(body)
 
 
 @given(
@@ -72,11 +83,29 @@ def test_a_value_beyond_all_reason_is_refused_with_its_place() -> None:
 
 
 def test_the_first_item_is_given_before_the_last_is_read() -> None:
-    found = pieces.Pieces('{"streamed": [{}, {"no": json').members({"streamed"})
+    found = pieces.Pieces(['{"streamed": [{}, {"no": json']).members({"streamed"})
     name, items = next(found)
     assert (name, next(items)) == ("streamed", {})
     with pytest.raises(ValueError, match="at character 18"):
         next(items)
+
+
+def test_no_more_is_held_than_one_value_needs() -> None:
+    asked = 0
+
+    def parts() -> Iterator[str]:
+        nonlocal asked
+        yield '{"streamed": [0'
+        for number in range(1_000):
+            asked = number
+            yield f', "{"x" * 10_000}"'
+        yield "]}"
+
+    _, items = next(pieces.Pieces(parts()).members({"streamed"}))
+    assert next(items) == 0
+    assert asked == 0
+    assert sum(1 for _ in items) == 1_000
+    assert asked == 999
 
 
 def test_what_is_nested_without_end_is_told() -> None:

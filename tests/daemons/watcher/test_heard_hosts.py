@@ -115,7 +115,9 @@ async def test_frames_are_taken_in_while_a_large_fleet_is_read() -> None:
         assert not stage.watcher.parts.surroundings.fleet.hosts
         read.set()
         await going
-        assert len(stage.watcher.parts.surroundings.fleet.hosts) == len(stage.speakers)
+        fleet = stage.watcher.parts.surroundings.fleet
+        assert len(fleet.hosts) == len(stage.speakers)
+        assert {"gangs_on", "slices_in"} <= vars(fleet).keys(), "counted where it was read"
 
 
 async def test_a_fleet_whose_reading_failed_is_read_again() -> None:

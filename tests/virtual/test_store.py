@@ -20,6 +20,7 @@ OF_A_DATABASE = {
     "test_what_was_ended_stays_with_who_and_why_and_is_ended_once",
     "test_what_can_never_be_written_is_not_asked_again",
     "test_what_can_never_be_asked_for_is_told_apart_from_silence",
+    "test_what_no_column_of_ours_can_turn_into_text_is_not_asked_again",
     "test_the_words_of_others_are_kept_in_the_story_without_what_no_store_takes",
 }
 """Of tables, characters and lists for people: a story asks for none of them."""

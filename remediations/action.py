@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sliceward.remediations.outcome import Outcome
     from sliceward.remediations.ports import Ports, Progress
+    from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import GangId, HostId, PartId
@@ -44,6 +45,7 @@ class Target:
     merged. ``given``: parameters from the playbook's ``with``. ``started``: when this step was first tried.
     ``quota_left``: chips that each tenant may still use, by (tenant, generation); absent = no quota set.
     ``lost``: hosts of which our own finding says now that they are dead. ``sick``: hosts with an open incident of another cause.
+    ``snapshot``: gives the fleet as placement sees it, the same one to all that are called in one look; None: made anew.
     """
 
     incident: str
@@ -62,6 +64,7 @@ class Target:
     quota_left: Mapping[tuple[str, str], int] = field(default_factory=dict)
     lost: frozenset[HostId] = frozenset()
     sick: frozenset[HostId] = frozenset()
+    snapshot: Callable[[], Snapshot] | None = None
 
 
 class Action(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sliceward.scheduling.fleet import Beside, snapshot_of
+from sliceward.scheduling.fleet import snapshot_of
 from sliceward.scheduling.gangs import crossed, request_of
 from sliceward.scheduling.place import place
 from sliceward.scheduling.plan import NoFit, Plan
 from sliceward.scheduling.quota import held
 from sliceward.scheduling.refusal import in_words
+from sliceward.scheduling.snapshot import Promise
 from sliceward.topology.gangs import GangState
 from sliceward.topology.names import NAMES
 
@@ -51,7 +52,9 @@ def why_no_quota(target: Target, gang: Gang) -> str:
 
 def present(target: Target) -> Snapshot:
     """Give the fleet as the scheduler sees it, with what other runs keep."""
-    return snapshot_of(target.fleet, target.now, Beside(reserved=target.reserved))
+    snapshot = target.snapshot() if target.snapshot is not None else snapshot_of(target.fleet, target.now)
+    kept = {host: Promise(gang) for host, gang in target.reserved.items() if host in snapshot.ground_of}
+    return snapshot.with_promises(kept)
 
 
 def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = (), snapshot: Snapshot | None = None) -> Plan | NoFit:

@@ -3,7 +3,8 @@
 A full collection looks at every container there is: over 10,000 nodes and 40,000 pods it stops the process for a second. What
 has come to stay is therefore frozen while it is still little: a collection before that costs milliseconds, for it looks only at
 what came since. What is gone again at the next look, such as the work of one reading, did not come to stay. Frozen objects are freed as ever when the last reference to them goes; only a cycle among them would stay, and
-mirrors and snapshots have none.
+mirrors and snapshots have none. By itself the collector would make full collections besides, whenever a quarter more has come: each
+holds up every thread, and most find what only passes by.
 
 A thread that computes holds the interpreter for 5 ms before it lets another run, and each call of a socket gives it away: a turn of
 the loop with twenty such calls would take 100 ms. So threads give way sooner.
@@ -20,7 +21,9 @@ EVERY = 0.25
 """Seconds between two looks: lists come in at some 20,000 containers in that time, so that one more look lets little wait."""
 MANY = 100_000
 """Blocks of memory that were taken since all was frozen, three to a container or so; to look at those takes 5 ms or so."""
-GIVES_WAY = 0.0005
+NEVER = 1_000_000
+"""Collections of the middle generation after which there is a full one: cycles wait for the next freezing, `MANY` blocks at most."""
+GIVES_WAY = 0.0001
 """Seconds after which a thread lets another run that waits; a switch costs some millionths."""
 
 
@@ -54,6 +57,8 @@ class Freezer:
 async def keep_short() -> None:
     """Keep pauses short until cancelled."""
     sys.setswitchinterval(GIVES_WAY)
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, NEVER)
     freezer = Freezer()
     freezer.freeze()
     while True:

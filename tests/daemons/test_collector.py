@@ -26,9 +26,10 @@ class Thing:
 def _thawed() -> Iterator[None]:
     gc.collect()
     gc.freeze()
-    pace = sys.getswitchinterval()
+    pace, thresholds = sys.getswitchinterval(), gc.get_threshold()
     yield
     sys.setswitchinterval(pace)
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
 
 
@@ -109,3 +110,21 @@ async def test_threads_that_compute_let_the_loop_run_ten_times_sooner_than_by_th
     assert sys.getswitchinterval() == pytest.approx(GIVES_WAY)
     assert before >= 10 * GIVES_WAY
     keeping.cancel()
+
+
+async def test_nothing_is_looked_through_as_a_whole_but_before_a_freezing() -> None:
+    full: list[str] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        if about["generation"] == 2:
+            full.append(phase)
+
+    keeping = asyncio.create_task(keep_short())
+    await asyncio.sleep(0)
+    gc.callbacks.append(note)
+    try:
+        held = kept()
+    finally:
+        gc.callbacks.remove(note)
+        keeping.cancel()
+    assert (held != [], full) == (True, [])

@@ -96,7 +96,7 @@ async def test_sigterm_ends_it_in_order(environ: dict[str, str]) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while b'"serving"' not in (line := await process.stderr.readline()):
             assert line, "it ended before it served"
         process.send_signal(signal.SIGTERM)

@@ -117,7 +117,7 @@ def condemned() -> None:
             right += any(one == episode.truth and ONSET <= tick <= ONSET + SOON for tick, one in said)
             wrong += sum(one != episode.truth for _, one in said)
     what = f"{total} faults of {', '.join(TWO_METERS)}, {wrong} others condemned, seed {SEED}"
-    claim("condemned_right", right / total, 0.8, ("a guess", 0.0), what=what)
+    claim("condemned_right", right / total, 0.8, ("a guess of a chip each", 1 / topo.n), what=what)
 
 
 def false(days: float = NULL_DAYS) -> None:
@@ -184,7 +184,7 @@ def stragglers() -> None:
             evidence = np.array([equals.step(steps[at : at + 4]) for at in range(0, len(steps), 4)])
             said |= {tuple(map(int, times.columns[one])) for one in slow(evidence)}
         right += said == wanted
-    claim("stragglers", right, 3, ("a guess of one worker each", 0.0))
+    claim("stragglers", right, 3, ("a guess of one worker each", 1 / 16))
 
 
 def graph() -> None:

@@ -92,14 +92,14 @@ def _asked(role: Role) -> dict[str, str]:
 
 def _unsuited(fleet: Fleet, gang: Gang, role: Role) -> Mapping[HostId, str]:
     """Give the hosts of the gang's generation on which its pods could not run, and why."""
-    asked = list(_asked(role).items())
-    found: dict[HostId, str] = {}
-    for host_id, host in fleet.hosts.items():
-        if host.generation != gang.generation or host_id.cluster != gang.id.cluster:
-            continue
-        if host.chips != role.chips_per_host or any(host.labels.get(key) != value for key, value in asked):
-            found[host_id] = why_unsuited(fleet, host_id, role)
-    return found
+    asked, chips, generation, cluster = _asked(role).items(), role.chips_per_host, gang.generation, gang.id.cluster
+    return {
+        host_id: why_unsuited(fleet, host_id, role)
+        for host_id, host in fleet.hosts.items()
+        if not (host.chips == chips and asked <= host.labels.items())
+        and host.generation == generation
+        and host_id.cluster == cluster
+    }
 
 
 def _domains(fleet: Fleet, gang: Gang) -> Mapping[HostId, str] | None:

@@ -146,14 +146,14 @@ def windows(axis: tuple[int, bool], length: int, other: int) -> NDArray[np.float
     A box that goes round the whole ring starts at 0 alone, and overlaps everything.
     """
     room, wraps = axis
-    found = np.zeros((room, room))
+    ahead = np.arange(room)[:, None] - np.arange(room)[None, :]
     if wraps and other == room:
-        found[0, :] = 1
+        overlap = np.broadcast_to(np.arange(room)[:, None] == 0, (room, room))
+    elif wraps:
+        overlap = (ahead + other - 1) % room < length + other - 1
     else:
-        for at in range(room):
-            for before in range(1 - other, length):
-                if wraps or 0 <= at + before < room:
-                    found[(at + before) % room, at] = 1
+        overlap = (ahead > -other) & (ahead < length)
+    found = overlap.astype(np.float64)
     found.flags.writeable = False
     return found
 

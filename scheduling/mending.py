@@ -69,7 +69,7 @@ def swapped(case: Case) -> Fix | Closed:
         asked = case.hurt[harm.key]
         if not harm.out:
             return Closed(Way.SWAP, f"{harm.faults[0].why}; no part of the slice is to blame")
-        held = _left(held, harm)  # the others keep what is well of theirs
+        held = _left(held, harm) if len(case.harms) > 1 else room  # the others keep what is well of theirs
         seat = held.grounds(asked)[harm.ground].mended(asked.want, harm.held.hosts, harm.out, case.terms)
         if seat is None:
             slice_ = f"{harm.held.role or case.gang.id.name} {harm.held.index}"
@@ -131,9 +131,7 @@ def _displacing(case: Case) -> Fix | Closed:
     lines = [each for planned in found.plan.slices for each in _lines(planned.price)]
     for victim in found.victims:
         figure = Figure(victim.price, f"{victim.gang.name} {'moves' if victim.moved is not None else 'ends'}, {victim.right}")
-        lines.append(
-            Line(Item.DISPLACED, victim.price, (figure,), case.snapshot.chips_of(case.snapshot.gangs[victim.gang].hosts))
-        )
+        lines.append(Line(Item.DISPLACED, victim.price, (figure,), case.snapshot.sizes[victim.gang]))
     own = {harm.ground for harm in case.harms}
     inside = own.issuperset(planned.ground for planned in found.plan.slices)
     gangs = tuple(victim.gang for victim in found.victims)

@@ -101,7 +101,7 @@ def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = 
     told = tuple(past)
     chips = sum(asked.want.chips for asked in request.slices[: request.needed])
     own = snapshot.gangs.get(request.gang)
-    more = keeps + chips - (snapshot.chips_of(own.hosts) if own is not None else 0)
+    more = keeps + chips - (snapshot.sizes[own.id] if own is not None else 0)
     others = [
         gang
         for key, gang in sorted(snapshot.gangs.items())
@@ -109,7 +109,7 @@ def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = 
     ]
     limits = _limits(snapshot, request, sorted({gang.tenant for gang in others}), more)
     forbidden = displacers(request.gang, told, now=snapshot.now)
-    holds = {gang.id: (gang.tenant, snapshot.chips_of(gang.hosts)) for gang in others}
+    holds = {gang.id: (gang.tenant, snapshot.sizes[gang.id]) for gang in others}
     right: dict[GangId, Right] = {}
     wall: dict[GangId, Wall] = {}
     for gang in others:

@@ -94,7 +94,7 @@ class Snapshot:
     """Make it with `of`, which checks it; the changes check what they change.
 
     ``quota``: nominal chips by tenant and generation; who is not named has no limit. ``protected``: tenants whose gangs within
-    their quota are never displaced by others. ``mix``: expected requests by generation; where none are said, the usual ones. ``ground_of``: where each host is. ``usage``: chips held.
+    their quota are never displaced by others. ``mix``: expected requests by generation; where none are said, the usual ones. ``ground_of``: where each host is. ``usage``: chips held. ``sizes``: chips that each gang holds.
     """
 
     now: datetime
@@ -102,6 +102,7 @@ class Snapshot:
     ground_of: Mapping[HostId, GroundId]
     gangs: Mapping[GangId, Running] = field(default_factory=dict)
     usage: Mapping[Account, int] = field(default_factory=dict)
+    sizes: Mapping[GangId, int] = field(default_factory=dict)
     promises: Mapping[HostId, Promise] = field(default_factory=dict)
     quota: Mapping[Account, int] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
@@ -158,7 +159,7 @@ class Snapshot:
 
     def with_gangs(self, gangs: Iterable[Running]) -> Self:
         """Let gangs sit down. Raises like `of`."""
-        all_of, usage = dict(self.gangs), dict(self.usage)
+        all_of, usage, sizes = dict(self.gangs), dict(self.usage), dict(self.sizes)
         taken: dict[GroundId, dict[HostId, GangId]] = {}
         for gang in gangs:
             if gang.id in all_of:
@@ -172,12 +173,13 @@ class Snapshot:
                     why = f"is held by {holder} and by {gang.id}"
                     raise Misconfigured(str(host), why, "Two gangs never hold the same chips: correct one of them")
                 there[host] = gang.id
-            usage[account] = usage.get(account, 0) + self.chips_of(gang.hosts)
+            sizes[gang.id] = self.chips_of(gang.hosts)
+            usage[account] = usage.get(account, 0) + sizes[gang.id]
         changes = {}
         for ground, holders in taken.items():
             occupancy = self.grounds[ground].occupancy
             changes[ground] = (replace(occupancy, holders={**occupancy.holders, **holders}), holders.keys())
-        return replace(self._with(changes), gangs=all_of, usage=usage)
+        return replace(self._with(changes), gangs=all_of, usage=usage, sizes=sizes)
 
     def without_gang(self, gang: GangId) -> Self:
         """Let a gang go; who does not run is gone already."""
@@ -190,11 +192,11 @@ class Snapshot:
             return self
         hosts = [host for gang in going for host in gang.hosts]
         changes = {ground: (self.grounds[ground].occupancy.freed(inside), inside) for ground, inside in self._by_ground(hosts)}
-        usage, left = dict(self.usage), dict(self.gangs)
+        usage, left, sizes = dict(self.usage), dict(self.gangs), dict(self.sizes)
         for gang in going:
-            usage[gang.tenant, gang.generation] -= self.chips_of(gang.hosts)
+            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id)
             del left[gang.id]
-        return replace(self._with(changes), gangs=left, usage=usage)
+        return replace(self._with(changes), gangs=left, usage=usage, sizes=sizes)
 
     def with_standing(self, host: HostId, standing: Standing) -> Self:
         """Know something else of a host."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons import store as stores
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from sliceward.daemons.loops import Loop
 
 SHOW_RESOLVED = timedelta(days=1)
+LOOK_AGAIN = timedelta(minutes=1)
+"""The present is read again after it at the latest, whatever came or did not."""
 MOST_NAME = 255
 """Characters of a cluster's name that the inbox has room for; a label may hold anything."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(eq=False)
@@ -42,6 +46,11 @@ class Desk:
     machine: Callable[[HostId], str] = lambda _host: ""
     counts: Counter[str] = field(default_factory=Counter)
     _present: dict[str, list[tuple[Alert, Finding]]] = field(default_factory=dict)
+    _reopened: bool = False
+    _news: int = 0
+    _read: int = -1
+    _looked: datetime = _NEVER
+    _again: datetime = _NEVER
 
     async def take(self, payload: Payload) -> stores.Put:
         """Store the alerts of one post; on disk when this returns.
@@ -50,7 +59,10 @@ class Desk:
             Retry: the store is away.
             Unstorable: it can keep nothing of one of them; the others may be kept already.
         """
-        put = await self._put([self._stored(alert) async for alert in in_turns(payload.alerts)])
+        try:
+            put = await self._put([self._stored(alert) async for alert in in_turns(payload.alerts)])
+        finally:
+            self._news += 1  # also where some were kept, or nobody knows
         self.counts.update(accepted=put.accepted, duplicate=put.duplicate, truncated=payload.truncated)
         self.woken()
         return put
@@ -72,7 +84,25 @@ class Desk:
         return stores.Put(first.accepted + second.accepted, first.duplicate + second.duplicate)
 
     async def round(self) -> None:
-        """Read the inbox: note what becomes of each new alert, and which findings are present. Raises `Retry`."""
+        """Read the inbox: note what becomes of each new alert, and which findings are present. Raises `Retry`.
+
+        The present is read where something came, where one that was resolved is shown for long enough, and once in a while.
+        """
+        if not self._reopened:
+            await self.store.inbox.reopen()
+            self._reopened = True
+        news, now = self._news, self.clock()
+        came = await self._take_new()
+        if came:
+            self._read = -1  # until it was read, whatever comes in between
+        if news != self._read or not self._looked <= now < self._again:
+            await self._read_present(now)
+            self._read, self._looked = news, now
+        self.loop.beat()
+
+    async def _take_new(self) -> bool:
+        """Note what becomes of each alert that nobody processed; gives whether there was any."""
+        came = False
         while True:
             fresh, aside = await self.store.inbox.take()
             by_reason: dict[str, list[int]] = defaultdict(list)
@@ -87,16 +117,22 @@ class Desk:
             for why, numbers in by_reason.items():
                 await self.store.inbox.done(numbers, now=self.clock(), why=why)
             if not fresh and not aside:
-                break
+                return came
+            came = True
+
+    async def _read_present(self, now: datetime) -> None:
+        """Read which findings are present, and when time alone will make them others."""
+        self._again = now + LOOK_AGAIN
         found: dict[str, list[tuple[Alert, Finding]]] = defaultdict(list)
-        async with aclosing(self.store.inbox.present(since=self.clock() - SHOW_RESOLVED)) as present:
+        async with aclosing(self.store.inbox.present(since=now - SHOW_RESOLVED)) as present:
             async for received in present:
                 alert = read(received)
                 finding = mapped(alert, self.rules)
                 if isinstance(finding, Finding):
                     found[cluster_of(finding.part)].append((alert, finding))
+                if alert.status is State.RESOLVED:
+                    self._again = min(self._again, alert.received + SHOW_RESOLVED)
         self._present = dict(found)
-        self.loop.beat()
 
     def findings(self, cluster: str) -> dict[str, Finding]:
         """Give the present findings from alerts; one that was not sent again for long is unknown. Firing wins over others."""

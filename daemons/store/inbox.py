@@ -38,6 +38,10 @@ def dedup_key(alert: Alert) -> str:
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
+_NEWEST = select(func.max(INBOX.c.seq)).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
+"""The last word of each alert."""
+
+
 class Inbox:
     """The alert inbox."""
 
@@ -74,10 +78,11 @@ class Inbox:
     async def present(self, *, since: datetime) -> AsyncGenerator[Received]:
         """Give the last word of every alert, one by one: all that fire, and those that were resolved after ``since``.
 
-        None is held here: thousands at once are what each garbage collection looks through. What cannot be read is left out.
+        None is held here: thousands at once are what each garbage collection looks through. What cannot be read is left out, and so is
+        that from which nothing follows (`done` said why).
         """
-        newest = select(func.max(INBOX.c.seq)).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
-        wanted = select(INBOX).where(INBOX.c.seq.in_(newest), or_(INBOX.c.status == "firing", INBOX.c.received >= since))
+        shown = or_(INBOX.c.status == "firing", INBOX.c.received >= since)
+        wanted = select(INBOX).where(INBOX.c.seq.in_(_NEWEST), INBOX.c.why == "", shown)
         async with self._database.reading() as connection:
             async for row in in_turns(await connection.execute(wanted.order_by(INBOX.c.seq))):
                 try:
@@ -86,11 +91,16 @@ class Inbox:
                     continue
                 yield received
 
+    async def reopen(self) -> None:
+        """Have what fires and was processed without anything that followed from it taken once more: the rules may be others now."""
+        idle = update(INBOX).where(INBOX.c.seq.in_(_NEWEST), INBOX.c.status == "firing", INBOX.c.why != "")
+        async with self._fenced() as connection:
+            await connection.execute(idle.values(processed=None, why=""))
+
     async def forget(self, connection: AsyncConnection, edge: datetime) -> None:
-        """Drop what was processed before ``edge``, but never the last word of an alert that fires."""
-        newest = select(func.max(INBOX.c.seq)).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
-        last = INBOX.c.seq.in_(newest) & (INBOX.c.status == "firing")
-        await connection.execute(delete(INBOX).where(INBOX.c.processed < edge, ~last))
+        """Drop what was processed, and last sent, before ``edge``, but never the last word of an alert that fires and means something."""
+        last = INBOX.c.seq.in_(_NEWEST) & (INBOX.c.status == "firing") & (INBOX.c.why == "")
+        await connection.execute(delete(INBOX).where(INBOX.c.processed < edge, INBOX.c.received < edge, ~last))
 
     async def _read(self, wanted: Any) -> tuple[tuple[Received, ...], Mapping[str, str]]:  # noqa: ANN401 (a statement)
         found: list[Received] = []

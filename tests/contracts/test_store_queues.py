@@ -43,6 +43,31 @@ async def test_the_last_word_of_an_alert_is_its_present_state(store: Store) -> N
     assert [one.alert.fingerprint async for one in store.inbox.present(since=NOW + seconds(60))] == ["f2"]
 
 
+async def test_from_what_nothing_follows_is_not_present_until_it_is_looked_at_once_more(store: Store) -> None:
+    await store.inbox.put([an_alert("f1"), an_alert("f2"), an_alert("f3")], now=NOW)
+    alerts, _ = await store.inbox.take()
+    await store.inbox.done([alerts[0].seq], now=NOW)
+    await store.inbox.done([one.seq for one in alerts[1:]], now=NOW, why="no rule knows it")
+    await store.inbox.put([an_alert("f3", "resolved", ends_at=NOW + seconds(5))], now=NOW + seconds(6))
+    assert [one.alert.fingerprint async for one in store.inbox.present(since=NOW)] == ["f1", "f3"]
+    ((resolved,), _) = await store.inbox.take()
+    await store.inbox.done([resolved.seq], now=NOW, why="no rule knows it")
+    await store.inbox.reopen()
+    assert [one.alert.fingerprint for one in (await store.inbox.take())[0]] == ["f2"]
+    assert [one.alert.fingerprint async for one in store.inbox.present(since=NOW)] == ["f1", "f2"]
+
+
+async def test_what_fires_is_kept_for_as_long_as_something_follows_from_it_or_it_is_sent(store: Store) -> None:
+    names = ("meant", "unknown", "sent again")
+    await store.inbox.put([an_alert(name) for name in names], now=NOW)
+    alerts, _ = await store.inbox.take()
+    await store.inbox.done([alerts[0].seq], now=NOW)
+    await store.inbox.done([one.seq for one in alerts[1:]], now=NOW, why="no rule knows it")
+    await store.inbox.put([an_alert("sent again")], now=NOW + timedelta(days=20))
+    await store.forget(older_than=timedelta(days=30), now=NOW + timedelta(days=31))
+    assert [row["fingerprint"] for row in (await store.history.alerts()).items] == ["meant", "sent again"]
+
+
 async def test_a_resolve_never_overtakes_its_trigger_at_the_same_pager(store: Store) -> None:
     turn = Turn(an_incident(), None, pages=(a_page(), a_page(event=PageEvent.RESOLVE)))
     await store.save(turn, now=NOW, pagers=("web", "desk"))

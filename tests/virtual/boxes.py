@@ -120,21 +120,31 @@ class MemoryInbox:
 
     async def present(self, *, since: datetime) -> AsyncGenerator[Received]:
         def present() -> list[Received]:
-            last = self._last_words().values()
+            last = [row for row in self._last_words().values() if not row["why"]]
             shown = [row for row in last if row["alert"].status == "firing" or row["received"] >= since]
             return [_received(row) for row in sorted(shown, key=lambda row: int(row["seq"]))]
 
         for received in await self._store.do(present):
             yield received
 
+    async def reopen(self) -> None:
+        def reopen() -> None:
+            for row in self._last_words().values():
+                if row["alert"].status == "firing" and row["why"]:
+                    row.update(processed=None, why="")
+
+        await self._store.do(reopen, fenced=True)
+
     def forget(self, edge: datetime) -> None:
-        kept = [row["seq"] for row in self._last_words().values() if row["alert"].status == "firing"]
-        self._store.records.inbox = [
-            row for row in self._rows if row["processed"] is None or row["processed"] >= edge or row["seq"] in kept
-        ]
+        kept = [row["seq"] for row in self._last_words().values() if row["alert"].status == "firing" and not row["why"]]
+        self._store.records.inbox = [row for row in self._rows if not _is_old(row, edge) or row["seq"] in kept]
 
     def _last_words(self) -> dict[tuple[str, str], Row]:
         return {(row["alert"].receiver, row["alert"].fingerprint): row for row in self._rows}
+
+
+def _is_old(row: Row, edge: datetime) -> bool:
+    return row["processed"] is not None and row["processed"] < edge and row["received"] < edge
 
 
 def _received(row: Row) -> Received:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sliceward.daemons.coordinator.alerts import AlertMap, AlertRule, read_payload
-from sliceward.daemons.coordinator.desk import Desk
+from sliceward.daemons.coordinator.alerts import AlertMap, AlertRule, Payload, read_payload
+from sliceward.daemons.coordinator.desk import LOOK_AGAIN, SHOW_RESOLVED, Desk
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.store import Alert, Put, Unstorable, open_store
 from sliceward.daemons.store.inbox import Inbox
-from sliceward.detectors.finding import Kind
+from sliceward.detectors.finding import Kind, State
+from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
-    from sliceward.daemons.coordinator.alerts import Payload
-    from sliceward.daemons.store import Store
+    from sliceward.daemons.store import Received, Store
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 RULES = AlertMap(
@@ -107,3 +108,92 @@ async def test_the_machine_of_an_alert_is_the_one_that_bore_the_name_when_it_cam
         await desk.round()
         found = {str(finding.part): finding.instance_id for finding in desk.findings("c1").values()}
         assert found == {"c1/host/h1": "first-h1", "c1/host/h2": "77", "c1/cube/cube-0": ""}
+
+
+async def counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give how many last words were read in each round from here on that reads any."""
+    reads: list[int] = []
+    real = Inbox.present
+
+    async def present(inbox: Inbox, *, since: datetime) -> AsyncGenerator[Received]:
+        reads.append(0)
+        async for one in real(inbox, since=since):
+            reads[-1] += 1
+            yield one
+
+    monkeypatch.setattr(Inbox, "present", present)
+    await desk.round()
+    return reads
+
+
+async def test_the_present_is_read_where_something_came_or_time_makes_it_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = NOW
+    async with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        await store.lead("one", now=NOW)
+        desk = replace(a_desk(store), clock=lambda: now)
+        await desk.take(a_post({"alertname": "HostDown", "node": "n1"}, *({"alertname": f"odd{n}"} for n in range(20))))
+        reads = await counted(desk, monkeypatch)
+        assert reads == [1], "of what no rule knows nothing follows"
+        for _ in range(5):
+            now += timedelta(seconds=1)
+            await desk.round()
+        assert reads == [1]
+        await desk.take(a_post({"alertname": "HostDown", "node": "n1"}))  # once more: it is as fresh as this
+        await desk.round()
+        await desk.round()
+        assert reads == [1, 1]
+        now -= timedelta(hours=1)
+        await desk.round()
+        now += LOOK_AGAIN
+        await desk.round()
+        assert reads == [1, 1, 1, 1], "the clock was set back, and a minute went by"
+
+
+async def test_what_was_resolved_is_shown_for_its_day_and_not_longer(tmp_path: Path) -> None:
+    now = NOW
+    async with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        await store.lead("one", now=NOW)
+        desk = replace(a_desk(store), clock=lambda: now)
+        await desk.take(a_post({"alertname": "HostDown", "node": "n1"}))
+        (alert,) = a_post({"alertname": "HostDown", "node": "n1"}).alerts
+        ended = replace(alert, status=State.RESOLVED, ends=NOW)
+        await desk.take(Payload((ended,), 0))
+        await desk.round()
+        now += SHOW_RESOLVED - timedelta(seconds=1)
+        await desk.round()
+        assert [one.state for one in desk.findings("c1").values()] == [State.RESOLVED]
+        now += timedelta(seconds=2)
+        await desk.round()
+        assert desk.findings("c1") == {}
+
+
+async def test_a_rule_that_is_new_applies_to_what_fires_already(tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        await store.lead("one", now=NOW)
+        before = replace(a_desk(store), rules=AlertMap())
+        await before.take(a_post({"alertname": "HostDown", "node": "n1"}))
+        await before.round()
+        assert before.findings("c1") == {}
+        after = a_desk(store)
+        await after.round()
+        assert [one.state for one in after.findings("c1").values()] == [State.FIRING]
+
+
+async def test_what_the_store_did_not_give_is_read_in_the_next_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        await store.lead("one", now=NOW)
+        desk = a_desk(store)
+        await desk.take(a_post({"alertname": "HostDown", "node": "n1"}))
+        with monkeypatch.context() as patch:
+            patch.setattr(Inbox, "present", _away)
+            with pytest.raises(Retry):
+                await desk.round()
+        await desk.round()
+        assert len(desk.findings("c1")) == 1
+
+
+async def _away(_inbox: Inbox, *, since: datetime) -> AsyncGenerator[Received]:
+    raise Retry(f"no connection since {since}")
+    yield

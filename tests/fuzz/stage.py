@@ -10,7 +10,6 @@ import asyncio
 import json
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.demo.agents import Agents
@@ -18,14 +17,11 @@ from sliceward.daemons.demo.effects import DemoEffects
 from sliceward.daemons.demo.plans import SECRET, pacing, quick_rules
 from sliceward.playbooks.shipped import shipped
 from sliceward.simulation import controllers
-from sliceward.simulation.faults import FAULTS, links_to_break, place_on_link
+from sliceward.simulation.faults import FAULTS
 from sliceward.simulation.kube.server import running_api
 from sliceward.simulation.receiver import running_receiver
-from sliceward.simulation.training import Program
 from sliceward.simulation.world import running_world
-from sliceward.topology.ids import CubeId
-from sliceward.topology.plan import fleet_of
-from sliceward.topology.planned import plans_from_yaml
+from tests.flows.real.training import all_train, first_cube, hosts_in, link_in, plan_of
 from tests.flows.real.witness import witnessing
 from tests.fuzz.ground import CLUSTER, Ground, a_broker
 from tests.fuzz.processes import LOG, Daemon, a_daemon
@@ -47,17 +43,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-PLAN = plans_from_yaml(f"""
-clusters:
-  - name: {CLUSTER}
-    generation: tpu7x
-    cubes: 4
-    spares: [cube-3]
-    gangs:
-      - {{name: llm, namespace: ml, slices: 2, cubes: [cube-0, cube-1]}}
-      - {{name: vision, namespace: ml, cubes: [cube-2]}}
-""")[0]
-HURT, OTHER = (gang.name for gang in PLAN.gangs)
+PLAN = plan_of(CLUSTER)
 FAULT = FAULTS["link-degraded"]
 PERIOD = "3s"
 """Of frames: three of them without a word are a silence, and this process, which is 62 agents and all that is hostile, may starve."""
@@ -114,7 +100,7 @@ class Stage:
     @property
     def hosts(self) -> set[str]:
         """All hosts of the cube."""
-        return {PLAN.host(self.cube, number) for number in range(16)}
+        return hosts_in(PLAN, self.cube)
 
     async def strike(self) -> None:
         """Break the link."""
@@ -133,13 +119,6 @@ class Stage:
         return told
 
 
-def _link(cube: str) -> Place:
-    """Give a link between two hosts of a cube, each of which sees only its own end."""
-    fleet = fleet_of(PLAN, datetime.now(UTC))
-    links = links_to_break(fleet, CubeId(CLUSTER, cube), between_cubes=False)
-    return place_on_link(fleet, next(link for link in links if link.host_a != link.host_b))
-
-
 @asynccontextmanager
 async def a_stage(folder: Path) -> AsyncIterator[Stage]:
     """Bring everything up; all gangs train when the block begins. Each process must be unharmed when it ends."""
@@ -154,11 +133,8 @@ async def a_stage(folder: Path) -> AsyncIterator[Stage]:
         world = await stack.enter_async_context(running_world(PLAN, folder, pacing=pace, kubeconfig=kubeconfig))
         receiver = await stack.enter_async_context(running_receiver(SECRET))
         witness = await stack.enter_async_context(witnessing(world.client, most=16))
-        async with asyncio.timeout(PATIENCE):
-            while not _all_run(witness):  # noqa: ASYNC110 (what is waited for is on a server)
-                await asyncio.sleep(LOOK)
-        cube = min(witness.cubes(HURT)["0"])
-        place = _link(cube)
+        cube = await first_cube(witness, within=PATIENCE)
+        place = link_in(PLAN, cube)
         # Whoever starts a process waits for it, and it asks the API that this loop serves.
         processes = ExitStack()
         stack.push_async_callback(asyncio.to_thread, processes.close)
@@ -184,7 +160,7 @@ async def a_stage(folder: Path) -> AsyncIterator[Stage]:
             "coordinator", port, _coordinator(ground, port, receiver=receiver.url, provider=world.provider.url)
         )
         stage = Stage(ground, world, witness, receiver, cube, place, _books(folder), watcher, coordinator, struck, crowd)
-        await stage.until("/api/v1/fleet", _all_train, "all gangs train")
+        await stage.until("/api/v1/fleet", all_train, "all gangs train")
         yield stage
 
 
@@ -226,15 +202,3 @@ def _coordinator(ground: Ground, port: int, *, receiver: str, provider: str) -> 
         "pace": {"decide_every": "1s", "sweep_every": "5s", "broker_grace": "1s"},
         "api": {"port": port},
     }
-
-
-def _all_run(witness: Witness) -> bool:
-    return {gang.name: len(witness.of(gang.name)) for gang in PLAN.gangs} == {HURT: 32, OTHER: 16} and all(
-        pod["status"].get("phase") == "Running" for gang in PLAN.gangs for pod in witness.of(gang.name)
-    )
-
-
-def _all_train(shown: Json) -> bool:
-    gangs = [gang for cluster in shown.get("clusters", ()) for gang in cluster["gangs"]]
-    full = 0.5 * Program().rate
-    return len(gangs) == len(PLAN.gangs) and all(gang["progress"] and (gang["progress"]["rate"] or 0) >= full for gang in gangs)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.flows.real.training import HURT, OTHER
 from tests.fuzz.hostile import all_hostile
-from tests.fuzz.stage import FAULT, HURT, OTHER, a_stage
+from tests.fuzz.stage import FAULT, a_stage
 
 if TYPE_CHECKING:
     from pathlib import Path

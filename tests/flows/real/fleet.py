@@ -10,7 +10,6 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,17 +21,14 @@ from sliceward.daemons.demo.plans import SECRET
 from sliceward.daemons.manifests import coordinator, secrets, tree
 from sliceward.daemons.manifests.install import Overlay
 from sliceward.simulation.controllers.client import NODES, Resource
-from sliceward.simulation.faults import links_to_break, place_on_link
 from sliceward.simulation.receiver import running_receiver
-from sliceward.simulation.training import Program
 from sliceward.simulation.world import Pacing, running_world
-from sliceward.topology.ids import CubeId
-from sliceward.topology.plan import fleet_of, nodes_of
-from sliceward.topology.planned import plans_from_yaml
+from sliceward.topology.plan import nodes_of
 from tests.daemons.manifests.deployed import KEY, an_install, kubectl_apply
 from tests.flows.real.daemons import Daemon, Doors, api_of
 from tests.flows.real.services import ApiServer, Restartable, a_broker, a_database
 from tests.flows.real.toll import tolls_of
+from tests.flows.real.training import HURT, OTHER, all_train, first_cube, hosts_in, link_in, plan_of
 from tests.flows.real.witness import witnessing
 from tests.services import servers
 
@@ -54,17 +50,7 @@ Json = dict[str, Any]
 
 INSTALL = an_install(Overlay.HA)
 CLUSTER = INSTALL.cluster
-PLAN = plans_from_yaml(f"""
-clusters:
-  - name: {CLUSTER}
-    generation: tpu7x
-    cubes: 4
-    spares: [cube-3]
-    gangs:
-      - {{name: llm, namespace: ml, slices: 2, cubes: [cube-0, cube-1]}}
-      - {{name: vision, namespace: ml, cubes: [cube-2]}}
-""")[0]
-HURT, OTHER = (gang.name for gang in PLAN.gangs)
+PLAN = plan_of(CLUSTER)
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 MOST_HOSTS = 16
 """What the shipped playbooks' budget lets out of service in a fleet of 64 hosts."""
@@ -124,11 +110,11 @@ class RealFleet:
     @property
     def hosts(self) -> set[str]:
         """Give all hosts of the cube."""
-        return {self.host(number) for number in range(16)}
+        return hosts_in(PLAN, self.cube)
 
     def link(self) -> Place:
         """Give the place of a link inside the cube, between two hosts, each of which sees only its own end."""
-        return _link(self.cube, self.host(STRUCK))
+        return link_in(PLAN, self.cube, at=self.host(STRUCK))
 
     # ── what is seen from outside ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,7 +166,7 @@ class RealFleet:
             story = await self.ask(f"/api/v1/incidents/{row['id']}") or {"timeline": []}
             lines += [f"  {entry['at']} {entry['kind']} {entry['text']}" for entry in story["timeline"]]
         lines += [f"marked: {self.witness.marks()}", f"broken: {self.witness.broken}"]
-        lines += [f"{gang}: {self.witness.cubes(gang)}" for gang in ("llm", "vision")]
+        lines += [f"{gang}: {self.witness.cubes(gang)}" for gang in (HURT, OTHER)]
         for daemon in (self.watcher, *self.coordinators, *self.agents.values()):
             text = daemon.log.read_text(encoding="utf-8", errors="replace") if daemon.log.exists() else ""
             lines.append(f"── {daemon.name} (alive: {daemon.alive})\n{text[-3000:]}")
@@ -254,7 +240,7 @@ class RealFleet:
         for daemon in self.coordinators:
             await daemon.start()
         await self._raise_agents()
-        await self.until_told("/api/v1/fleet", _all_train, "all gangs train")
+        await self.until_told("/api/v1/fleet", all_train, "all gangs train")
 
     async def _raise_agents(self) -> None:
         """Start an agent on every host; all of them speak when this ends."""
@@ -305,13 +291,6 @@ STRUCK = 5
 """Number of the host, in its cube, that is struck."""
 
 
-def _link(cube: str, host: str) -> Place:
-    fleet = fleet_of(PLAN, datetime.now(UTC))
-    links = links_to_break(fleet, CubeId(CLUSTER, cube), between_cubes=False)
-    apart = [link for link in links if link.host_a != link.host_b and host in {link.host_a, link.host_b}]
-    return place_on_link(fleet, apart[0])
-
-
 @asynccontextmanager
 async def a_real_fleet(
     folder: Path, kubectl: str, *, pace: Pace | None = None, gate: Gate | None = None
@@ -348,11 +327,8 @@ async def a_real_fleet(
             secret=SECRET,
             silence=pace.silence,
         )
-        async with asyncio.timeout(PATIENCE):
-            while not _all_run(witness):  # noqa: ASYNC110 (what is waited for is on a server)
-                await asyncio.sleep(LOOK)
-        cube = min(witness.cubes(HURT)["0"])
-        apart = _link(cube, PLAN.host(cube, STRUCK)).nodes
+        cube = await first_cube(witness, within=PATIENCE)
+        apart = link_in(PLAN, cube, at=PLAN.host(cube, STRUCK)).nodes
         fleet = RealFleet(
             folder=folder,
             doors=doors,
@@ -388,15 +364,3 @@ async def _bury(client: Client, pid: int) -> None:
     lease = await client.call("GET", LEASES.path(INSTALL.namespace, coordinator.NAME))
     if str(lease["spec"].get("holderIdentity")).endswith(f"-{pid}"):
         await client.patch(LEASES, lease, {"spec": {"holderIdentity": None}})
-
-
-def _all_run(witness: Witness) -> bool:
-    return {gang.name: len(witness.of(gang.name)) for gang in PLAN.gangs} == {HURT: 32, OTHER: 16} and all(
-        pod["status"].get("phase") == "Running" for gang in PLAN.gangs for pod in witness.of(gang.name)
-    )
-
-
-def _all_train(shown: Json) -> bool:
-    gangs = [gang for cluster in shown["clusters"] for gang in cluster["gangs"]]
-    full = 0.5 * Program().rate
-    return len(gangs) == len(PLAN.gangs) and all(gang["progress"] and (gang["progress"]["rate"] or 0) >= full for gang in gangs)

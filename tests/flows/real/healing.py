@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.simulation.faults import FAULTS, Place
 from sliceward.topology.names import NAMES
-from tests.flows.real.fleet import CLUSTER, HURT, OTHER, PLAN, STRUCK, RealFleet
+from tests.flows.real.fleet import CLUSTER, PLAN, STRUCK, RealFleet
+from tests.flows.real.training import HURT, OTHER
 
 if TYPE_CHECKING:
     from sliceward.simulation.faults import Fault

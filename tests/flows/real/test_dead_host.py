@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sliceward.simulation.controllers.client import NODES
-from tests.flows.real.fleet import HURT, STRUCK, a_real_fleet
+from tests.flows.real.fleet import STRUCK, a_real_fleet
 from tests.flows.real.healing import strike
+from tests.flows.real.training import HURT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,14 +7,13 @@ Comes in: what an action is about, with the gang's progress as its reporter told
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sliceward.scheduling.harm import Effect, Seen
+from sliceward.scheduling.harm import Effect
 from sliceward.scheduling.occupancy import Grade, Standing
 from sliceward.scheduling.plan import NoFit
-from sliceward.scheduling.prices import slower
 from sliceward.scheduling.repair import repair
+from sliceward.scheduling.told import Told
 from sliceward.topology.gangs import GangState
 
 if TYPE_CHECKING:
@@ -22,13 +21,9 @@ if TYPE_CHECKING:
     from sliceward.remediations.ports import Progress
     from sliceward.scheduling.candidates import Choice
     from sliceward.scheduling.harm import Part
-    from sliceward.scheduling.prices import Figure
     from sliceward.scheduling.request import Request
-    from sliceward.scheduling.snapshot import Running, Snapshot
+    from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.gangs import Gang
-
-FRESH = timedelta(minutes=1)
-"""What a gang told longer ago says nothing about whether it makes steps now."""
 
 
 def ways(target: Target, gang: Gang, snapshot: Snapshot, request: Request | NoFit) -> Choice | str:
@@ -43,29 +38,19 @@ def ways(target: Target, gang: Gang, snapshot: Snapshot, request: Request | NoFi
         return "the shape of a slice is unknown"
     known = dict.fromkeys(target.sick, "another incident") | dict.fromkeys(target.domain, target.text or target.incident)
     failed = {host: Standing(Grade.SICK, why) for host, why in known.items() if host in snapshot.ground_of}
-    progress = target.progress
-    fresh = progress is not None and target.now - progress.at <= FRESH
-    steps = fresh and progress is not None and bool(progress.rate)
-    limps: dict[Part, Effect] = {host: Effect.SLOWS for host in target.domain if steps and host not in target.lost}
-    at = None if progress is None else min(progress.at, target.now)
-    seen = Seen(_slower(progress, target) if fresh else None, at=at, saves=steps, effects=limps)
-    gangs = {**snapshot.gangs, gang.id: _paced(running, progress)}
-    return repair(replace(snapshot, gangs=gangs).with_standings(failed), request, seen)
+    marked = snapshot.with_standings(failed)
+    if target.progress is None:
+        return repair(marked, request)
+    told = told_by(target.progress)
+    alive = target.domain if told.steps(target.now) else ()
+    limps: dict[Part, Effect] = {host: Effect.SLOWS for host in alive if host not in target.lost}
+    paced = replace(marked, gangs={**marked.gangs, gang.id: told.paced(running)})
+    return repair(paced, request, told.seen(target.now, limps))
 
 
-def _slower(progress: Progress | None, target: Target) -> Figure | None:
-    if progress is None or progress.rate is None or not progress.rate_before:
-        return None
-    return slower(progress.rate / progress.rate_before, "its step rate", max(0.0, (target.now - progress.at).total_seconds()))
-
-
-def _paced(running: Running, progress: Progress | None) -> Running:
-    """Give the gang with what it told of its steps and checkpoints."""
-    if progress is None:
-        return running
-    saved = None if progress.checkpoint_age is None else progress.at - timedelta(seconds=progress.checkpoint_age)
-    step = 1 / progress.rate_before if progress.rate_before else None
-    return replace(running, checkpointed=saved, step=step)
+def told_by(progress: Progress) -> Told:
+    """Give a gang's last word as the scheduler reads it."""
+    return Told(progress.at, progress.rate, progress.rate_before, progress.checkpoint_age)
 
 
 def facts_of(found: Choice | str) -> list[dict[str, Any]]:

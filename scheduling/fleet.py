@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sliceward.scheduling.ground import Ground, GroundId, Mix
     from sliceward.scheduling.quota import Quota
+    from sliceward.scheduling.told import Told
     from sliceward.topology.fleet import Cube, Fleet
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import CubeId, GangId, HostId, LinkId
@@ -46,7 +47,7 @@ _ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is known beside the fleet itself. ``sick``: hosts of which more is known than the fleet says, and why. ``links``: condemned. ``levels``: by cluster, the labels of its tree from the top, the slice's own last."""
+    """What is known beside the fleet itself. ``sick``: hosts of which more is known than the fleet says, and why. ``links``: condemned. ``levels``: by cluster, the labels of its tree from the top, the slice's own last. ``told``: what gangs told of themselves."""
 
     reserved: Mapping[HostId, GangId] = field(default_factory=dict)
     quota: Quota | None = None
@@ -57,6 +58,7 @@ class Beside:
     mix: Mapping[str, Mix] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     costs: Costs = field(default_factory=Costs)
+    told: Mapping[GangId, Told] = field(default_factory=dict)
 
 
 NOTHING_BESIDE = Beside()
@@ -90,6 +92,7 @@ def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *,
         closed = closed.with_links(ground, links)
     taken: set[HostId] = set()
     gangs = [running_of(gang, placed, taken) for _, gang in sorted(fleet.gangs.items())]
+    gangs = [beside.told[gang.id].paced(gang) if gang.id in beside.told else gang for gang in gangs]
     return closed.with_gangs(gang for gang in gangs if gang.slices).with_promises(
         _promises(fleet, beside.reserved, placed, names)
     )

@@ -91,10 +91,12 @@ def explain_gang(scene: Scene, name: str) -> Row:
     if gang.state not in _ALIVE:
         return head | {"stands": "over"}
     if running is not None and gang.state is GangState.RUNNING:
-        harms = all(held.shape for held in running.slices) and harms_of(snapshot, running, Seen())
+        told = scene.beside.told.get(gang.id)
+        seen = Seen() if told is None else told.seen(scene.now)
+        harms = all(held.shape for held in running.slices) and harms_of(snapshot, running, seen)
         held = sum(len(each.hosts) for each in running.slices)
         if harms:
-            return head | {"stands": "hurt", "hosts": held, "repair": choice_row(repair(snapshot, request))}
+            return head | {"stands": "hurt", "hosts": held, "repair": choice_row(repair(snapshot, request, seen))}
         if snapshot.chips_of(running.hosts) >= gang.chips:
             return head | {"stands": "runs", "hosts": held}
     answer = place(snapshot, request)

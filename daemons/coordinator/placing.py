@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sliceward.daemons.coordinator.web import Problem, asked, page_of
+from sliceward.remediations.weighing import told_by
 from sliceward.scheduling.fleet import Beside
 from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows, guarantee_rows, spares_rows
 from sliceward.scheduling.words import WhatIf
@@ -96,5 +97,7 @@ class PlacingApi:
             for part in sight.about
             if isinstance(part, LinkId) and sight.health(part) is Health.UNHEALTHY
         )
-        beside = Beside(reserved=self._of.deciding.looks.reserved(), quota=self._of.parts.quota, sick=sick, links=links)
+        told = {gang: told_by(progress) for sight in sights for gang, progress in sight.progress.items()}
+        reserved = self._of.deciding.looks.reserved()
+        beside = Beside(reserved=reserved, quota=self._of.parts.quota, sick=sick, links=links, told=told)
         return Scene(joined(fleets), self._of.clock(), beside)

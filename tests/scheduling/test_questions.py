@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sliceward.scheduling.fleet import NOTHING_BESIDE, Beside
+from sliceward.scheduling.prices import Figure
 from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows
 from sliceward.scheduling.quota import Quota
+from sliceward.scheduling.told import Told
 from sliceward.scheduling.words import WhatIf
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.links import links_of
-from tests.builders import NOW, FleetBuilder, a_fleet, cube_id
+from tests.builders import NOW, FleetBuilder, a_fleet, cube_id, gang_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +53,15 @@ class TestExplain:
         assert found["stands"] == "hurt"
         assert found["repair"]["harms"] == ["cube-0-host-03: not Ready"]
         assert {"way", "price", "why", "bill", "slices"} <= found["repair"]["ways"][0].keys()
+
+    def test_the_prices_of_a_hurt_gang_are_made_of_what_it_told(self) -> None:
+        told = Told(NOW - timedelta(seconds=9), 0.5, 2.0, 30.0)
+        beside = Beside(told={gang_id("llm"): told})
+        found = explained(TWO.not_ready("cube-0-host-03", status="False"), "default/llm", beside)
+        bill = " ".join(line for way in found["repair"]["ways"] for line in way["bill"])
+        assert "39 (since its last checkpoint, 9 s old)" in bill
+        assert Told(NOW, 0.5, 2.0).seen(NOW).slower == Figure(0.75, "its step rate", 0.0)
+        assert Told(NOW - timedelta(minutes=2), 0.5, 2.0).seen(NOW).slower is None
 
     def test_a_gang_that_waits_where_there_is_room(self) -> None:
         found = explained(TWO.with_gang("late").waiting(), "late")

@@ -356,7 +356,8 @@ class Stage:
         if tenure is self.tenures[-1]:
             self.world.agenda.after(RESTART, self.begin)
         error = None if tenure.main is None else tenure.main.exception()
-        if error is not None and not (isinstance(error, Refused) and tenure.coordinator.deciding.stops.fenced):
+        replaced = tenure.coordinator.store.epoch != self.records.epoch
+        if error is not None and not (isinstance(error, Refused) and replaced):
             self._problem(f"a coordinator ended with {error!r}")
         self.timeline.loops = [loop for loop in self.timeline.loops if loop is not tenure.loop]
         self.bury(tenure)

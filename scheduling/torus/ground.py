@@ -21,7 +21,7 @@ from sliceward.scheduling.torus.burdens import Burdens
 from sliceward.scheduling.torus.catalogue import legal_shapes
 from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
 from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numbers
-from sliceward.scheduling.torus.outlook import Prospect, alive, likeliest, loss, losses_of, lowest, prospect
+from sliceward.scheduling.torus.outlook import Prospect, alive, least_of_each, likeliest, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
 
@@ -89,8 +89,8 @@ class TorusGround:
         seen, fits = prospect(self.site.lattice, terms.mix), self._fits(want)
         whole = self._fits(replace(want, broken_links=False)) if want.broken_links and self._is_broken else fits
         best: tuple[float, int, float, Shape, int] | None = None
-        for least, order, box in self._bounds(want, terms):
-            if best is not None and least > best[0]:
+        for bound, order, box in self._bounds(want, terms):
+            if best is not None and bound > best[0]:
                 break
             more = burdens.of(self._torus, box, fits[box] & ~whole[box]) if burdens is not None else None
             cost, lost, number = self._cheapest(seen, box, fits[box], (terms.costs.anchor / UNIT, more))
@@ -112,11 +112,11 @@ class TorusGround:
         """Give for each box that fits, in rising order, what its best place costs at least, and its number among the boxes."""
         seen = likeliest(self.site.lattice, terms.mix)
         anchor = terms.costs.anchor / UNIT * (1 - _ROUNDING)
-        return sorted(
-            (lowest(seen, self._expected, self.state.between, box, board)[0] * anchor, order, box)
-            for order, (box, board) in enumerate(self._fits(want).items())
-            if board
+        fits = [(order, box, board) for order, (box, board) in enumerate(self._fits(want).items()) if board]
+        lost = (
+            least_of_each(seen, self._expected, self.state.between, tuple((box, board) for _, box, board in fits)) if fits else ()
         )
+        return sorted((amount * anchor, order, box) for amount, (order, box, _) in zip(lost, fits, strict=True))
 
     def _cheapest(
         self, seen: Prospect, box: Shape, fits: int, price: tuple[float, NDArray[np.float64] | None]

@@ -88,28 +88,32 @@ def arranged(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, i
     return Arranged(torus, tuple(_Plane(long, tuple(rows), tuple(map(row, rows.values()))) for long, rows in planes.items()))
 
 
-def losses(maps: Arranged, box: Shape) -> NDArray[np.float64]:
-    """Give for each place what a box from there takes, in `UNIT`: whole numbers, in the order of places."""
-    (x, y, z), (a, b, c) = _three(maps.torus.shape), _three(box)
+def losses(maps: Arranged, boxes: tuple[Shape, ...]) -> NDArray[np.float64]:
+    """Give for each box, and for each place in the order of places, what the box takes from there, in `UNIT`: whole numbers."""
+    x, y, z = _three(maps.torus.shape)
     along_x, along_y, along_z = _rings(maps.torus)
-    total = np.zeros((y, z, x))
-    for long, wides, rows in maps.planes:
-        across = np.empty((len(rows), y * z, x))
-        for row, out in zip(rows, across, strict=True):
-            np.matmul(row.grids, _weighted(along_x, a, row.others), out=out)
-        plane = _beside(along_y, b, wides) @ across.reshape(-1, z * x)
-        total += windows(along_z, c, long).T @ plane.reshape(y, z, x)
-    return total.transpose(1, 0, 2).reshape(-1)
+    lengths, count = tuple(map(_three, boxes)), len(boxes)
+    deep, wide, long = (tuple(each[axis] for each in lengths) for axis in range(3))
+    total = np.zeros((count, y, z, x))
+    for plane in maps.planes:
+        across = np.empty((count, len(plane.rows), y * z, x))
+        for number, row in enumerate(plane.rows):
+            np.matmul(row.grids, _weighted(along_x, deep, row.others), out=across[:, number])
+        sums = _beside(along_y, wide, plane.wides) @ across.reshape(count, -1, z * x)
+        total += _beside(along_z, long, (plane.long,))[:, None] @ sums.reshape(count, y, z, x)
+    return total.transpose(0, 2, 1, 3).reshape(count, -1)
 
 
 @lru_cache(maxsize=4096)
-def _weighted(axis: tuple[int, bool], length: int, others: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
-    return np.concatenate([weight * windows(axis, length, other) for other, weight in others])
+def _weighted(axis: tuple[int, bool], lengths: tuple[int, ...], others: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
+    """Give for each length the windows of others below each other, weighted."""
+    return np.stack([np.concatenate([weight * windows(axis, one, other) for other, weight in others]) for one in lengths])
 
 
 @lru_cache(maxsize=4096)
-def _beside(axis: tuple[int, bool], length: int, others: tuple[int, ...]) -> NDArray[np.float64]:
-    return np.concatenate([windows(axis, length, other) for other in others]).T.copy()
+def _beside(axis: tuple[int, bool], lengths: tuple[int, ...], others: tuple[int, ...]) -> NDArray[np.float64]:
+    """Give for each length the windows of others beside each other, turned."""
+    return np.stack([np.concatenate([windows(axis, one, other) for other in others]).T for one in lengths])
 
 
 def box_sums(torus: Torus, amounts: NDArray[np.float64], box: Shape) -> NDArray[np.float64]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sliceward.scheduling.torus.anchors import anchors
-from sliceward.scheduling.torus.losses import UNIT, Arranged, arranged, loss_of, losses, set_numbers, weights_of
+from sliceward.scheduling.torus.losses import UNIT, Arranged, arranged, as_grids, loss_of, losses, set_numbers, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from sliceward.scheduling.torus.lattice import Lattice
@@ -26,8 +27,8 @@ Between = tuple[tuple[int, int], ...]
 """Condemned links by axis (`Breaks.between`), as a value."""
 
 
-_FEW = 4
-"""Of sixteen pods, with four shapes' losses as a bound one or two had to be looked into, with three up to all."""
+_FEW = 6
+"""Of sixteen pods, with the losses of six shapes as a bound one had to be looked into, with three up to all."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def loss(seen: Prospect, free: int, between: Between, places: int) -> float:
 @lru_cache(maxsize=256)
 def losses_of(seen: Prospect, free: int, between: Between, box: Shape) -> NDArray[np.float64]:
     """Give for every place what a box from there takes, in `UNIT`."""
-    found = losses(_ready(seen, free, between), box)
+    found: NDArray[np.float64] = losses(_ready(seen, free, between), (box,))[0]
     found.flags.writeable = False
     return found
 
@@ -95,6 +96,14 @@ def lowest(seen: Prospect, free: int, between: Between, box: Shape, fits: int) -
     found = losses_of(seen, free, between, box)[numbers]
     least = int(found.argmin())
     return float(found[least]), int(numbers[least])
+
+
+@lru_cache(maxsize=8192)
+def least_of_each(seen: Prospect, free: int, between: Between, fits: tuple[tuple[Shape, int], ...]) -> tuple[float, ...]:
+    """Give for each of some boxes the least that it takes from any of its anchors, of which there are some, in `UNIT`."""
+    found = losses(_ready(seen, free, between), tuple(box for box, _ in fits))
+    places = as_grids(seen.lattice.hosts, [board for _, board in fits]) > 0
+    return tuple(np.where(places, found, np.inf).min(axis=1).tolist())
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sliceward.detectors.passes import counts, drift, peers
-from sliceward.detectors.passes.localise import Candidate
+from sliceward.detectors.passes.localise import MARGIN, Candidate
 from sliceward.detectors.passes.signals import Form, Signal
 from sliceward.detectors.passes.verdicts import PERSIST, WITNESS
 
@@ -224,9 +224,12 @@ class Evidence:
             yield self._candidate((self.crowd.kind, int(member)), int(row), nats, (member,))
         for held in self.held:
             for row, place in zip(*np.nonzero((held.most >= least) & (held.age >= PERSIST)), strict=True):
+                members = held.groups.members(int(place))
+                if held.most[row, place] < self.most[row, members].max() + MARGIN:
+                    continue  # one member says it nearly all: it is that member's own
                 nats = held.bank.nats[:, row, place] if row < self.gauges else held.nats[:, row - self.gauges, place]
                 key = (held.groups.kind, int(held.groups.label[place]))
-                yield self._candidate(key, int(row), nats, held.groups.members(int(place)))
+                yield self._candidate(key, int(row), nats, members)
 
     def _candidate(self, key: Key, row: int, nats: Rows, members: Index | tuple[int, ...]) -> Candidate:
         signal, best = self.signals[row], int(nats.argmax())

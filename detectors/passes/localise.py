@@ -19,7 +19,7 @@ _A_DAY = {"chip": 3.0e-4, "host": 8.0e-4, "link": 5.0e-5, "ocs": 4.0e-4, "cable"
 RAREST = 5.0e-5
 """What a kind breaks like of which nothing is published."""
 MARGIN = 3.0
-"""Nats by which the best cause must beat others that share members with it; below that it is waited for."""
+"""Nats by which the best cause must beat others that share members with it, or it is waited for; and a group its own worst member, or it is none."""
 
 Key = tuple[str, int]
 """Kind and label of a part."""

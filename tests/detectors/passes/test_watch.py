@@ -23,6 +23,7 @@ FAULTS = [
     pytest.param(("host", 5), [shift("infeed", members(TORUS.host, 5), 0.01, since=ONSET)], id="a host that feeds late"),
     pytest.param(("cube", 1), [shift("temp", members(TORUS.cube, 1), 2.0, since=ONSET)], id="a cube that is cooled badly"),
     pytest.param(("link", 40), [erring([40], 1.0, since=ONSET)], id="a link that errs"),
+    pytest.param(("link", 124), [erring([124], 20.0, since=ONSET)], id="a link that errs much is not its switch"),
     pytest.param(("ocs", 35), [erring(members(TORUS.cabling.switch, 35), 1.0, since=ONSET)], id="a switch that errs"),
 ]
 

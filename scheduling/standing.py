@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.occupancy import PLAIN, Bar, Cause, Grade, Standing, Window
+from sliceward.topology.generations import GENERATIONS, text_of
 from sliceward.topology.health import Health
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def standings_of(fleet: Fleet, names: Names, risks: Mapping[HostId, float]) -> d
     for cube in fleet.cubes.values():
         told = _of_cube(cube, names)
         if told is not None:
-            found.update(dict.fromkeys(cube.hosts, told))
+            meant = [host for host in cube.hosts if not _is_in_a_healthy_part(fleet.hosts[host], names)]
+            found.update(dict.fromkeys(meant or cube.hosts, told))
     for host_id, host in fleet.hosts.items():
         known = _of_host(host, found.get(host_id), names, risks.get(host_id, 0.0))
         if known is not None:
@@ -66,6 +68,13 @@ def _of_cube(cube: Cube, names: Names) -> Standing | None:
         return None
     grades = {names.degraded: Grade.DEGRADED} | dict.fromkeys((names.unhealthy, names.incomplete, names.unset), Grade.SICK)
     return Standing(grades.get(cube.state, Grade.UNKNOWN), f"cube is {cube.state} in Google's words")
+
+
+def _is_in_a_healthy_part(host: Host, names: Names) -> bool:
+    """Whether Google calls a smaller partition healthy in which the host lies: what ails its cube is then another part's."""
+    kind = GENERATIONS.get(host.generation)
+    shapes = kind.small_shapes if kind is not None else ()
+    return any(host.labels.get(names.sub_partition_state.replace("{shape}", text_of(s))) == names.healthy for s in shapes)
 
 
 def _of_host(host: Host, cube: Standing | None, names: Names, risk: float) -> Standing | None:

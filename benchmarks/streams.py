@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 Mix = tuple[tuple["Shape", float], ...]
 
 HOUR = 3600.0
+
+_SMALL = 256
+"""Chips of a shape that an idle pod of any size that is played here always has a place for."""
+
 WARM = 0.2
 """The share of the stream that is not counted: the pods fill first."""
 
@@ -118,7 +122,7 @@ def drawn(recipe: Recipe) -> Stream:
     while len(asked) < recipe.jobs:
         shape = draw.choices(shapes, cum_weights=steps)[0]
         lasts = draw.lognormvariate(math.log(recipe.lasts * HOUR) - recipe.spread**2 / 2, recipe.spread)
-        if _holds(recipe, draw, shape):
+        if prod(shape) <= _SMALL or _holds(recipe, draw, shape):
             asked.append((shape, lasts))
     end = sum(prod(shape) * lasts for shape, lasts in asked) / (recipe.load * recipe.pods * prod(recipe.pod))
     times = sorted(draw.uniform(0, end) for _ in asked)
@@ -224,8 +228,8 @@ class _Play:
             self.stop(hit, flip.at)
 
 
-def play(stream: Stream, placer: Placer) -> Score:
-    """Play a stream to its last arrival."""
+def play(stream: Stream, placer: Placer, watch: Callable[[float], None] | None = None) -> Score:
+    """Play a stream to its last arrival. ``watch`` is told how many seconds that count pass as things stand."""
     game, score, chips_a_host = _Play(stream, placer), Score(), stream.recipe.lattice.chips_a_host
     total = stream.recipe.pods * prod(stream.recipe.pod)
     end = stream.jobs[-1].at
@@ -236,6 +240,8 @@ def play(stream: Stream, placer: Placer) -> Score:
         next_flip = stream.flips[flips].at if flips < len(stream.flips) else math.inf
         now = min(next_end, next_flip, stream.jobs[arrivals].at)
         counted = max(0.0, now - max(before, begin))
+        if watch is not None:
+            watch(counted)
         score.used += counted * game.busy
         score.up += counted * (total - game.down * chips_a_host)
         before = now

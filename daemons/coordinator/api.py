@@ -29,11 +29,12 @@ from sliceward.daemons.coordinator.web import (
     told_as_json,
 )
 from sliceward.daemons.coordinator.webhook import MOST_BYTES, Webhook, counting
+from sliceward.daemons.turns import in_turns
 from sliceward.playbooks.record import BadRecord, incident_row
 from sliceward.topology.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp.typedefs import Middleware
 
@@ -221,7 +222,8 @@ class Api:
     ) -> web.Response:
         wanted = asked(request)
         rows = await self._history(read, wanted.filters, number_of(wanted.after), wanted.limit)
-        return listed(_each(rows.items, shown), rows.next)
+        drawn = [shown(row) async for row in in_turns(rows.items)]
+        return listed(drawn, rows.next)
 
     async def _history(self, read: Callable[..., Any], filters: Mapping[str, str], after: object, limit: int) -> Any:  # noqa: ANN401 (Rows)
         try:
@@ -243,7 +245,3 @@ def _file(file: Path) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         return web.FileResponse(file)
 
     return given
-
-
-def _each(rows: Iterable[Mapping[str, Any]], shown: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
-    return [shown(row) for row in rows]

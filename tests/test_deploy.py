@@ -85,6 +85,18 @@ def test_strict_means_that_a_field_that_does_not_exist_is_refused(server: Path, 
     assert "datta" in apply(server, kubectl, "--filename", tmp_path / "a.yaml").stderr
 
 
+def test_a_pod_that_keeps_to_no_level_is_warned_of(applied: Path, kubectl: str, tmp_path: Path) -> None:
+    """So that no warning above means that there was none to give."""
+    pod = {"hostNetwork": True, "containers": [{"name": "x", "image": "x", "securityContext": {"privileged": True}}]}
+    marks = {"matchLabels": {"app": "loose"}}
+    template = {"metadata": {"labels": marks["matchLabels"]}, "spec": pod}
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "loose", "namespace": "sliceward"}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({**made, "spec": {"replicas": 0, "selector": marks, "template": template}}))
+    told = apply(applied, kubectl, "--dry-run=server", "--filename", tmp_path / "a.yaml")
+    assert told.returncode == 0, told.stderr
+    assert "Warning" in told.stderr
+
+
 class Asking:
     """Asks the server, as a service account, what that account may do."""
 

@@ -112,6 +112,11 @@ class Surroundings:
         self._dirty = True
 
     def _learn(self, notes: Mapping[str, Mapping[str, str]]) -> None:
+        for name in self._coordinates.keys() - notes.keys():
+            if HostId(self.name, name) not in self.fleet.hosts:
+                # Neither heard nor there: whoever bears this name next is another machine.
+                del self._coordinates[name]
+                self._positions.pop(HostId(self.name, name), None)
         for name, said in notes.items():
             text = said.get("coordinates", "")
             if text and self._coordinates.get(name) != text:

@@ -51,6 +51,33 @@ def test_the_api_and_the_metrics_are_asked_from_namespaces_that_carry_the_label(
     assert peers(found["sliceward", "watcher"]["ingress"], "from", 8483) == [callers]
 
 
+ANYBODY = None
+OURS = {(ANYBODY, "UDP", 53), (ANYBODY, "TCP", 53), ("broker", "TCP", 8883), (ANYBODY, "TCP", 443), (ANYBODY, "TCP", 6443)}
+
+
+def ways_out(spec: dict[str, Any]) -> set[tuple[str | None, str, int]]:
+    """Give everything that pods may talk to: component of ours or anybody, protocol, port."""
+    found: set[tuple[str | None, str, int]] = set()
+    for rule in spec["egress"]:
+        assert rule.keys() <= {"to", "ports"}
+        assert rule["ports"], "no ports would mean all"
+        whom = (
+            [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["to"]]
+            if "to" in rule
+            else [ANYBODY]
+        )
+        found |= {(who, one["protocol"], one["port"]) for who in whom for one in rule["ports"]}
+    return found
+
+
+def test_this_is_all_that_watcher_and_coordinator_may_talk_to() -> None:
+    single, ha = policies(an_install()), policies(an_install(Overlay.HA))
+    for found in (single, ha):
+        assert ways_out(found["sliceward", "watcher"]) == OURS | {(ANYBODY, "TCP", 9090)}
+    assert ways_out(single["sliceward", "coordinator"]) == OURS
+    assert ways_out(ha["sliceward", "coordinator"]) == OURS | {("coordinator", "TCP", 8482), (ANYBODY, "TCP", 5432)}
+
+
 def test_the_replicas_of_the_coordinator_reach_each_other() -> None:
     spec = policies(an_install(Overlay.HA))["sliceward", "coordinator"]
     other = str({"podSelector": {"matchLabels": labels("coordinator")}})

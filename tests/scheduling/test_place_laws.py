@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -173,3 +177,27 @@ def test_packed_takes_as_few_blocks_as_can_be_and_spread_as_many() -> None:
             plan = planned(small.snapshot, replace(request, over=over))
             if plan is not None:
                 assert len({piece.ground for piece in plan.slices}) == best, seed
+
+
+TOLD = """
+import json
+from sliceward.scheduling.place import place
+from sliceward.scheduling.rows import answer_row
+from tests.scheduling.test_place_laws import KINDS, troubled
+for kind in KINDS:
+    for seed in range(12):
+        small, request, _ = troubled(seed, kind)
+        print(json.dumps(answer_row(place(small.snapshot, request))))
+"""
+
+
+def test_the_same_question_gets_the_same_answer_whatever_the_order_of_hashes() -> None:
+    root = Path(__file__).resolve().parents[2]
+    answers = []
+    for seed in ("1", "2"):
+        environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join([str(root / ".types"), str(root)])}
+        ran = subprocess.run(  # noqa: S603 (words of our own)
+            [sys.executable, "-c", TOLD], cwd=root, env=environ, check=True, capture_output=True, text=True
+        )
+        answers.append(ran.stdout)
+    assert answers[0] == answers[1] != ""

@@ -18,8 +18,9 @@ from tests.daemons.coordinator.test_deciding import PLAYBOOK, _Noting, a_world, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sliceward.remediations.action import Ports, Target
+    from sliceward.remediations.action import Target
     from sliceward.remediations.outcome import Outcome
+    from sliceward.remediations.ports import Ports
 
 
 class _Waiting(_Noting):

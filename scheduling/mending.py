@@ -52,9 +52,12 @@ def fixes(case: Case) -> Iterator[Fix | Closed]:
     yield swapped(case)
     own = frozenset(harm.ground for harm in case.harms)
     every = frozenset(ground for view in case.room.views for ground in view)
-    anew, anywhere = _anew(case, Way.RESTITCH, own), _anew(case, Way.MOVE, every)
+    anywhere = _anew(case, Way.MOVE, every)
     if isinstance(anywhere, Fix) and own.issuperset(planned.ground for planned in anywhere.slices):
+        anew: Fix | Closed = replace(anywhere, way=Way.RESTITCH)
         anywhere = _anew(case, Way.MOVE, every - own)
+    else:
+        anew = _anew(case, Way.RESTITCH, own)
     if not any(isinstance(found, Fix) and not found.limps for found in (anew, anywhere)):
         yield _displacing(case)
     yield anew

@@ -10,6 +10,7 @@ import sys
 from benchmarks import (
     _placement_cubes,
     _placement_fleet,
+    _placement_mixed,
     _placement_repair,
     _placement_steps,
     _placement_streams,
@@ -21,6 +22,7 @@ CLAIMS = {
     **_placement_torus.CLAIMS,
     **_placement_streams.CLAIMS,
     **_placement_cubes.CLAIMS,
+    **_placement_mixed.CLAIMS,
     **_placement_repair.CLAIMS,
     **_placement_fleet.CLAIMS,
     **_placement_steps.CLAIMS,

@@ -12,8 +12,17 @@ from tests.flows.real.healing import strike
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.flows.real.fleet import RealFleet
+
 PATIENT = Pace(node_grace=20, silence="45s")
 """Agents find a broker that is back within 30 s, and are not lost before."""
+
+
+async def unhealed(fleet: RealFleet) -> None:
+    """Say that what is taken away now is taken away in the middle: an incident is open, and hosts are out of service."""
+    told = await fleet.until_told("/api/v1/incidents?state=open&limit=500", bool, "the API answers")
+    assert told["items"]
+    assert fleet.witness.marks()
 
 
 @pytest.mark.parametrize("fault", ["link-degraded", "host-died"])
@@ -22,10 +31,13 @@ async def test_it_heals_the_same_through_a_change_of_leaders_and_every_outage(fa
         healing = await strike(fleet, fault)
         await healing.marked()
         paused = await fleet.change_of_leaders()
+        await unhealed(fleet)
         await fleet.without(fleet.api_server)
+        await unhealed(fleet)
         await fleet.watcher.kill()
         await fleet.without(fleet.broker)
         await fleet.watcher.start()
+        await unhealed(fleet)
         await fleet.without(fleet.database)
         healing.check(await healing.healed())
         assert paused.alive

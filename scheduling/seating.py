@@ -246,7 +246,10 @@ class _Search:
 
         Each slice costs at least its cheapest place would if places were free; and all of them destroy at least what one does.
         """
-        places = Costs(**dict.fromkeys((item.name for item in fields(Costs)), 0.0) | {"anchor": self.terms.costs.anchor})
+        places = Costs(
+            **dict.fromkeys((item.name for item in fields(Costs)), 0.0)
+            | {"anchor": self.terms.costs.anchor, "back": self.terms.costs.back}
+        )
         beside = replace(self.terms.costs, anchor=0.0)
         least = sum(self._least(room, asked, beside) for asked in order) + max(self._least(room, a, places) for a in order)
         cost = sum(seat.cost for seat in seats)

@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)/.types
 RUN := .venv/bin/python
 PURE := topology detectors scheduling playbooks
 ARGS ?=
-JOBS ?= $(if $(ARGS),0,3)
+JOBS ?= 0
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -35,7 +35,7 @@ help:
 demo: .venv
 	@.venv/bin/sliceward demo $(ARGS)
 
-# All tests run as the groups of tests/conftest.py, beside each other; JOBS=0 runs them in one process, as those that ARGS names.
+# JOBS=2 runs the groups of tests/conftest.py beside each other: quicker, but flows in real time then want more than two cores.
 # In CI (CI=true, or SLICEWARD_NO_SKIPS=1 anywhere) a skipped test is a failure, and so is a pure folder below 95 % of branches.
 test: .venv
 	$(RUN) -m pytest --numprocesses=$(JOBS) $(if $(CI)$(SLICEWARD_NO_SKIPS)$(COVERAGE),$(PURE:%=--cov=sliceward.%) --cov-report=json:.coverage.json) $(ARGS)

@@ -3,8 +3,8 @@
 A test that needs an absent service is skipped by name; the names stand at the end of each run. In CI (``CI=true``) or with
 ``SLICEWARD_NO_SKIPS=1`` a skipped test is a failure.
 
-`GROUPS` run beside each other, each in one process from its first test to its last: flows on real parts mostly wait for their real
-clocks, and tests of one folder may share an address. What only computes gives way to them, or agents would fall silent for want of time.
+``make test JOBS=2`` runs `GROUPS` beside each other, each in one process from its first test to its last: flows on real parts
+mostly wait for their real clocks, and tests of one folder may share an address.
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ hypothesis.settings.load_profile("sliceward")
 
 GROUPS = {"tests/flows/real/": "real", "tests/flows/": "waiting", "tests/fuzz/": "waiting", "tests/virtual/": "waiting"}
 """By the beginning of a test's name, the first that fits; about the same time for each, the rest being one more."""
-REST = "the rest"
-GIVES_WAY = 10
-"""Niceness of the processes of the rest."""
 OPTIONAL = "SLICEWARD_GOLDEN"
 """Names expectations from elsewhere, which nothing can install: where they are not, that is counted, and no failure."""
 _NO = {"", "0", "false", "no"}
@@ -74,20 +71,11 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-def group_of(nodeid: str) -> str:
-    return next((group for beginning, group in GROUPS.items() if nodeid.startswith(beginning)), REST)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ and group_of(item.nodeid) == REST and os.nice(0) == 0:
-        os.nice(GIVES_WAY)
-
-
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published without types
     """Gives each group to one process (its other methods are xdist's)."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
+        return next((group for beginning, group in GROUPS.items() if nodeid.startswith(beginning)), "the rest")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -46,7 +46,7 @@ class Desk:
     machine: Callable[[HostId], str] = lambda _host: ""
     counts: Counter[str] = field(default_factory=Counter)
     _present: dict[str, list[tuple[Alert, Finding]]] = field(default_factory=dict)
-    _reopened: bool = False
+    _reread: bool = False
     _news: int = 0
     _read: int = -1
     _looked: datetime = _NEVER
@@ -88,9 +88,9 @@ class Desk:
 
         The present is read where something came, where one that was resolved is shown for long enough, and once in a while.
         """
-        if not self._reopened:
-            await self.store.inbox.reopen()
-            self._reopened = True
+        if not self._reread:
+            await self._read_again()
+            self._reread = True
         news, now = self._news, self.clock()
         came = await self._take_new()
         if came:
@@ -119,6 +119,13 @@ class Desk:
             if not fresh and not aside:
                 return came
             came = True
+
+    async def _read_again(self) -> None:
+        """Find alerts that fire, from which nothing followed, and which a rule knows now. What stays as it was is not touched."""
+        async with aclosing(self.store.inbox.idle()) as idle:
+            known = [received.seq async for received in idle if not self._why(read(received))]
+        if known:
+            await self.store.inbox.done(known, now=self.clock())
 
     async def _read_present(self, now: datetime) -> None:
         """Read which findings are present, and when time alone will make them others."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from sliceward.daemons.store.connect import Database
@@ -82,7 +82,16 @@ class Inbox:
         that from which nothing follows (`done` said why).
         """
         shown = or_(INBOX.c.status == "firing", INBOX.c.received >= since)
-        wanted = select(INBOX).where(INBOX.c.seq.in_(_NEWEST), INBOX.c.why == "", shown)
+        async for received in self._last_words(INBOX.c.why == "", shown):
+            yield received
+
+    async def idle(self) -> AsyncGenerator[Received]:
+        """Give the last words that fire and from which nothing follows: once the rules are others, something may."""
+        async for received in self._last_words(INBOX.c.why != "", INBOX.c.status == "firing", INBOX.c.processed.is_not(None)):
+            yield received
+
+    async def _last_words(self, *which: ColumnElement[bool]) -> AsyncGenerator[Received]:
+        wanted = select(INBOX).where(INBOX.c.seq.in_(_NEWEST), *which)
         async with self._database.reading() as connection:
             async for row in in_turns(await connection.execute(wanted.order_by(INBOX.c.seq))):
                 try:
@@ -90,12 +99,6 @@ class Inbox:
                 except (ValueError, TypeError):
                     continue
                 yield received
-
-    async def reopen(self) -> None:
-        """Have what fires and was processed without anything that followed from it taken once more: the rules may be others now."""
-        idle = update(INBOX).where(INBOX.c.seq.in_(_NEWEST), INBOX.c.status == "firing", INBOX.c.why != "")
-        async with self._fenced() as connection:
-            await connection.execute(idle.values(processed=None, why=""))
 
     async def forget(self, connection: AsyncConnection, edge: datetime) -> None:
         """Drop what was processed, and last sent, before ``edge``, but never the last word of an alert that fires and means something."""

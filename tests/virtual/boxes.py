@@ -127,13 +127,14 @@ class MemoryInbox:
         for received in await self._store.do(present):
             yield received
 
-    async def reopen(self) -> None:
-        def reopen() -> None:
-            for row in self._last_words().values():
-                if row["alert"].status == "firing" and row["why"]:
-                    row.update(processed=None, why="")
+    async def idle(self) -> AsyncGenerator[Received]:
+        def idle() -> list[Received]:
+            last = [row for row in self._last_words().values() if row["why"] and row["processed"] is not None]
+            firing = [row for row in last if row["alert"].status == "firing"]
+            return [_received(row) for row in sorted(firing, key=lambda row: int(row["seq"]))]
 
-        await self._store.do(reopen, fenced=True)
+        for received in await self._store.do(idle):
+            yield received
 
     def forget(self, edge: datetime) -> None:
         kept = [row["seq"] for row in self._last_words().values() if row["alert"].status == "firing" and not row["why"]]

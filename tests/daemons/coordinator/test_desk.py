@@ -16,6 +16,7 @@ from sliceward.daemons.store import Alert, Put, Unstorable, open_store
 from sliceward.daemons.store.inbox import Inbox
 from sliceward.detectors.finding import Kind, State
 from sliceward.topology.errors import Retry
+from tests.daemons.coordinator.bench import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -179,6 +180,20 @@ async def test_a_rule_that_is_new_applies_to_what_fires_already(tmp_path: Path) 
         after = a_desk(store)
         await after.round()
         assert [one.state for one in after.findings("c1").values()] == [State.FIRING]
+
+
+async def test_an_alert_that_no_rule_knows_is_processed_once_however_often_a_coordinator_starts(tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        await store.lead("one", now=NOW)
+        clock = Clock(NOW)
+        for _ in range(3):
+            desk = replace(a_desk(store), clock=clock)
+            await desk.take(a_post({"alertname": "DiskFull"}))
+            await desk.round()
+            clock.pass_(3600)
+        (row,) = (await store.history.alerts()).items
+        assert row["processed"] == NOW.isoformat()
+        assert "no rule" in row["why"]
 
 
 async def test_what_the_store_did_not_give_is_read_in_the_next_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,12 +55,16 @@ class Freezer:
 
 
 async def keep_short() -> None:
-    """Keep pauses short until cancelled."""
+    """Keep pauses short until cancelled; what is frozen by then may be collected again, for who ends may begin anew in this process."""
+    before = gc.get_threshold()
     sys.setswitchinterval(GIVES_WAY)
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, NEVER)
+    gc.set_threshold(*before[:2], NEVER)
     freezer = Freezer()
     freezer.freeze()
-    while True:
-        await asyncio.sleep(EVERY)
-        freezer.freeze_if_many()
+    try:
+        while True:
+            await asyncio.sleep(EVERY)
+            freezer.freeze_if_many()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

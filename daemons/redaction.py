@@ -43,8 +43,8 @@ _LOOKS: tuple[re.Pattern[str], ...] = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(rf"(?i)authorization{_IS}(?P<value>{_QUOTED}|{_LINE})"),
     re.compile(r"(?i)\b(?:bearer|basic|geniekey)\s+(?P<value>(?!\*{3})[A-Za-z0-9._~+/=-]{6,})"),
-    # Up to the last @: a password may hold one.
-    re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>(?:(?!://)[^\s\"']){1,4096})@"),
+    # Up to the last @: a password may hold one. What was cut out before is not cut out with what stands before it.
+    re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>(?:(?!://)[^\s\"']){1,4096})(?<!:\*{3})@"),
     re.compile(r"://(?P<value>[^\s:/@\"']{16,4096})@"),
     re.compile(rf"(?i)://(?:{_CHATS})/(?P<value>[^\s\"'<>\\]+)"),
     re.compile(rf"(?i)\bcookie{_IS}(?P<value>{_QUOTED}|{_LINE})"),
@@ -54,10 +54,10 @@ _LOOKS: tuple[re.Pattern[str], ...] = (
     re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"),
     re.compile(r"\b(?:gh[oprsu]_|xox[abeprs]-|glpat-|sk-)[A-Za-z0-9_-]{10,}"),
     # A block of YAML.
-    re.compile(rf"(?i){_NAMES}\s*:?\s*[|>][+-]?\d?[ \t]*\r?\n(?P<value>(?:[ \t]+\S[^\n]*(?:\n|\Z))+)"),
+    re.compile(rf"(?i){_NAMES}[ \t]*+:?[ \t]*+[|>][+-]?\d?[ \t]*+\r?\n(?P<value>(?:[ \t]++\S[^\n]*+(?:\n|\Z))++)"),
     re.compile(rf"(?i){_NAMES}{_IS}(?P<value>{_QUOTED}|{_WORD})"),
     # A list, Go's %q, a client's -P.
-    re.compile(rf"(?i){_NAMES}s?{_IS}\[\s*(?P<value>[^\]\s{{\[][^\]{{]{{0,4096}}?)(?=\\?[\"']?\s*\])"),
+    re.compile(rf"(?i){_NAMES}s?{_IS}\[\s*+(?P<value>[^\]\s{{\[][^\]{{\[]{{0,4096}}+)(?=\])"),
     re.compile(rf"(?i)\b(?:pass(?:word|wd|phrase)|pwd)\s+(?P<value>{_QUOTED})"),
     re.compile(rf"(?<![\w-])-P\s+(?P<value>{_QUOTED}|(?!-){_WORD})"),
     re.compile(rf"(?i)(?<![\w-])--[\w-]{{0,40}}{_NAMES}\\?[\"']?,?\s+(?P<value>{_QUOTED}|(?!-){_WORD})"),
@@ -90,6 +90,9 @@ class Sweep:
     def _hidden(self, match: re.Match[str]) -> str:
         start, end = match.span("value") if "value" in match.re.groupindex else match.span()
         inner = match.string[start:end].lstrip("\\\"'")
+        if match.string[end : end + 1] == "]":  # the last of a list: its quote closes
+            inner = inner.rstrip("\\\"' \t\r\n")
+            end = match.string.rindex(inner, start, end) + len(inner)
         if _NOTHING.fullmatch(inner.strip(" ,;&}]")):
             return match[0]
         self.found += 1

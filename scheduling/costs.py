@@ -6,13 +6,16 @@ number, negative or infinite is refused: with it every comparison would be true,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 from sliceward.topology.errors import Misconfigured
 
 DAY = 86_400.0
 """Seconds."""
+MOST = 1e12
+"""Of anything that is priced: 100,000 chips for four months. Products of several such numbers are still finite."""
+LONGEST = 1e9
+"""Seconds, 31 years: the most of a time that is added to a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,12 @@ class Costs:
             raise Misconfigured("cost back", f"is {self.back}", "A place later is worth no more than one now: 0 to 1")
 
 
-def checked_cost(value: object, where: str) -> float:
+def checked_cost(value: object, where: str, *, most: float = MOST) -> float:
     """Give a cost back as it is.
 
     Raises:
-        Misconfigured: it is no finite number, or negative.
+        Misconfigured: it is no number from 0 to ``most``.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise Misconfigured(where, f"is {value!r}", "Give a finite number of chip-seconds or seconds, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise Misconfigured(where, f"is {value!r}", f"Give a finite number of chip-seconds or seconds from 0 to {most:g}")
     return float(value)

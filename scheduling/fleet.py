@@ -24,6 +24,7 @@ from sliceward.scheduling.tree.lie import Leaf
 from sliceward.topology.checks import hosts_by_slice
 from sliceward.topology.gangs import GangState
 from sliceward.topology.generations import GENERATIONS
+from sliceward.topology.health import Health
 from sliceward.topology.ids import ClusterId, PodId
 from sliceward.topology.names import NAMES, Names
 from sliceward.topology.torus import Torus, index_at
@@ -134,7 +135,7 @@ def _grounds(fleet: Fleet, beside: Beside, names: Names) -> Iterator[Ground]:
         if cube.id.cluster in beside.levels:
             continue
         if not cube.classic:
-            partitions.setdefault((cube.pod or cube.id, cube.generation), []).append(cube)
+            partitions.setdefault((cube.pod or cube.id, cube.generation), []).append(_fitting(fleet, cube))
         elif _is_divisible(fleet, cube, names):
             yield _torus(fleet, cube)
         else:
@@ -147,6 +148,21 @@ def _grounds(fleet: Fleet, beside: Beside, names: Names) -> Iterator[Ground]:
         yield _pools(_own(key, cubes[0], named), fleet, cubes)
     for cluster, levels in beside.levels.items():
         yield from _trees(fleet, cluster, levels, names)
+
+
+def _fitting(fleet: Fleet, cube: Cube) -> Cube:
+    """Leave out hosts of a cube for which it has no room: two Node objects for one place, or a wrong label.
+
+    Those stay on which gangs run, and those that are Ready. Nothing new is planned there while its count is not right.
+    """
+    if len(cube.hosts) <= cube.expected_hosts:
+        return cube
+
+    def worth(host: HostId) -> tuple[bool, bool]:
+        return bool(fleet.gangs_on.get(host)), fleet.hosts[host].ready is Health.HEALTHY
+
+    kept = set(sorted(cube.hosts, key=worth, reverse=True)[: cube.expected_hosts])
+    return replace(cube, hosts=tuple(host for host in cube.hosts if host in kept), expected_hosts=len(cube.hosts))
 
 
 def _own(key: GroundId, cube: Cube, named: list[GroundId]) -> GroundId:

@@ -139,7 +139,10 @@ def _with(room: Room, snapshot: Snapshot, request: Request, terms: Terms, count:
 
 
 def _sitting(room: Room, snapshot: Snapshot, request: Request, asked: Sequence[SliceAsked]) -> dict[Key, Seat]:
-    """Give the seats that slices have now and could be given anew."""
+    """Give the seats that slices have now and could be given anew.
+
+    A gang that is placed starts again with new pods, which no host of unknown health takes: to leave it where it is, `repair` is asked.
+    """
     running = snapshot.gangs.get(request.gang)
     held = {(each.role, each.index): each.hosts for each in running.slices} if running is not None else {}
     found: dict[Key, Seat] = {}

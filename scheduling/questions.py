@@ -30,7 +30,7 @@ from sliceward.scheduling.rows import (
 )
 from sliceward.scheduling.spares import spares_of
 from sliceward.scheduling.whatif import what_if
-from sliceward.scheduling.words import WhatIf, block_of_words, events_of, gang_named
+from sliceward.scheduling.words import MOST_CUBES, WhatIf, block_of_words, events_of, gang_named
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fleet import joined
 from sliceward.topology.gangs import GangState
@@ -118,6 +118,8 @@ def ask_what_if(scene: Scene, asked: WhatIf) -> Row:
     for words in asked.add:
         more = block_of_words(scene.fleet, scene.now, words)
         grown = joined([grown, more])
+        if len(grown.cubes) - len(scene.fleet.cubes) > MOST_CUBES:
+            raise Misconfigured("what if", f"adds more than {MOST_CUBES} cubes", "Ask about fewer blocks at once")
         events += (
             Add(ground) for _, ground in sorted(snapshot_of(more, scene.now).grounds.items(), key=lambda item: str(item[0]))
         )

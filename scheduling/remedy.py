@@ -83,7 +83,8 @@ def lacking(snapshot: Snapshot, request: Request) -> int:
         return 0
     running = snapshot.gangs.get(request.gang)
     has = snapshot.chips_of(running.hosts) if running is not None else 0
-    return max(0, sum(asked.want.chips for asked in request.slices[: request.needed]) - has - max(0, left))
+    needs = sum(asked.want.chips for asked in request.slices[: request.needed]) - has
+    return max(0, needs - left) if needs > 0 else 0
 
 
 def _relaxed(snapshot: Snapshot, request: Request, ways: frozenset[_Way]) -> Snapshot:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.costs import checked_cost
+from sliceward.scheduling.costs import LONGEST, checked_cost
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import GENERATIONS
 
@@ -90,7 +90,7 @@ class Request:
         if len({asked.want.generation for asked in self.slices}) > 1:
             raise Misconfigured(str(self.gang), "asks for two generations", "ICI joins chips of one; make it two gangs")
         if self.lasts is not None:
-            checked_cost(self.lasts, f"{self.gang}: seconds that it lasts")
+            checked_cost(self.lasts, f"{self.gang}: seconds that it lasts", most=LONGEST)
 
     @property
     def generation(self) -> str:

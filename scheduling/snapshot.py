@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from sliceward.scheduling.costs import Costs, checked_cost
+from sliceward.scheduling.costs import LONGEST, Costs, checked_cost
 from sliceward.scheduling.ground import Ground, GroundId, Mix, Terms, checked_mix
 from sliceward.scheduling.mix import usual_mix
 from sliceward.scheduling.occupancy import Bar, Cause, Occupancy, Standing
@@ -63,7 +63,7 @@ class Running:
         known = (self.checkpoints_every, self.step, self.restarts_in, self.lasts)
         for seconds in known:
             if seconds is not None:
-                checked_cost(seconds, f"{self.id}: seconds")
+                checked_cost(seconds, f"{self.id}: seconds", most=LONGEST)
         kind = GENERATIONS.get(self.generation)
         for held in self.slices:
             if held.shape and kind is not None and not kind.admits(tuple(sorted(held.shape))) and not kind.admits(held.shape):

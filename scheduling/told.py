@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.costs import LONGEST
 from sliceward.scheduling.harm import Seen
 from sliceward.scheduling.prices import Figure, slower
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 FRESH = timedelta(minutes=1)
 """What a gang told longer ago says nothing about whether it makes steps now."""
+
+
+SLOWEST = 1 / LONGEST
+"""Steps a second: a rate below it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +42,22 @@ class Told:
         return self.is_fresh(now) and bool(self.rate)
 
     def paced(self, gang: Running) -> Running:
-        """Give a gang with what it told of its steps and checkpoints."""
-        saved = None if self.checkpoint_age is None else self.at - timedelta(seconds=self.checkpoint_age)
-        return replace(gang, checkpointed=saved, step=1 / self.rate_before if self.rate_before else None)
+        """Give a gang with what it told of its steps and checkpoints; what cannot be is as if it were not told."""
+        before = self.rate_before
+        return replace(gang, checkpointed=self._saved(), step=1 / before if before is not None and before > SLOWEST else None)
 
     def seen(self, now: datetime, effects: Mapping[Part, Effect] | None = None) -> Seen:
         """Give what is seen of the gang by its own word. One that makes steps saves itself when asked."""
         return Seen(self._slower(now), at=min(self.at, now), saves=self.steps(now), effects=effects or {})
 
-    def _slower(self, now: datetime) -> Figure | None:
-        if not self.is_fresh(now) or self.rate is None or not self.rate_before:
+    def _saved(self) -> datetime | None:
+        try:
+            return None if self.checkpoint_age is None else self.at - timedelta(seconds=self.checkpoint_age)
+        except OverflowError:
             return None
-        return slower(self.rate / self.rate_before, "its step rate", max(0.0, (now - self.at).total_seconds()))
+
+    def _slower(self, now: datetime) -> Figure | None:
+        before = self.rate_before
+        if not self.is_fresh(now) or self.rate is None or before is None or before <= SLOWEST:
+            return None
+        return slower(self.rate / before, "its step rate", max(0.0, (now - self.at).total_seconds()))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import HostId
 
+MOST_DIGITS = 12
 MOST_CUBES = 1_000
 """So many cubes may be added in a question."""
 
@@ -92,7 +93,7 @@ def block_of_words(fleet: Fleet, now: datetime, words: str) -> Fleet:
     first = next((cube for cube in fleet.cubes.values() if not cube.classic and cube.hosts), None)
     if first is None:
         raise Misconfigured(f"block {name!r}", "the fleet has no cubes that could be added to", "Blocks are of cubes")
-    if not count.isascii() or not count.isdigit() or not 0 < int(count) <= MOST_CUBES:
+    if not _is_count(count) or not 0 < int(count) <= MOST_CUBES:
         raise Misconfigured(f"block {words!r}", "is not NAME=CUBES", f"For example new-block=4; at most {MOST_CUBES} cubes")
     if PodId(first.id.cluster, name) in {cube.pod for cube in fleet.cubes.values()}:
         raise Misconfigured(f"block {name!r}", "is there already", "Give the new one its own name")
@@ -146,9 +147,13 @@ def _borrow(words: str) -> Borrow:
     tenant, _, rest = words.partition(":")
     told, _, chips = rest.partition(":")
     known: Mapping[str, str] = {kind.name: label for label, kind in GENERATIONS.items()} | {label: label for label in GENERATIONS}
-    if not tenant or told not in known or not chips.isascii() or not chips.isdigit():
+    if not tenant or told not in known or not _is_count(chips):
         raise Misconfigured(f"quota {words!r}", "is not TENANT:GENERATION:CHIPS", f"Generations: {', '.join(sorted(known))}")
     return Borrow(tenant, known[told], int(chips))
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHOW_RESOLVED = timedelta(days=1)
 LOOK_AGAIN = timedelta(minutes=1)
 """The present is read again after it at the latest, whatever came or did not."""
+AT_ONCE = 500
+"""Alerts that are noted in one statement: databases take some 32,000 arguments at most."""
 MOST_NAME = 255
 """Characters of a cluster's name that the inbox has room for; a label may hold anything."""
 
@@ -124,8 +126,8 @@ class Desk:
         """Find alerts that fire, from which nothing followed, and which a rule knows now. What stays as it was is not touched."""
         async with aclosing(self.store.inbox.idle()) as idle:
             known = [received.seq async for received in idle if not self._why(read(received))]
-        if known:
-            await self.store.inbox.done(known, now=self.clock())
+        for begin in range(0, len(known), AT_ONCE):
+            await self.store.inbox.done(known[begin : begin + AT_ONCE], now=self.clock())
 
     async def _read_present(self, now: datetime) -> None:
         """Read which findings are present, and when time alone will make them others."""

@@ -81,8 +81,10 @@ class Looks:
         except (Retry, Refused):
             raise
         except Exception as error:
-            log.exception("cluster set aside", cluster=side.name)
-            self.loop.set_aside[name] = f"{type(error).__name__}: {error}"[:500]
+            why = f"{type(error).__name__}: {error}"[:500]
+            if self.loop.set_aside.get(name) != why:
+                log.exception("cluster set aside", cluster=side.name)
+            self.loop.set_aside[name] = why
             return None
         self.loop.set_aside.pop(name, None)
         return due

@@ -49,14 +49,26 @@ class Sweep:
     _first_seen: dict[str, dict[tuple[HostId, str], datetime]] = field(default_factory=dict)
 
     async def round(self) -> int:
-        """Give back what is orphaned; gives how many hosts. Raises `Retry` where the store is away."""
+        """Give back what is orphaned; gives how many hosts. Raises `Retry` where the store is away.
+
+        What nobody expected of one cluster does not keep the others from being healed, and is shown.
+        """
         await self.store.ping()
-        given = 0
+        given, aside = 0, dict[str, str]()
         for side in self.sides.values():
-            await side.read()
-            for host, incident in self._in_turn(side):
-                given += await self._give_back(side, host, incident)
+            try:
+                await side.read()
+                for host, incident in self._in_turn(side):
+                    given += await self._give_back(side, host, incident)
+            except (Retry, Refused):
+                raise
+            except Exception as error:
+                name, why = f"cluster {side.name}", f"{type(error).__name__}: {error}"[:500]
+                if self.loop.set_aside.get(name) != why:
+                    log.exception("cluster set aside", cluster=side.name)
+                aside[name] = why
         self._forget_gone()
+        self.loop.set_aside.update(aside)
         self.loop.beat()
         return given
 

@@ -77,7 +77,7 @@ class KubernetesCluster:
                 page = msgspec.json.decode(answer.body, type=Page)
                 found += [decode_any(item) for item in page.items]
             except UNREADABLE as error:
-                raise Refused(f"GET {path}: something of the list cannot be read: {error}") from error
+                raise Retry(f"GET {path}: something of the list cannot be read: {error}") from error
             following = page.metadata.following
             if not following:
                 return found

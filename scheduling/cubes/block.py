@@ -73,8 +73,17 @@ class Block(Stock):
         return self.priced(self.boxed(*found), want, terms) if found is not None else None
 
     def mended(self, want: Want, held: Collection[HostId], out: Collection[HostId], terms: Terms) -> Seat | None:
-        """Give the cheapest place that keeps the cubes in which nothing is out; a box inside a cube is made anew or not at all."""
-        count, gone = self.cubes_of(want), frozenset(self.places[host][0] for host in out if host in self.places)
+        """Give the cheapest place that keeps the cubes in which nothing is out; a box inside a cube is made anew or not at all.
+
+        A cube of which the slice does not hold all is kept only where the rest of it may be used.
+        """
+        torn = {
+            host
+            for number in {self.places[host][0] for host in held if host in self.places}
+            for host in self.rooms[number].hosts
+            if host not in held and not self.occupancy.is_usable(host, want.worst)
+        }
+        count, gone = self.cubes_of(want), frozenset(self.places[host][0] for host in (*out, *torn) if host in self.places)
         kept = sorted({self.places[host][0] for host in held if host in self.places} - gone)
         if not 0 < len(kept) < count:
             return None

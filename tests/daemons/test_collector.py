@@ -128,3 +128,13 @@ async def test_nothing_is_looked_through_as_a_whole_but_before_a_freezing() -> N
         gc.callbacks.remove(note)
         keeping.cancel()
     assert (held != [], full) == (True, [])
+
+
+async def test_what_was_frozen_can_be_collected_again_once_who_froze_it_has_ended() -> None:
+    before = gc.get_threshold()
+    keeping = asyncio.create_task(keep_short())
+    await asyncio.sleep(0)
+    assert gc.get_freeze_count() > 0
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert (gc.get_freeze_count(), gc.get_threshold()) == (0, before)

@@ -7,7 +7,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sliceward.daemons.redaction import PATHS, Sweep
@@ -152,7 +152,16 @@ PIECES = st.sampled_from(
 )
 
 
+@example("://://://@")
 @given(st.text() | st.lists(PIECES, max_size=12).map("".join))
 def test_sweeping_twice_is_sweeping_once(text: str) -> None:
     once = Sweep()(text)
     assert Sweep()(once) == once
+
+
+@pytest.mark.parametrize("piece", ["password", "secret=[x", "token=[", "token=[a", "token: |\n x\n", "token: | "])
+@pytest.mark.parametrize("filling", [" ", "\t", "[", "x", ""])
+def test_a_long_text_costs_no_more_than_its_length(piece: str, filling: str) -> None:
+    """A pattern that goes back over what it has read would take hours for these."""
+    Sweep()(piece + filling * 300_000)
+    Sweep()((piece + filling) * 30_000)

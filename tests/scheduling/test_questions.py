@@ -147,6 +147,9 @@ class TestWhatIf:
             (TWO, {"drain": ("default",)}, "there is no host or cube of that name"),
             (a_fleet(generation="tpu-v6e-slice"), {"add": ("new=2",)}, "has no cubes that could be added to"),
             (TWO, {"add": ("new=1001",)}, "is not NAME=CUBES"),
+            (TWO, {"add": ("new=" + "9" * 5_000,)}, "is not NAME=CUBES"),
+            (TWO, {"add": ("one=900", "two=101")}, "adds more than 1000 cubes"),
+            (TWO, {"borrow": ("blue:tpu7x:" + "9" * 5_000,)}, "is not TENANT:GENERATION:CHIPS"),
             (
                 TWO.labelled(
                     {"cloud.google.com/gke-tpu-partition-4x4x4-id": None, "cloud.google.com/gke-nodepool": None}, "cube-3-host-00"
@@ -155,7 +158,7 @@ class TestWhatIf:
                 "lies in no cube that is known",
             ),
         ],
-        ids=["nobody", "no cubes", "too many", "no cube"],
+        ids=["nobody", "no cubes", "too many", "too long", "too many together", "too much", "no cube"],
     )
     def test_what_cannot_be_asked_says_why(self, builder: FleetBuilder, words: dict[str, tuple[str, ...]], why: str) -> None:
         with pytest.raises(Misconfigured, match=why):

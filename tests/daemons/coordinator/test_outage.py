@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,18 +134,23 @@ async def test_a_fleet_that_cannot_be_read_is_told_of_once_and_ends_nothing(tmp_
         async def spoilt(_reading: Callable[[], Fleet]) -> Fleet:
             raise ValueError("nobody expected that")
 
-        async def change(label: str) -> None:
+        numbers = count()
+
+        async def change() -> str:
+            """Change the node as it was never before, or nobody would be woken, and wait until that was looked at."""
+            label = f"change-{next(numbers)}"
             world.cluster.edit(NODE, "cube-0-host-00", {"metadata": {"labels": {"x": label}}})
             await woken.wait()
             woken.clear()
+            return label
 
         bench.side.beside, bench.side.wake = spoilt, woken.set
         async with asyncio.timeout(60):
             with capture_logs() as lines:
                 while len(told := [line["log_level"] for line in lines if line["event"] == "fleet not read"]) < 3:
-                    await change("spoilt")
+                    await change()
             assert told == ["error", *["debug"] * (len(told) - 1)]
             bench.side.beside = real
-            await change("after")
-            while (fleet := bench.side.fleet) is None or fleet.hosts[HostId("c1", "cube-0-host-00")].labels.get("x") != "after":
-                await change("after")
+            seen = {await change()}
+            while (fleet := bench.side.fleet) is None or fleet.hosts[HostId("c1", "cube-0-host-00")].labels.get("x") not in seen:
+                seen.add(await change())

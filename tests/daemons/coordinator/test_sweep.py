@@ -136,6 +136,28 @@ async def test_the_grace_of_a_mark_that_nobody_knows_ends_also_where_there_are_m
         assert NAMES.out_of_service not in {taint["key"] for taint in taints}
 
 
+async def test_a_cluster_that_cannot_be_read_keeps_no_other_from_being_healed(world: World) -> None:
+    async with a_bench(world) as bench, another_cluster(bench) as other:
+        mark(world, "inc-lost")
+        await bench.settle()
+        assert await bench.coordinator.sweep.round() == 0
+        world.clock.pass_(timedelta(minutes=11).total_seconds())
+        real, beats = bench.side.read, bench.coordinator.sweep.loop.beats
+
+        async def spoilt() -> None:
+            raise RecursionError("nobody expected that")
+
+        bench.side.read = spoilt  # type: ignore[method-assign]  # until it is put back
+        assert await bench.coordinator.sweep.round() == 1
+        taints = other.see(NODE, "cube-0-host-00")["spec"]["taints"]
+        assert NAMES.out_of_service not in {taint["key"] for taint in taints}
+        assert bench.coordinator.sweep.loop.beats == beats + 1
+        assert "RecursionError" in bench.coordinator.sweep.loop.set_aside["cluster c1"]
+        bench.side.read = real  # type: ignore[method-assign]  # as it was
+        assert await bench.coordinator.sweep.round() == 1
+        assert bench.coordinator.sweep.loop.set_aside == {}
+
+
 async def test_a_mark_that_nobody_knows_and_that_went_and_came_back_waits_anew(world: World) -> None:
     async with a_bench(world) as bench:
         for _ in range(2):

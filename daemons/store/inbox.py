@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, or_, select, update
@@ -31,10 +32,18 @@ _CHUNK = 50
 """Rows of one INSERT: to make the statement takes a quarter of a millisecond a row, in which the event loop stands still."""
 
 
-def dedup_key(alert: Alert) -> str:
-    """Give the same key for the same state of the same alert, however often a sender repeats it."""
+FIRES_ANEW = timedelta(minutes=5)
+"""What is said to fire so long after it was resolved, with the same begin, fires once more: Alertmanager calls an alert resolved of which
+Prometheus told it nothing for a while, and tries to deliver a word for one ``group_interval`` (5 minutes) at most."""
+
+
+def dedup_key(alert: Alert, *, after: int = 0) -> str:
+    """Give the same key for the same state of the same alert, however often a sender repeats it.
+
+    ``after``: number of the word by which it was resolved before it fired anew; 0 where it was not.
+    """
     ends = "" if alert.ends_at is None or alert.status == "firing" else alert.ends_at.isoformat()
-    said = (alert.receiver, alert.fingerprint, alert.starts_at.isoformat(), alert.status, ends)
+    said = (alert.receiver, alert.fingerprint, alert.starts_at.isoformat(), alert.status, ends, *([str(after)] if after else []))
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
@@ -58,13 +67,37 @@ class Inbox:
         accepted = 0
         async with self._database.writing() as connection:
             for begin in range(0, len(alerts), _CHUNK):
-                rows = [_row(alert, now) for alert in alerts[begin : begin + _CHUNK]]
-                insert = upsert(self._database.dialect, INBOX, key=("dedup",), replace=False)
-                accepted += len((await connection.execute(insert.returning(INBOX.c.seq), rows)).all())
-                firing = [row["dedup"] for row in rows if row["status"] == "firing"]
-                again = update(INBOX).where(INBOX.c.dedup.in_(firing), INBOX.c.received < now)
-                await connection.execute(again.values(received=now))
+                said = {dedup_key(alert): alert for alert in alerts[begin : begin + _CHUNK]}
+                new = await self._insert(connection, [_row(alert, now) for alert in said.values()])
+                accepted += len(new)
+                known = [alert for key, alert in said.items() if key not in new and alert.status == "firing"]
+                if known:
+                    accepted += await self._fire_again(connection, known, now)
         return Put(accepted, len(alerts) - accepted)
+
+    async def _insert(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[str]:
+        """Store rows; gives the keys of those that were not there."""
+        insert = upsert(self._database.dialect, INBOX, key=("dedup",), replace=False)
+        return set((await connection.execute(insert.returning(INBOX.c.dedup), rows)).scalars())
+
+    async def _fire_again(self, connection: AsyncConnection, alerts: Sequence[Alert], now: datetime) -> int:
+        """Note that these fire still, or that they fire anew after they were resolved; gives how many do that."""
+        receivers, fingerprints = {alert.receiver for alert in alerts}, {alert.fingerprint for alert in alerts}
+        those = INBOX.c.receiver.in_(receivers) & INBOX.c.fingerprint.in_(fingerprints)
+        newest = select(func.max(INBOX.c.seq)).where(those).group_by(INBOX.c.receiver, INBOX.c.fingerprint)
+        last = {
+            (row.receiver, row.fingerprint): row for row in await connection.execute(select(INBOX).where(INBOX.c.seq.in_(newest)))
+        }
+        still, anew = [], []
+        for alert in alerts:
+            word = last[alert.receiver, alert.fingerprint]
+            if word.status == "firing":
+                still.append(word.seq)
+            elif word.starts_at == alert.starts_at and now - word.received >= FIRES_ANEW:
+                anew.append(_row(alert, now) | {"dedup": dedup_key(alert, after=word.seq)})
+        fresh = update(INBOX).where(INBOX.c.seq.in_(still), INBOX.c.received < now)
+        await connection.execute(fresh.values(received=now))
+        return len(await self._insert(connection, anew)) if anew else 0
 
     async def take(self, limit: int = 500) -> tuple[tuple[Received, ...], Mapping[str, str]]:
         """Give alerts that nobody processed, oldest first, and rows that cannot be read: name -> why."""

@@ -12,7 +12,7 @@ from tests.contracts.stored import a_page, an_alert, an_incident
 from tests.playbooks.stage import seconds
 
 if TYPE_CHECKING:
-    from sliceward.daemons.store import Store
+    from sliceward.daemons.store import Alert, Store
 
 
 async def test_alerts_are_stored_once_however_often_they_are_delivered(store: Store) -> None:
@@ -41,6 +41,28 @@ async def test_the_last_word_of_an_alert_is_its_present_state(store: Store) -> N
     present = [one async for one in store.inbox.present(since=NOW)]
     assert {one.alert.fingerprint: one.alert.status for one in present} == {"f1": "resolved", "f2": "firing"}
     assert [one.alert.fingerprint async for one in store.inbox.present(since=NOW + seconds(60))] == ["f2"]
+
+
+async def test_an_alert_that_fires_long_after_it_was_resolved_fires_anew_whatever_its_begin(store: Store) -> None:
+    firing = an_alert("f1")
+    resolved = [an_alert("f1", "resolved", ends_at=NOW + seconds(5 + number)) for number in range(2)]
+    times = iter(NOW + timedelta(minutes=minutes) for minutes in (0, 1, 2, 7, 8, 9, 20))
+
+    async def said(alert: Alert) -> str:
+        now = next(times)
+        put = await store.inbox.put([alert], now=now)
+        (present,) = [one async for one in store.inbox.present(since=NOW)]
+        assert present.at == now or not put.accepted
+        return f"{'new' if put.accepted else 'known'} {present.alert.status}"
+
+    assert await said(firing) == "new firing"
+    assert await said(resolved[0]) == "new resolved"
+    assert await said(firing) == "known resolved", "a word that was late"
+    assert await said(firing) == "new firing", "Alertmanager gives a word up within five minutes"
+    assert await said(firing) == "known firing"
+    assert [one.at async for one in store.inbox.present(since=NOW)] == [NOW + timedelta(minutes=8)]
+    assert await said(resolved[1]) == "new resolved"
+    assert await said(firing) == "new firing"
 
 
 async def test_from_what_nothing_follows_is_not_present_until_something_follows_after_all(store: Store) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.store import Delivery, Put, Received
-from sliceward.daemons.store.inbox import dedup_key
+from sliceward.daemons.store.inbox import FIRES_ANEW, dedup_key
 from sliceward.daemons.store.values import Waiting
 
 if TYPE_CHECKING:
@@ -91,13 +91,17 @@ class MemoryInbox:
             known, before = {row["dedup"]: row for row in self._rows}, len(self._rows)
             for alert in alerts:
                 key = dedup_key(alert)
+                if key in known and alert.status == "firing":
+                    last = self._last_words()[alert.receiver, alert.fingerprint]
+                    if last["alert"].status == "firing":
+                        last["received"] = max(now, last["received"])
+                    elif last["alert"].starts_at == alert.starts_at and now - last["received"] >= FIRES_ANEW:
+                        key = dedup_key(alert, after=last["seq"])
                 if key not in known:
                     self._store.records.alerts += 1
                     known[key] = {"seq": self._store.records.alerts, "dedup": key, "alert": alert, "processed": None, "why": ""}
                     known[key]["received"] = now
                     self._rows.append(known[key])
-                elif alert.status == "firing":
-                    known[key]["received"] = max(now, known[key]["received"])
             new = len(self._rows) - before
             return Put(new, len(alerts) - new)
 

@@ -112,6 +112,7 @@ class Invariants:
     _calls: dict[tuple[int, object], tuple[str, frozenset[object], bool]] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
     _intended: dict[str, int] = field(default_factory=dict)
+    _latest: dict[str, int] = field(default_factory=dict)
     _late_marks: dict[tuple[str, str], float] = field(default_factory=dict)
     _begun: dict[str, Run] = field(default_factory=dict)
     _bound: dict[str, float] = field(default_factory=dict)
@@ -207,6 +208,7 @@ class Invariants:
             self._begun[run.id] = run
         if turn.call is not None:
             self._intended.setdefault(turn.call.operation, self.ledger.epoch)
+            self._latest[turn.call.operation] = id(witness)
             if turn.call.step.irreversible:
                 self._explained(turn)
         if run is not None and turn.decision is not None and isinstance(turn.decision.verdict, Hold):
@@ -278,7 +280,8 @@ class Invariants:
         intent = self.ledger.intents.get(operation)
         if intent is None:
             self._note(3, f"{action.name} is called as {operation}, which is intended nowhere")
-        elif intent.result is not None:
+        elif intent.result is not None and self._latest.get(operation) == id(witness):
+            # Who was frozen in a call and is no leader any more may still try it: the fence lets none of its writes through.
             self._note(9, f"{operation} ({action.name}) is called, and its intent has a result: {intent.result}")
         touched: frozenset[object] = frozenset((*target.domain, *((target.gang.id,) if target.gang is not None else ())))
         for other, on, harms in self._calls.values():

@@ -17,5 +17,7 @@ FOUND: dict[int, str] = {
     239: "3.11: the outbox went on no more after a round whose last page failed: a TaskGroup had asked its own task to end",
     640: "3.11: a mark came late, its run knew nothing of it, and the incident waited for it for ever",
 }
-OPEN: dict[int, str] = {}
+OPEN: dict[int, str] = {
+    1646: "3.11: without a Lease who was frozen between an intent and its call woke, and suspended a gang that its successor had resumed",
+}
 """Not mended yet (docs/limits.md): left out of the seeds that must end well, and moved to `FOUND` once they do."""

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
 from sliceward.daemons.coordinator.outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
-from sliceward.remediations.ports import NODE
 from sliceward.topology.errors import Retry
-from sliceward.topology.ids import HostId
 from tests.contracts.stored import a_page
 from tests.daemons.coordinator.bench import World, a_bench
 from tests.daemons.coordinator.test_deciding import a_world
 from tests.daemons.coordinator.test_uncalled import found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from sliceward.topology.fleet import Fleet
     from tests.daemons.coordinator.bench import Bench
 
 
@@ -124,33 +120,3 @@ async def test_a_store_that_goes_away_while_pages_are_sent_is_an_outage_and_no_m
         assert coordinator.outbox.loop.error == "no connection"
         coordinator.stop()
         await running
-
-
-async def test_a_fleet_that_cannot_be_read_is_told_of_once_and_ends_nothing(tmp_path: Path) -> None:
-    world, _ = a_world(tmp_path)
-    async with a_bench(world) as bench:
-        woken, real = asyncio.Event(), bench.side.beside
-
-        async def spoilt(_reading: Callable[[], Fleet]) -> Fleet:
-            raise ValueError("nobody expected that")
-
-        numbers = count()
-
-        async def change() -> str:
-            """Change the node as it was never before, or nobody would be woken, and wait until that was looked at."""
-            label = f"change-{next(numbers)}"
-            world.cluster.edit(NODE, "cube-0-host-00", {"metadata": {"labels": {"x": label}}})
-            await woken.wait()
-            woken.clear()
-            return label
-
-        bench.side.beside, bench.side.wake = spoilt, woken.set
-        async with asyncio.timeout(60):
-            with capture_logs() as lines:
-                while len(told := [line["log_level"] for line in lines if line["event"] == "fleet not read"]) < 3:
-                    await change()
-            assert told == ["error", *["debug"] * (len(told) - 1)]
-            bench.side.beside = real
-            seen = {await change()}
-            while (fleet := bench.side.fleet) is None or fleet.hosts[HostId("c1", "cube-0-host-00")].labels.get("x") not in seen:
-                seen.add(await change())

@@ -316,7 +316,10 @@ class Unspeakable(Exception):
 
 
 def test_an_error_that_cannot_be_printed_is_told_by_its_type(tmp_path: Path) -> None:
+    asked: list[str] = []
+
     def save() -> int:
+        asked.append("to save")
         raise Unspeakable
 
     with an_agent(tmp_path) as agent, a_reporter(tmp_path) as reporter:
@@ -325,7 +328,7 @@ def test_an_error_that_cannot_be_printed_is_told_by_its_type(tmp_path: Path) -> 
         reporter.failing(Unspeakable())  # type: ignore[arg-type]  # what a job hands over is not checked
         assert agent.hear("event")["text"] == "Unspeakable that cannot be printed"
         agent.say(say="checkpoint", id="r1", deadline=time.time() + 60)
-        until(reporter, 1, lambda: waiting(reporter))
+        until(reporter, 1, lambda: asked)
         assert agent.hear("answer")["why"] == "Unspeakable: Unspeakable that cannot be printed"
 
 

@@ -228,7 +228,8 @@ async def test_an_object_that_is_no_utf_8_is_set_aside_and_the_rest_goes_on(wher
     server.watches = [[poisoned, _line("ADDED", _node("b", 12)), HANG], [_line("ADDED", _node("b", 12)), HANG]]
     async with _mirroring(server) as (mirror, until):
         await until({"a", "b"} if where != "beside" else {"a", "b", "bad"})
-        assert len(mirror.set_aside) <= 1
+        assert len(mirror.set_aside) == (where != "beside")
+        assert all("utf-8" in why for why in mirror.set_aside.values())
 
 
 async def test_an_event_that_is_no_utf_8_opens_the_watch_again() -> None:

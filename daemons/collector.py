@@ -23,6 +23,8 @@ MANY = 100_000
 """Blocks of memory that were taken since all was frozen, three to a container or so; to look at those takes 5 ms or so."""
 NEVER = 1_000_000
 """Collections of the middle generation after which there is a full one: cycles wait for the next freezing, `MANY` blocks at most."""
+OFTEN = 50
+"""Collections of the middle generation after which garbage is looked for: under hostile load some 1,000 objects, every two seconds."""
 GIVES_WAY = 0.0001
 """Seconds after which a thread lets another run that waits; a switch costs some millionths."""
 
@@ -39,10 +41,12 @@ class Freezer:
     _seen: int = 0
 
     def freeze_if_many(self) -> bool:
-        """Freeze if much has come and was there at the last look already; gives whether it was."""
+        """Freeze if much has come and was there at the last look already, and gives whether it was; else only take garbage away in time."""
         before, self._seen = self._seen, sys.getallocatedblocks()
         self._blocks = min(self._blocks, self._seen)
         if min(before, self._seen) - self._blocks < MANY:
+            if gc.get_count()[2] >= OFTEN:
+                gc.collect()  # garbage that gathers would make the next freezing long
             return False
         self.freeze()
         return True

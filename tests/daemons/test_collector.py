@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sliceward.daemons.collector import GIVES_WAY, MANY, Freezer, keep_short
+from sliceward.daemons.collector import GIVES_WAY, MANY, OFTEN, Freezer, keep_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +101,22 @@ def test_nobody_takes_hold_of_a_tuple_that_a_thread_is_just_making() -> None:
     assert gc.freeze in called
     assert not {gc.get_objects, gc.get_referrers} & {*called}
     assert held
+
+
+def test_garbage_is_taken_away_in_time_also_where_nothing_is_frozen() -> None:
+    gc.set_threshold(0)
+    freezer = Freezer()
+    one, other = Thing(), Thing()
+    one.other, other.other = other, one
+    gone, frozen = weakref.ref(one), gc.get_freeze_count()
+    gc.collect()  # it is old now: a collection of what is younger leaves it alone
+    del one, other
+    for _ in range(OFTEN):
+        assert not freezer.freeze_if_many()
+        assert gone() is not None
+        gc.collect(1)
+    assert not freezer.freeze_if_many()
+    assert (gone(), gc.get_freeze_count()) == (None, frozen)
 
 
 async def test_threads_that_compute_let_the_loop_run_ten_times_sooner_than_by_themselves() -> None:

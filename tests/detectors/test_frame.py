@@ -22,7 +22,7 @@ from sliceward.detectors.frame import (
     pack,
     unpack,
 )
-from sliceward.detectors.metrics import CATALOGUE, Shape
+from sliceward.detectors.metrics import CATALOGUE, EntityKind, Shape
 
 OURS = [metric for metric in CATALOGUE.values() if metric.source not in ("kubernetes", "prometheus", "watcher")]
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,40}[A-Za-z0-9])?", fullmatch=True)
@@ -187,3 +187,8 @@ def test_columns_hold_a_counter_exactly_and_a_gauge_as_float32() -> None:
     counter, gauge = CATALOGUE["chip_hbm_uncorrectable_total"], CATALOGUE["chip_throttle_score"]
     assert unpack(counter, pack(counter, [2.0**53 - 1, 3.0])) == [2.0**53 - 1, 3.0]
     assert len(pack(gauge, [1.0, 2.0])) == 8
+
+
+def test_a_slice_is_no_hosts_and_takes_no_room_in_a_frame() -> None:
+    sizes = [entities(kind, chips=4, ports=6) for kind in (EntityKind.CHIP, EntityKind.LINK, EntityKind.HOST, EntityKind.SLICE)]
+    assert sizes == [4, 24, 1, 0]

@@ -427,3 +427,24 @@ def test_increases_are_never_negative_and_gauges_stay_in_range(stream: list[tupl
         if name in panel.ring.columns:
             values = panel.ring.columns[name]
             assert not ((values < low) | (values > high)).any()
+
+
+def test_a_step_of_our_own_clock_moves_what_hosts_times_are_on_it() -> None:
+    panel, one, gone = a_panel(), speaker(**{DUTY: 50}), Speaker("n2", readings={DUTY: 50})
+    now = feed(panel, [one, gone], rounds=3)
+    panel.forget("n2")  # of a host that is gone there is nothing to move
+    panel.shift(300.0)
+    panel.advance(now + 300)
+    assert panel.put(one.say(now), now + 300) is Taken.TAKEN
+    assert cell(panel, DUTY, 0, 0) == 50
+    assert panel.counts["clock_steps"] == 0
+
+
+def test_a_scrape_is_a_sign_of_life_only_where_no_agent_ever_spoke() -> None:
+    panel = a_panel()
+    now = feed(panel, [speaker(**{DUTY: 50})], rounds=2)
+    panel.expect(["n2"])
+    panel.advance(now + 20)
+    silent = panel.silence(panel.slots["n2"])
+    assert [panel.scraped(name, panel.now - 5, 30.0) for name in ("n1", "n2", "nobody")] == [False, True, False]
+    assert panel.silence(panel.slots["n2"]) == 5 < silent

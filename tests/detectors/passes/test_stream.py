@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sliceward.detectors.passes.blame import blame
 from sliceward.detectors.passes.equals import Equals
-from sliceward.detectors.passes.stream import Stream
+from sliceward.detectors.passes.stream import KEEP, Ranks, Stream
 
 N = 700
 
@@ -124,3 +124,31 @@ def test_nobody_is_blamed_where_nothing_is_wrong_and_rings_end() -> None:
     ring = {"a": {"b"}, "b": {"a"}}
     usual = {part: np.random.default_rng(1).normal(1, 0.05, 50) for part in "ab"}
     assert {part for part, _ in blame(ring, "a", usual, {"a": np.array([1.0, 2.0]), "b": np.array([1.0, 2.0])})} == {"a", "b"}
+
+
+def test_where_too_little_is_known_nobody_is_blamed_and_a_complaint_of_all_times_is_none() -> None:
+    dice, calls = np.random.default_rng(4), {"shop": {"stock"}}
+    usual = {name: dice.normal(1, 0.1, 200) for name in ("shop", "stock")}
+    now = {name: dice.normal(1, 0.1, 30) for name in usual}
+    now["shop"][:] = now["stock"][:] = 2.0
+    assert next(one for one, _ in blame(calls, "shop", usual, now)) == "stock"
+    short = {**usual, "stock": usual["stock"][:10]}
+    assert [one for one, _ in blame(calls, "shop", short, now)] == ["shop"]
+    assert blame(calls, "shop", usual, {**now, "shop": np.full(30, 1.0)}) == []
+    now["stock"] = np.where(np.arange(30) < 5, np.nan, 2.0)
+    now["shop"][5:] = np.nan  # complained only when the stock was not read: nothing speaks against the stock
+    assert [one for one, _ in blame(calls, "shop", usual, now)] == ["shop"]
+
+
+def test_a_reading_that_is_none_surprises_nobody() -> None:
+    stream = Stream()
+    assert [stream.step(0.0, value) for value in (float("nan"), float("inf"), float("-inf"))] == [0.0, 0.0, 0.0]
+    assert stream.count == 0
+
+
+def test_a_rank_is_taken_among_the_last_readings_only() -> None:
+    ranks = Ranks()
+    for value in [9.0] * 100 + [1.0] * KEEP:
+        ranks.surprise(value)
+    assert len(ranks.in_order) == len(ranks.by_age) == KEEP
+    assert ranks.surprise(5.0) > 3.5  # what was higher is long ago

@@ -6,8 +6,6 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yaml
@@ -16,6 +14,7 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 
 from sliceward.remediations.kubernetes.calls import Calls
 from sliceward.remediations.kubernetes.cluster import KubernetesCluster
+from sliceward.remediations.kubernetes.proxy import proxy_of
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ async def connect(
     """
     configuration = Configuration()
     loader = await _load(configuration, kubeconfig, context)
-    configuration.proxy = configuration.proxy or _proxy_of(str(configuration.host))
+    configuration.proxy = configuration.proxy or proxy_of(str(configuration.host), os.environ)
     async with ApiClient(configuration) as client:
         client.user_agent = _USER_AGENT
         _use_no_threads(client)
@@ -54,12 +53,6 @@ async def connect(
         finally:
             refreshing.cancel()
             await asyncio.wait([refreshing])
-
-
-def _proxy_of(url: str) -> str | None:
-    """Give the proxy that the environment names for a server, as ``kubectl`` would take it; None for none."""
-    place = urlsplit(url)
-    return None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
 
 
 def _use_no_threads(client: ApiClient) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -28,12 +29,14 @@ class Direct:
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="store"))
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
-        """Do ``work`` in a transaction. One that is cancelled meanwhile is written or not, and has ended either way."""
+        """Do ``work`` in a transaction. One that is cancelled meanwhile, however often, is written or not, and has ended either way."""
         job = asyncio.get_running_loop().run_in_executor(self._thread, partial(self._written, work))
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            await asyncio.wait([job])
+            while not job.done():
+                with suppress(asyncio.CancelledError):  # the first is raised below
+                    await asyncio.wait([job])
             job.exception()  # nobody is left to whom it could be told
             raise
 

@@ -108,20 +108,18 @@ class Inbox:
         async with self._fenced() as connection:
             await connection.execute(update(INBOX).where(INBOX.c.seq.in_(numbers)).values(processed=now, why=why))
 
-    async def present(self, *, since: datetime) -> AsyncGenerator[Received]:
+    def present(self, *, since: datetime) -> AsyncGenerator[Received]:
         """Give the last word of every alert, one by one: all that fire, and those that were resolved after ``since``.
 
-        None is held here: thousands at once are what each garbage collection looks through. What cannot be read is left out, and so is
-        that from which nothing follows (`done` said why).
+        None is held here: thousands at once are what each garbage collection looks through. It holds a connection: who reads no
+        further closes it. What cannot be read is left out, and so is that from which nothing follows (`done` said why).
         """
         shown = or_(INBOX.c.status == "firing", INBOX.c.received >= since)
-        async for received in self._last_words(INBOX.c.why == "", shown):
-            yield received
+        return self._last_words(INBOX.c.why == "", shown)
 
-    async def idle(self) -> AsyncGenerator[Received]:
+    def idle(self) -> AsyncGenerator[Received]:
         """Give the last words that fire and from which nothing follows: once the rules are others, something may."""
-        async for received in self._last_words(INBOX.c.why != "", INBOX.c.status == "firing", INBOX.c.processed.is_not(None)):
-            yield received
+        return self._last_words(INBOX.c.why != "", INBOX.c.status == "firing", INBOX.c.processed.is_not(None))
 
     async def _last_words(self, *which: ColumnElement[bool]) -> AsyncGenerator[Received]:
         wanted = select(INBOX).where(INBOX.c.seq.in_(_NEWEST), *which)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from sliceward.playbooks.turn import Turn
 from sliceward.remediations.page import PageEvent
@@ -41,6 +44,19 @@ async def test_the_last_word_of_an_alert_is_its_present_state(store: Store) -> N
     present = [one async for one in store.inbox.present(since=NOW)]
     assert {one.alert.fingerprint: one.alert.status for one in present} == {"f1": "resolved", "f2": "firing"}
     assert [one.alert.fingerprint async for one in store.inbox.present(since=NOW + seconds(60))] == ["f2"]
+
+
+async def test_who_reads_no_further_gives_the_connection_back_at_once(store: Store) -> None:
+    await store.inbox.put([an_alert("f1"), an_alert("f2"), an_alert("f3")], now=NOW)
+    taken, _ = await store.inbox.take()
+    await store.inbox.done([one.seq for one in taken[1:]], now=NOW, why="unmapped")
+    connections = store._database.reader.pool  # noqa: SLF001 (the pool tells how many are out)
+    assert isinstance(connections, AsyncAdaptedQueuePool)
+    for words in (store.inbox.present(since=NOW), store.inbox.idle()):
+        async with aclosing(words) as read:
+            assert (await anext(read)).alert.fingerprint in ("f1", "f2")
+            assert connections.checkedout() == 1
+        assert connections.checkedout() == 0
 
 
 async def test_an_alert_that_fires_long_after_it_was_resolved_fires_anew_whatever_its_begin(store: Store) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from sliceward.daemons.manifests.broker import Folders, config
 from sliceward.simulation.controllers.client import connect
 from sliceward.simulation.controllers.definitions import install_jobset
 from sliceward.simulation.kube.server import running_api
@@ -34,6 +35,8 @@ Result = TypeVar("Result")
 PATIENCE = 60.0
 """Seconds for one thing to happen in another process, on a machine that does much else."""
 CLUSTER = "c1"
+QUEUES = [line for line in config(Folders()).splitlines() if line.startswith("max_queued_")]
+"""What waits for a reader, as shipped. The limit of a message's size is not taken over: a broker of one's own may have none."""
 FUZZ = settings(
     max_examples=200,
     derandomize=True,  # the same 200 everywhere: what is red in CI is red on a desk
@@ -127,7 +130,7 @@ def kind_of(api: EmulatedApi, plural: str) -> Kind:
 def a_broker(folder: Path) -> Iterator[tuple[servers.Service, Client]]:
     """Run a Mosquitto; gives it with a client that says anything."""
     (folder / "mosquitto").mkdir()
-    with servers.mosquitto(folder / "mosquitto", lines=["max_queued_messages 0"]) as broker:
+    with servers.mosquitto(folder / "mosquitto", lines=QUEUES) as broker:
         client = Client(CallbackAPIVersion.VERSION2, client_id="rude")
         client.connect("127.0.0.1", broker.port)
         client.loop_start()

@@ -47,6 +47,10 @@ class Kind(StrEnum):
     AGENT_UNWELL = "AgentUnwell"
     PARTITION_UNHEALTHY = "PartitionUnhealthy"
     SLICE_MIXED = "SliceMixed"
+    PART_SUSPECT = "PartSuspect"
+    """Statistics say that the part differs from its peers: watch it, place around it. Nothing is drained for this."""
+    PART_CONDEMNED = "PartCondemned"
+    """A suspect that stood, stands out and that a second, independent signal speaks against."""
 
 
 class State(StrEnum):
@@ -68,6 +72,29 @@ class Evidence:
     at: datetime
     entity: str
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One metric of a part beside its peers', over time: what a person would look at to believe a verdict.
+
+    ``values``, ``low``, ``middle`` and ``high`` (10th, 50th and 90th percentile of ``peers`` peers) are of ticks ``step`` seconds apart, the last one at
+    ``until``; NaN where nothing was read. ``nats`` is the evidence, ``need`` what a verdict needs, ``rival`` the next best name ("" for none).
+    """
+
+    metric: str
+    unit: str
+    until: datetime
+    step: float
+    values: tuple[float, ...]
+    low: tuple[float, ...]
+    middle: tuple[float, ...]
+    high: tuple[float, ...]
+    peers: int
+    nats: float
+    need: float
+    rival: str = ""
+    rival_nats: float = nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +125,7 @@ class Finding:
     boot_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     source: str = "watcher"
+    picture: Picture | None = None
 
     @property
     def id(self) -> str:
@@ -133,6 +161,7 @@ def storable(text: str) -> str:
 
 
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Line = Annotated[tuple[float | None, ...], msgspec.Meta(max_length=1440)]
 
 
 class _WireEvidence(msgspec.Struct, frozen=True):
@@ -143,6 +172,22 @@ class _WireEvidence(msgspec.Struct, frozen=True):
     at: _Time
     entity: str
     text: str = ""
+
+
+class _WirePicture(msgspec.Struct, frozen=True):
+    metric: str
+    unit: str
+    until: _Time
+    step: Annotated[float, msgspec.Meta(gt=0)]
+    values: _Line
+    low: _Line
+    middle: _Line
+    high: _Line
+    peers: int
+    nats: float
+    need: float
+    rival: str = ""
+    rival_nats: float | None = None
 
 
 class _WireFinding(msgspec.Struct, frozen=True):
@@ -165,6 +210,7 @@ class _WireFinding(msgspec.Struct, frozen=True):
     boot_id: str = ""
     labels: dict[str, str] = {}
     source: str = "watcher"
+    picture: _WirePicture | None = None
 
 
 def to_json(finding: Finding) -> bytes:
@@ -183,6 +229,7 @@ def to_json(finding: Finding) -> bytes:
             gang=None if finding.gang is None else str(finding.gang),
             slice=None if finding.slice is None else str(finding.slice),
             labels=dict(finding.labels),
+            picture=None if finding.picture is None else _wired(finding.picture),
         )
     )
 
@@ -216,7 +263,23 @@ def from_json(payload: bytes) -> Finding:
         also=tuple(_id(f"$.also[{place}]", text) for place, text in enumerate(wire.also)),
         gang=None if wire.gang is None else _one("$.gang", wire.gang, GangId),
         slice=None if wire.slice is None else _one("$.slice", wire.slice, SliceId),
+        picture=None if wire.picture is None else _picture(wire.picture),
     )
+
+
+def _wired(one: Picture) -> _WirePicture:
+    lines = one.values, one.low, one.middle, one.high
+    return _WirePicture(
+        one.metric, one.unit, _utc(one.until), one.step, *lines, one.peers, one.nats, one.need, one.rival, one.rival_nats
+    )
+
+
+def _picture(one: _WirePicture) -> Picture:
+    values, low, middle, high = (tuple(map(_number, line)) for line in (one.values, one.low, one.middle, one.high))
+    return Picture(
+        one.metric, one.unit, _instant("$.picture.until", one.until), one.step, values, low, middle, high, one.peers, one.nats,
+        one.need, one.rival, _number(one.rival_nats),
+    )  # fmt: skip
 
 
 def _utc(time: datetime) -> datetime:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SYMPTOMS = frozenset({Kind.COLLECTIVE_STUCK, Kind.SLICE_ERROR, Kind.SLICE_MIXED})
 BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
+SUSPICIONS = frozenset({Kind.PART_SUSPECT})
+"""Findings that accuse nobody yet: never the root of what is known for certain."""
 SETTLE = timedelta(seconds=10)
 """Settle time of a kind that no playbook names."""
 
@@ -86,8 +88,8 @@ def _refreshed(incident: Incident, present: Mapping[str, Finding]) -> Incident:
 
 
 def rank(finding: Finding) -> int:
-    """Give how well a finding names a cause: hardware 0, symptoms 1, lost sight 2."""
-    if finding.kind in BLINDNESS:
+    """Give how well a finding names a cause: hardware 0, symptoms 1, lost sight and mere suspicion 2."""
+    if finding.kind in BLINDNESS | SUSPICIONS:
         return 2
     return 1 if finding.kind in SYMPTOMS or isinstance(finding.part, GangId | SliceId) else 0
 

@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _AS_IT_IS = frozenset({str, int, float, bool, type(None)})
-_IDS = (ids.ClusterId, ids.PodId, ids.CubeId, ids.HostId, ids.ChipId, ids.LinkId, ids.SliceId, ids.GangId)
+_IDS = (
+    ids.ClusterId,
+    ids.PodId,
+    ids.CubeId,
+    ids.HostId,
+    ids.ChipId,
+    ids.LinkId,
+    ids.SliceId,
+    ids.GangId,
+    ids.SwitchId,
+    ids.DomainId,
+)
 
 
 class BadRecord(ValueError):

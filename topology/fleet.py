@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from sliceward.topology.generations import GENERATIONS
 from sliceward.topology.health import Health
-from sliceward.topology.ids import ChipId, ClusterId, CubeId, GangId, HostId, LinkId, PartId, PodId, SliceId
+from sliceward.topology.ids import ChipId, ClusterId, CubeId, DomainId, GangId, HostId, LinkId, PartId, PodId, SliceId, SwitchId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -225,7 +225,9 @@ class Fleet:
 
         Empty where the part is unknown or is not inside one cube (a link between cubes, a gang, a cluster).
         """
-        if isinstance(part, ClusterId | PodId | GangId) or (isinstance(part, LinkId) and not self.is_inside_one_cube(part)):
+        if isinstance(part, ClusterId | PodId | GangId | SwitchId | DomainId) or (
+            isinstance(part, LinkId) and not self.is_inside_one_cube(part)
+        ):
             return ()
         cubes = self.cubes_of(part)
         if len(cubes) == 1:
@@ -252,6 +254,8 @@ class Fleet:
                 return tuple(sorted(cube.id for cube in self.cubes.values() if cube.pod == part))
             case ClusterId():
                 return tuple(sorted(cube for cube in self.cubes if cube.cluster == part.name))
+            case SwitchId() | DomainId():
+                return ()
             case _:
                 assert_never(part)
 

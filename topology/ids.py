@@ -13,6 +13,8 @@ chip     ``prod-eu/chip/gke-tpu-1/2``                a chip by its index on the 
 link     ``prod-eu/link/gke-tpu-1/2~gke-tpu-2/0``    an ICI link, ends in sorted order
 slice    ``prod-eu/slice/train-slice-0``             chips that are joined by ICI for one gang
 gang     ``prod-eu/gang/ml/JobSet/llm``              pods that live and die together
+ocs      ``prod-eu/ocs/block-7.x.3-2``               an optical switch, by pod, axis and place in the face
+domain   ``prod-eu/domain/rack-12``                  what shares power or cooling, as a label of its hosts says
 =======  ==========================================  ==============================================
 
 A name is never identity by itself: provider instance id and boot id travel beside it (DESIGN.md section 4).
@@ -97,6 +99,20 @@ class SliceId(_Named):
 
     __slots__ = ()
     kind = "slice"
+
+
+class SwitchId(_Named):
+    """An optical switch: of every cube of a pod it carries the link at one place of the faces of one axis."""
+
+    __slots__ = ()
+    kind = "ocs"
+
+
+class DomainId(_Named):
+    """What hosts share besides their cube, such as power or cooling; by the value of a label."""
+
+    __slots__ = ()
+    kind = "domain"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -200,7 +216,7 @@ class GangId:
         return f"{self.cluster}/gang/{self.namespace}/{self.owner_kind}/{self.name}"
 
 
-PartId = ClusterId | PodId | CubeId | HostId | ChipId | LinkId | SliceId | GangId
+PartId = ClusterId | PodId | CubeId | HostId | ChipId | LinkId | SliceId | GangId | SwitchId | DomainId
 
 
 def hosts_of(part: PartId) -> tuple[HostId, ...]:
@@ -216,11 +232,13 @@ def hosts_of(part: PartId) -> tuple[HostId, ...]:
             return ()
 
 
-_NAMED: dict[str, type[PodId | CubeId | HostId | SliceId]] = {
+_NAMED: dict[str, type[PodId | CubeId | HostId | SliceId | SwitchId | DomainId]] = {
     "pod": PodId,
     "cube": CubeId,
     "host": HostId,
     "slice": SliceId,
+    "ocs": SwitchId,
+    "domain": DomainId,
 }
 
 

@@ -35,8 +35,8 @@ Sketch = tuple[str, "Callable[[], Row]"]
 """Id of a row, and what draws it."""
 Part = TypeVar("Part")
 
-_BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
-"""Findings that say that nothing is known about the part, not that it is sick."""
+_BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PART_SUSPECT})
+"""Findings that say that nothing is known for certain about the part, not that it is sick."""
 
 
 @dataclass(frozen=True)

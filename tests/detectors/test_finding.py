@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -14,13 +15,14 @@ from sliceward.detectors.finding import (
     Evidence,
     Finding,
     Kind,
+    Picture,
     State,
     from_json,
     storable,
     to_json,
 )
 from sliceward.topology.health import Severity
-from sliceward.topology.ids import ChipId, ClusterId, CubeId, GangId, HostId, LinkId, SliceId
+from sliceward.topology.ids import ChipId, ClusterId, CubeId, DomainId, GangId, HostId, LinkId, SliceId, SwitchId
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -31,12 +33,24 @@ gangs = st.builds(GangId, names, names, st.sampled_from(["JobSet", "Job"]), name
 slices = st.builds(SliceId, names, names)
 links = st.tuples(chips, chips).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: LinkId.between(*pair))
 parts = st.one_of(
-    chips, gangs, slices, links, st.builds(HostId, names, names), st.builds(CubeId, names, names), st.builds(ClusterId, names)
+    chips,
+    gangs,
+    slices,
+    links,
+    st.builds(HostId, names, names),
+    st.builds(CubeId, names, names),
+    st.builds(ClusterId, names),
+    st.builds(SwitchId, names, names),
+    st.builds(DomainId, names, names),
 )
 times = st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 (hypothesis wants naive bounds)
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 evidence = st.builds(Evidence, words, numbers, numbers, words, times, words, words)
+lines = st.lists(numbers, max_size=3).map(tuple)
+counts = st.integers(0, 10_000)
+steps = st.floats(0.1, 3600)
+pictures = st.builds(Picture, words, words, times, steps, lines, lines, lines, lines, counts, numbers, numbers, words, numbers)
 findings = st.builds(
     Finding,
     kind=st.sampled_from(Kind),
@@ -57,6 +71,7 @@ findings = st.builds(
     boot_id=words,
     labels=st.dictionaries(words, words, max_size=2),
     source=words,
+    picture=st.none() | pictures,
 )
 
 ONE = Finding(
@@ -155,3 +170,15 @@ def test_what_is_no_json_object_is_refused_as_a_whole(payload: bytes) -> None:
 def test_the_same_fault_of_the_same_part_has_one_id() -> None:
     assert replace(ONE, state=State.RESOLVED, since=AT + timedelta(hours=1)).id == ONE.id
     assert replace(ONE, source="alerts/main").id != ONE.id
+
+
+def test_a_gap_in_a_picture_is_told_as_a_gap() -> None:
+    line = (1.0, math.nan)
+    picture = Picture("chip_duty_cycle_percent", "percent", AT, 10.0, line, line, line, line, 63, 22.0, 20.0)
+    part = ChipId("c1", "h", 0)
+    finding = Finding(Kind.PART_SUSPECT, part, State.FIRING, Severity.INFO, AT, AT, 0.5, "statistics", "1", "", picture=picture)
+    assert json.loads(to_json(finding))["picture"]["values"] == [1.0, None]
+    again = from_json(to_json(finding)).picture
+    assert again is not None
+    assert math.isnan(again.values[1])
+    assert math.isnan(again.rival_nats)

@@ -1,7 +1,8 @@
 """Where a gang goes: the cheapest of all places for all of its slices, or why there is none.
 
 A gang is placed whole or not at all; an elastic one with as many slices as fit, from the fewest that it can do with. Slices that
-are whole and usable where they sit stay there. The same snapshot and request give the same answer.
+are whole and usable where they sit stay there, unless the request says that they may be moved for the others. The same snapshot
+and request give the same answer.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from sliceward.scheduling.occupancy import Bar, Cause, Grade
 from sliceward.scheduling.plan import Plan, PlannedSlice
 from sliceward.scheduling.refusal import refused
 from sliceward.scheduling.seating import Domains, Room, Seating, seat_all
+from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sliceward.scheduling.ground import Ground, GroundId, Seat, Terms
+    from sliceward.scheduling.ground import Ground, GroundId, Seat, Terms, Want
+    from sliceward.scheduling.occupancy import Occupancy
     from sliceward.scheduling.plan import NoFit
     from sliceward.scheduling.request import Request, SliceAsked
     from sliceward.scheduling.seating import Key
@@ -126,9 +129,10 @@ def _closed(ground: Ground, bars: Mapping[HostId, Bar]) -> Ground:
 
 
 def _with(room: Room, snapshot: Snapshot, request: Request, terms: Terms, count: int) -> Plan | None:
-    """Place the first so many slices, as few of those that sit well being moved as can be."""
+    """Place the first so many slices. Those that sit well stay; where they may be moved for the others, as few are as can be."""
     asked = request.slices[:count]
-    for kept in _keepings(_sitting(room, snapshot, request, asked)):
+    sitting = _sitting(room, snapshot, request, asked)
+    for kept in _keepings(sitting) if request.rearranged else (sitting,):
         there = room
         for seat in kept.values():
             there = there.taken(seat)
@@ -154,12 +158,24 @@ def _sitting(room: Room, snapshot: Snapshot, request: Request, asked: Sequence[S
         ):
             continue
         seat = ground.seat_of(each.want, hosts)
+        if seat is not None and _is_torn(ground.occupancy, seat, each.want):
+            continue
         if seat is not None and room.domains is not None:
             others = {room.domains.only(kept) for kept in found.values()}
             seat = seat if room.domains.only(seat) not in {None, *others} else None
         if seat is not None:
             found[each.key] = seat
     return found
+
+
+def _is_torn(occupancy: Occupancy, seat: Seat, want: Want) -> bool:
+    """Whether a condemned link lies inside a seat, or a lost switch joins its cubes, and the slice does not put up with it."""
+    if want.broken_links:
+        return False
+    kind, hosts = GENERATIONS[want.generation], set(seat.hosts)
+    if occupancy.switches and kind.is_whole_cubes(want.shape):
+        return True
+    return any(all(end.host_id in hosts for end in link.ends) for link in occupancy.links)
 
 
 def _keepings(sitting: dict[Key, Seat]) -> Iterator[dict[Key, Seat]]:

@@ -14,7 +14,9 @@ from sliceward.scheduling.fleet import Beside, snapshot_of
 from sliceward.scheduling.gangs import crossed, request_of
 from sliceward.scheduling.place import place
 from sliceward.scheduling.plan import NoFit, Plan
+from sliceward.scheduling.request import Request
 from sliceward.topology.gangs import GangState
+from sliceward.topology.ids import PodId
 from sliceward.topology.names import NAMES
 from tests.builders import NOW, FleetBuilder, a_fleet, cube_id, gang_id, host_id
 
@@ -85,6 +87,15 @@ def test_a_gang_leaves_only_the_cube_that_is_to_be_avoided() -> None:
 
 def test_a_healthy_gang_stays_where_it_is() -> None:
     assert plan(placed(THREE)).moved == ()
+
+
+def test_a_slice_leaves_the_block_that_lost_a_switch_and_none_elsewhere_moves_for_it() -> None:
+    fleet = LLM.and_cubes(2, block="c1-block-1", prefix="other").build()
+    request = request_of(fleet, fleet.gangs[gang_id("llm")], NOW, heals=True)
+    assert isinstance(request, Request)
+    whole = snapshot_of(fleet, NOW)
+    assert cubes(place(whole.with_switches(PodId("c1", "c1-block-0"), ["ocs-1"]), request)) == [["other-0"], ["other-1"]]
+    assert plan(place(whole.with_switches(PodId("c1", "c1-block-1"), ["ocs-1"]), request)).moved == ()
 
 
 def test_nothing_fits_and_each_cube_says_why() -> None:

@@ -16,6 +16,7 @@ from sliceward.scheduling.plan import Borrow, NoFit, Open, Plan, Release, Repair
 from sliceward.scheduling.refusal import in_words
 from sliceward.scheduling.request import Over, Request, SliceAsked
 from sliceward.scheduling.snapshot import HeldSlice, Promise, Running
+from sliceward.topology.ids import ChipId, LinkId
 from tests.builders import NOW, gang_id
 from tests.scheduling.grounds import V6E, a_snapshot, asking, pools, running
 
@@ -148,6 +149,28 @@ class TestStaying:
     def test_only_the_slice_that_is_hurt_moves(self) -> None:
         hurt = a_snapshot(THREE).with_gang(self.TWO).with_standing(HOSTS[8], SICK)
         assert [planned.index for planned in a_plan(hurt, asking("g", "4x4", "4x4")).moved] == [1]
+
+    def test_a_slice_that_sits_well_is_moved_for_another_only_where_the_request_says_so(self) -> None:
+        """The hurt slice may go to pool-0 and pool-1 alone, and the other slice sits in pool-0."""
+        slices = (SliceAsked("one", 0, Want(V6E, (4, 4))), SliceAsked("two", 0, Want(V6E, (4, 4))))
+        held = (HeldSlice("one", 0, (4, 4), HOSTS[:4]), HeldSlice("two", 0, (4, 4), HOSTS[4:8]))
+        unsuited = {"two": dict.fromkeys(HOSTS[8:], "lacks label team=red")}
+        two = Request(gang_id("g"), "t", slices, unsuited=unsuited)
+        hurt = a_snapshot(THREE).with_gang(Running(gang_id("g"), "t", V6E, held)).with_standing(HOSTS[4], SICK)
+        a_refusal(hurt, two)
+        found = a_plan(hurt, replace(two, rearranged=True))
+        assert where(found) == ["pool-2", "pool-0"]
+
+    @pytest.mark.parametrize("accepts", [False, True])
+    def test_a_slice_over_a_condemned_link_does_not_sit_well(self, accepts: bool) -> None:  # noqa: FBT001 (a table)
+        link = LinkId.between(ChipId("c1", HOSTS[0].name, 0), ChipId("c1", HOSTS[1].name, 0))
+        torn = a_snapshot(THREE).with_gang(self.TWO).with_links(THREE.id, [link])
+        asked = asking("g", "4x4", "4x4")
+        if accepts:
+            asked = replace(
+                asked, slices=tuple(replace(each, want=replace(each.want, broken_links=True)) for each in asked.slices)
+            )
+        assert where(a_plan(torn, asked)) == (["pool-0", "pool-2"] if accepts else ["pool-1", "pool-2"])
 
     def test_unknown_health_is_no_reason_to_sit_there_anew(self) -> None:
         unknown = a_snapshot(THREE).with_standing(HOSTS[0], Standing(Grade.UNKNOWN))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sliceward.detectors.frame import MAX_NOTES
+from sliceward.detectors.memory import Memory
 from sliceward.detectors.metrics import CATALOGUE, EntityKind, Metric, Shape
 from sliceward.detectors.ring import Ring
 from sliceward.topology.ids import ChipId, HostId
@@ -120,7 +121,7 @@ class Known:
 class Panel:
     """Readings of one cluster. ``track``: gauges whose last change is remembered beyond the ring.
 
-    ``changed``: when their value became what it is; ``began``: when it was first read, so that a change was seen if it is later.
+    ``memory``: what the clauses of rules remember. ``changed``: when their value became what it is; ``began``: when it was first read, so that a change was seen if it is later.
     """
 
     def __init__(self, cluster: str, size: PanelSize | None = None, *, track: Iterable[str] = ()) -> None:
@@ -130,6 +131,7 @@ class Panel:
         self.slots: dict[str, int] = {}
         self.hosts: list[Known | None] = []
         self.counts: Counter[str] = Counter()
+        self.memory = Memory()
         self.attended = 0.0
         self.now = 0.0
         tracked = tuple(track)
@@ -198,6 +200,7 @@ class Panel:
             return
         self.hosts[slot] = None
         self._ring.forget(slot)
+        self.memory.forget(slot)
         for column in (*self._baseline.values(), *self.changed.values(), *self.began.values(), *self._last.values()):
             if slot < len(column):
                 column[slot] = np.nan
@@ -348,6 +351,7 @@ class Panel:
         if known.speaker is not None and speaker[1:] != known.speaker[1:]:
             # Another boot or another machine under this name: its counters began anew, and so does what we know of them.
             self.counts["rebooted"] += 1
+            self.memory.forget(slot)
             for column in self._baseline.values():
                 if slot < len(column):
                     column[slot] = np.nan

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sliceward.detectors.clauses import NO, UNKNOWN, YES, Look, evidence, judge
+from sliceward.detectors.clauses import evidence, judge
 from sliceward.detectors.finding import Evidence, Finding, Kind, State
 from sliceward.detectors.localise import Located, Suspect, hosts_of, locate
+from sliceward.detectors.look import NO, UNKNOWN, YES, Look
 from sliceward.detectors.metrics import EntityKind
 from sliceward.topology.checks import mixed_slices
 from sliceward.topology.gangs import GangState
@@ -27,7 +28,7 @@ from sliceward.topology.links import port_at
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sliceward.detectors.clauses import Verdicts
+    from sliceward.detectors.look import Verdicts
     from sliceward.detectors.panel import Known, Panel
     from sliceward.detectors.rules import Rule
     from sliceward.topology.fleet import Fleet
@@ -53,7 +54,7 @@ def evaluate(
     panel: Panel, rules: Sequence[Rule], fleet: Fleet, *, grace: timedelta, previous: Iterable[Finding]
 ) -> tuple[Finding, ...]:
     """Give every finding of the cluster as it stands at the panel's present: those that fire and those known before."""
-    look = Look.at(panel, grace=grace.total_seconds())
+    look = Look.at(panel, grace=grace.total_seconds(), fleet=fleet)
     now = datetime.fromtimestamp(panel.now, UTC)
     verdicts = {rule.name: judge(look, rule) for rule in rules}
     for rule in rules:

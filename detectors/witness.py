@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sliceward.detectors.clauses import Look
+from sliceward.detectors.look import Look
 from sliceward.detectors.run import identity_is_missing
 from sliceward.topology.ids import ChipId, HostId
 from sliceward.topology.links import links_of_chip, port_at

@@ -16,6 +16,7 @@ import yaml
 from sliceward.daemons.cli.config import MODELS
 from sliceward.daemons.settings import schema
 from sliceward.detectors.metrics import CATALOGUE
+from sliceward.detectors.rules.load import is_rules
 from sliceward.remediations.catalog import ACTIONS
 
 if TYPE_CHECKING:
@@ -205,6 +206,8 @@ def fenced(made: object) -> str:
 def shipped_rules() -> Iterator[tuple[str, dict[str, Any]]]:
     """Give each rule with the file it stands in."""
     for file, text in yaml_files("detectors/rules"):
+        if not is_rules(file.name):
+            continue
         for rule in yaml.safe_load(text):
             yield f"detectors/rules/{file.name}", rule
 
@@ -252,8 +255,12 @@ def detectors() -> Iterator[tuple[str, str]]:
             "says": rule["says"],
             "reads": read,
         }
-        told = {"": "about", "## Where the limits come from\n\n": "limits", "## What to do\n\n": "advice"}
-        text = [f"{head}{rule.pop(key)}\n" for head, key in told.items()]
+        origins = "".join(f"* {origin}\n" for origin in rule.pop("sources", ()))
+        told = {"": "about", "## Where the limits come from\n\n": "limits"}
+        text = [f"{head}{rule.pop(key, '')}\n" for head, key in told.items()] + [
+            origins,
+            f"## What to do\n\n{rule.pop('advice', '')}\n",
+        ]
         yield f"detectors/{name}.md", page(name, source, *text, table(("", ""), facts.items()), "## The rule\n", fenced(rule))
         rows.append((f"[{name}]({name}.md)", rule["kind"], rule["part"], rule["severity"], rule["says"]))
     yield "detectors/slice-mixed.md", page("slice-mixed", "docs/make.py", SLICE_MIXED)

@@ -70,6 +70,18 @@ class Text:
         shown = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
         return f"{self.where}:{line}" + (f": {shown}" if shown else "")
 
+    def place(self, path: Sequence[str | int], *, key: bool = False) -> str:
+        """Give ``file:line:column`` of a value, or of its ``key``, or of the nearest place above it that is in the file."""
+        node = found = self.node
+        for number, step in enumerate(path):
+            word = _key_of(node, step) if key and number == len(path) - 1 else None
+            node = word or _below(node, step)
+            if node is None:
+                break
+            found = node
+        mark = None if found is None else found.start_mark
+        return f"{self.where}:1:1" if mark is None else f"{self.where}:{mark.line + 1}:{mark.column + 1}"
+
 
 def _below(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
@@ -78,6 +90,11 @@ def _below(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
         found: yaml.Node = node.value[step]
         return found
     return None
+
+
+def _key_of(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((key for key, _ in pairs if key.value == step), None)
 
 
 def read(text: str, where: str, *, most: int = LARGEST) -> Text:

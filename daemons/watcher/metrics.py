@@ -9,7 +9,7 @@ import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sliceward.detectors.clauses import Look
+from sliceward.detectors.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -25,6 +25,7 @@ from sliceward.daemons.watcher.surroundings import STALE_AFTER, Surroundings
 from sliceward.daemons.watcher.watcher import Parts, Watcher, last_word, subscriptions, utc_now
 from sliceward.daemons.wire import Message, Wire, WireOptions
 from sliceward.detectors.rules import Rule, load_rules
+from sliceward.detectors.rules.load import is_rules
 from sliceward.remediations import kubernetes
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.names import override
@@ -40,9 +41,9 @@ log = structlog.get_logger(__name__)
 def read_rules(settings: RuleSettings) -> tuple[Rule, ...]:
     """Give the shipped rules with those of the configured folders over them. Raises `Misconfigured`."""
     shipped = resources.files("sliceward.detectors") / "rules"
-    texts = {f"rules/{file.name}": file.read_text("utf-8") for file in shipped.iterdir() if file.name.endswith(".yaml")}
+    texts = {f"rules/{file.name}": file.read_text("utf-8") for file in shipped.iterdir() if is_rules(file.name)}
     for folder in settings.folders:
-        files = sorted(folder.glob("*.yaml"))
+        files = sorted(file for file in folder.glob("*.y*ml") if is_rules(file.name))
         if not files:
             raise Misconfigured(f"rules.folders: {folder}", "holds no YAML file", "Name a folder with rules")
         texts |= {str(file): file.read_text("utf-8") for file in files}

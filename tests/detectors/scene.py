@@ -11,6 +11,7 @@ from sliceward.daemons.watcher.surroundings import write_readings
 from sliceward.detectors.finding import Finding, State
 from sliceward.detectors.panel import Panel, PanelSize
 from sliceward.detectors.rules import Rule, load_rules
+from sliceward.detectors.rules.load import is_rules
 from sliceward.detectors.run import evaluate
 from sliceward.detectors.witness import write_own
 from sliceward.topology.ids import ChipId, LinkId
@@ -29,7 +30,7 @@ H0, H1 = "cube-0-host-00", "cube-0-host-01"
 
 def shipped() -> tuple[Rule, ...]:
     folder = resources.files("sliceward.detectors") / "rules"
-    return load_rules({file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".yaml")})
+    return load_rules({file.name: file.read_text("utf-8") for file in folder.iterdir() if is_rules(file.name)})
 
 
 RULES = shipped()

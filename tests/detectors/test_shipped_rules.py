@@ -13,6 +13,7 @@ from sliceward.daemons.watcher.surroundings import write_readings
 from sliceward.detectors.finding import Finding, State
 from sliceward.detectors.panel import Panel, PanelSize
 from sliceward.detectors.rules import load_rules
+from sliceward.detectors.rules.load import is_rules
 from sliceward.detectors.run import evaluate
 from sliceward.detectors.witness import write_own
 from tests.builders import a_fleet
@@ -30,7 +31,7 @@ PERIOD = 10.0
 
 def _rules() -> Mapping[str, str]:
     folder = resources.files("sliceward.detectors") / "rules"
-    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".yaml")}
+    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if is_rules(file.name)}
 
 
 RULES = load_rules(_rules())

@@ -1,0 +1,49 @@
+"""What clauses remember of each entity between rounds: how long something has held, and when something was last seen.
+
+One track a clause, in the shape of a row of the panel's ring; it grows with the ring and forgets with it. A round that is
+evaluated twice at one instant changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True)
+class Track:
+    """One number an entity. ``began``: when it was first asked for, ``at``: when it was last moved, both unix seconds."""
+
+    began: float
+    at: float
+    values: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Memory:
+    """All tracks, by the name of their clause."""
+
+    tracks: dict[str, Track] = field(default_factory=dict)
+
+    def track(self, key: str, shape: tuple[int, ...], now: float) -> Track:
+        """Give a track with room for ``shape``; NaN where nothing is remembered."""
+        track = self.tracks.get(key)
+        if track is None:
+            track = self.tracks[key] = Track(now, now, np.full(shape, np.nan))
+        elif track.values.shape != shape:
+            grown = np.full(shape, np.nan)
+            kept = tuple(slice(min(old, new)) for old, new in zip(track.values.shape, shape, strict=True))
+            grown[kept] = track.values[kept]
+            track.values = grown
+        return track
+
+    def forget(self, slot: int) -> None:
+        """Remember nothing of a host any more: it is gone, or another machine or boot bears its name."""
+        for track in self.tracks.values():
+            if slot < len(track.values):
+                track.values[slot] = np.nan

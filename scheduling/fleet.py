@@ -7,10 +7,10 @@ stands, or a torus to cut slices from where its nodes are provisioned without on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.costs import Costs
+from sliceward.scheduling.beside import NOTHING_BESIDE
 from sliceward.scheduling.cubes.block import block_of
 from sliceward.scheduling.occupancy import Grade, Standing
 from sliceward.scheduling.pools import Pool, Pools
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sliceward.scheduling.ground import Ground, GroundId, Mix
-    from sliceward.scheduling.quota import Quota
-    from sliceward.scheduling.told import Told
+    from sliceward.scheduling.beside import Beside
+    from sliceward.scheduling.ground import Ground, GroundId
     from sliceward.topology.fleet import Cube, Fleet
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import CubeId, GangId, HostId, LinkId
@@ -44,25 +43,6 @@ PROVISION_ONLY = "PROVISION_ONLY"
 """Value of GKE's label for the topology mode of nodes that have no ICI until a slice is formed."""
 
 _ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What is known beside the fleet itself. ``sick``: hosts of which more is known than the fleet says, and why. ``links``: condemned. ``levels``: by cluster, the labels of its tree from the top, the slice's own last. ``told``: what gangs told of themselves."""
-
-    reserved: Mapping[HostId, GangId] = field(default_factory=dict)
-    quota: Quota | None = None
-    protected: frozenset[str] = frozenset()
-    sick: Mapping[HostId, str] = field(default_factory=dict)
-    links: frozenset[LinkId] = frozenset()
-    risks: Mapping[HostId, float] = field(default_factory=dict)
-    mix: Mapping[str, Mix] = field(default_factory=dict)
-    levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    costs: Costs = field(default_factory=Costs)
-    told: Mapping[GangId, Told] = field(default_factory=dict)
-
-
-NOTHING_BESIDE = Beside()
 
 
 def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *, names: Names = NAMES) -> Snapshot:

@@ -38,7 +38,7 @@ from sliceward.topology.gangs import GangState
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sliceward.scheduling.fleet import Beside
+    from sliceward.scheduling.beside import Beside
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.fleet import Fleet
 

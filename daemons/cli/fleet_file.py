@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sliceward.scheduling.fleet import Beside
+from sliceward.scheduling.beside import Beside
 from sliceward.scheduling.questions import Scene, explain_gang
 from sliceward.scheduling.quota import Quota
 from sliceward.topology import yaml_text

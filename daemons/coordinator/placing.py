@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sliceward.daemons.coordinator.web import Problem, asked, page_of
 from sliceward.remediations.weighing import told_by
-from sliceward.scheduling.fleet import Beside
+from sliceward.scheduling.beside import Beside
 from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows, guarantee_rows, spares_rows
 from sliceward.scheduling.words import WhatIf
 from sliceward.topology.fleet import joined

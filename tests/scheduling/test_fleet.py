@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sliceward.scheduling.cubes.block import Block
-from sliceward.scheduling.fleet import PROVISION_ONLY, Beside, snapshot_of
+from sliceward.scheduling.beside import Beside
+from sliceward.scheduling.fleet import PROVISION_ONLY, snapshot_of
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Cause, Grade
 from sliceward.scheduling.place import place, place_cheapest, planned

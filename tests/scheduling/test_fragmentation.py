@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sliceward.scheduling.fleet import Beside, snapshot_of
+from sliceward.scheduling.beside import Beside
+from sliceward.scheduling.fleet import snapshot_of
 from sliceward.scheduling.fragmentation import Fragmentation, Stranding, fragmentation_of
 from sliceward.scheduling.quota import Quota
 from tests.builders import NOW, FleetBuilder, a_fleet

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliceward.scheduling.fleet import Beside, snapshot_of
+from sliceward.scheduling.beside import Beside
+from sliceward.scheduling.fleet import snapshot_of
 from sliceward.scheduling.gangs import crossed, request_of
 from sliceward.scheduling.place import place
 from sliceward.scheduling.plan import NoFit, Plan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sliceward.scheduling.fleet import NOTHING_BESIDE, Beside
+from sliceward.scheduling.beside import NOTHING_BESIDE, Beside
 from sliceward.scheduling.prices import Figure
 from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows
 from sliceward.scheduling.quota import Quota

@@ -54,7 +54,7 @@ def present(target: Target) -> Snapshot:
     """Give the fleet as the scheduler sees it, with what other runs keep."""
     snapshot = target.snapshot() if target.snapshot is not None else snapshot_of(target.fleet, target.now)
     kept = {host: Promise(gang) for host, gang in target.reserved.items() if host in snapshot.ground_of}
-    return snapshot.with_promises(kept)
+    return snapshot.without_promises(kept).with_promises(kept)
 
 
 def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = (), snapshot: Snapshot | None = None) -> Plan | NoFit:

@@ -14,6 +14,10 @@ DAY = 86_400.0
 """Seconds."""
 MOST = 1e12
 """Of anything that is priced: 100,000 chips for four months. Products of several such numbers are still finite."""
+HIGHEST = 2**31 - 1
+"""Of priorities, as in Kubernetes."""
+STEEPEST = 1_000.0
+"""The most by which a step of priority may multiply a price: the products of many steps stay numbers."""
 LONGEST = 1e9
 """Seconds, 31 years: the most of a time that is added to a date."""
 
@@ -73,10 +77,21 @@ class Costs:
         """Refuse a weight that is none."""
         for field in fields(self):
             checked_cost(getattr(self, field.name), f"cost {field.name}")
+        checked_cost(self.weight, "cost weight", most=STEEPEST)
         if self.slowdown > 1:
             raise Misconfigured("cost slowdown", f"is {self.slowdown}", "A gang cannot lose more than all of its speed: 0 to 1")
         if self.back > 1:
             raise Misconfigured("cost back", f"is {self.back}", "A place later is worth no more than one now: 0 to 1")
+
+
+def checked_priority(value: object, where: str) -> None:
+    """Check a priority.
+
+    Raises:
+        Misconfigured: it is no whole number of 32 bits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not -HIGHEST - 1 <= value <= HIGHEST:
+        raise Misconfigured(where, f"has priority {value!r}", f"Give a whole number up to {HIGHEST}")
 
 
 def checked_cost(value: object, where: str, *, most: float = MOST) -> float:

@@ -1,26 +1,29 @@
 """The fleet as it was read, as a snapshot to decide on.
 
-What a cluster contains never raises here: gangs on hosts that do not exist, two gangs on one host and shapes that no generation has
-are set aside so that nothing is planned on them. Partitions of a block are cubes with switches; a classic pool is a slice as it
+What a cluster contains never raises here: gangs on hosts that do not exist, two gangs on one host, shapes that no generation has,
+cubes and labels that contradict themselves are set aside so that nothing is planned on them, and named in `Snapshot.set_aside`. Partitions of a block are cubes with switches; a classic pool is a slice as it
 stands, or a torus to cut slices from where its nodes are provisioned without one; a cluster for which levels are given is a tree.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.aside import Aside
 from sliceward.scheduling.beside import NOTHING_BESIDE
 from sliceward.scheduling.cubes.block import block_of
-from sliceward.scheduling.occupancy import Grade, Standing
+from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing
 from sliceward.scheduling.pools import Pool, Pools
-from sliceward.scheduling.snapshot import HeldSlice, Promise, Running, Snapshot
+from sliceward.scheduling.snapshot import HeldSlice, Promise, Snapshot
 from sliceward.scheduling.standing import bars_of, standings_of
 from sliceward.scheduling.torus.ground import TorusGround
 from sliceward.scheduling.torus.lattice import Lattice
 from sliceward.scheduling.torus.state import Site
 from sliceward.scheduling.tree.ground import TreeGround
-from sliceward.scheduling.tree.lie import Leaf
+from sliceward.scheduling.tree.lie import Leaf, torn_domains
 from sliceward.topology.checks import hosts_by_slice
 from sliceward.topology.gangs import GangState
 from sliceward.topology.generations import GENERATIONS
@@ -30,11 +33,12 @@ from sliceward.topology.names import NAMES, Names
 from sliceward.topology.torus import Torus, index_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.scheduling.beside import Beside
     from sliceward.scheduling.ground import Ground, GroundId
+    from sliceward.scheduling.snapshot import Running
     from sliceward.topology.fleet import Cube, Fleet
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import CubeId, GangId, HostId, LinkId
@@ -49,19 +53,21 @@ def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *,
     """Give the snapshot of a fleet.
 
     Raises:
-        Misconfigured: what stands beside it cannot be, or a cluster's labels make no tree of the levels that are given.
+        Misconfigured: what stands beside it cannot be.
     """
+    aside = Aside()
     empty = Snapshot.of(
         now,
-        _grounds(fleet, beside, names),
+        aside.each_host_once(_grounds(fleet, beside, names, aside)),
         quota=beside.quota.nominal if beside.quota is not None else {},
         protected=beside.protected,
         mix=beside.mix,
         costs=beside.costs,
     )
     placed = empty.ground_of
-    known = standings_of(fleet, names, beside.risks)
-    known |= {host: Standing(Grade.SICK, why, beside.risks.get(host, 0.0)) for host, why in beside.sick.items()}
+    risks = aside.numbers(beside.risks)
+    known = standings_of(fleet, names, risks)
+    known |= {host: Standing(Grade.SICK, why, risks.get(host, 0.0)) for host, why in beside.sick.items()}
     seen = empty.with_standings({host: each for host, each in known.items() if host in placed})
     closed = seen.with_bars({host: bar for host, bar in bars_of(fleet).items() if host in placed})
     condemned: dict[GroundId, set[LinkId]] = {}
@@ -71,17 +77,26 @@ def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *,
                 condemned.setdefault(placed[end.host_id], set()).add(link)
     for ground, links in condemned.items():
         closed = closed.with_links(ground, links)
+    seated: list[Running] = []
+    strays: dict[HostId, Bar] = {}
     taken: set[HostId] = set()
-    gangs = [running_of(gang, placed, taken) for _, gang in sorted(fleet.gangs.items())]
-    gangs = [beside.told[gang.id].paced(gang) if gang.id in beside.told else gang for gang in gangs]
-    return closed.with_gangs(gang for gang in gangs if gang.slices).with_promises(
-        _promises(fleet, beside.reserved, placed, names)
-    )
+    for _, gang in sorted(fleet.gangs.items()):
+        held = _held_by(gang, closed, taken, aside)
+        if held and (running := aside.running(closed, gang, held, beside.told.get(gang.id))) is not None:
+            seated.append(running)
+        elif held:
+            bar = Bar(Cause.HELD, f"held by {gang.id.name}, which contradicts itself")
+            strays.update(dict.fromkeys((host for each in held for host in each.hosts), bar))
+    snapshot = closed.with_gangs(seated).with_bars(strays).with_promises(_promises(fleet, beside.reserved, placed, names))
+    return replace(snapshot, set_aside=aside.found)
 
 
-def running_of(gang: Gang, placed: Mapping[HostId, GroundId], taken: set[HostId]) -> Running:
-    """Give what a gang holds, on hosts that are ``placed`` and that nobody has ``taken`` before it; it takes them."""
-    roles = {role.name: role for role in gang.roles}
+def _held_by(gang: Gang, snapshot: Snapshot, taken: set[HostId], aside: Aside) -> tuple[HeldSlice, ...]:
+    """Give what a gang holds, on hosts of the snapshot that nobody has ``taken`` before it; it takes them.
+
+    While old pods end a slice may hold more hosts than its shape has: it has no shape then.
+    """
+    placed, roles = snapshot.ground_of, {role.name: role for role in gang.roles}
     kind = GENERATIONS.get(gang.generation or "")
     slices = []
     for (name, index), hosts in sorted(hosts_by_slice(gang).items()):
@@ -89,10 +104,15 @@ def running_of(gang: Gang, placed: Mapping[HostId, GroundId], taken: set[HostId]
         taken.update(free)
         role = roles.get(name)
         shape = role.topology if role is not None and role.topology is not None else ()
+        shape = shape if kind is not None and kind.admits(shape) else ()
+        chips = snapshot.chips_of(free)
+        if shape and chips > prod(shape):
+            why = f"slice {index} of role {name!r} holds {chips} chips, its shape has {prod(shape)}"
+            aside.note("SliceTooLarge", gang.id, why, "It is placed anew once the pods that are too many have ended")
+            shape = ()
         if free:
-            slices.append(HeldSlice(name, index, shape if kind is not None and kind.admits(shape) else (), free))
-    generation = gang.generation or "unknown"
-    return Running(gang.id, gang.tenant, generation, tuple(slices), gang.priority)
+            slices.append(HeldSlice(name, index, shape, free))
+    return tuple(slices)
 
 
 def _promises(
@@ -108,7 +128,7 @@ def _promises(
     return found
 
 
-def _grounds(fleet: Fleet, beside: Beside, names: Names) -> Iterator[Ground]:
+def _grounds(fleet: Fleet, beside: Beside, names: Names, aside: Aside) -> Iterator[Ground]:
     partitions: dict[tuple[GroundId, str], list[Cube]] = {}
     pools: dict[tuple[GroundId, str], list[Cube]] = {}
     for cube in fleet.cubes.values():
@@ -117,17 +137,19 @@ def _grounds(fleet: Fleet, beside: Beside, names: Names) -> Iterator[Ground]:
         if not cube.classic:
             partitions.setdefault((cube.pod or cube.id, cube.generation), []).append(_fitting(fleet, cube))
         elif _is_divisible(fleet, cube, names):
-            yield _torus(fleet, cube)
+            yield from aside.made([cube], lambda those: _torus(fleet, those[0]))
         else:
             pools.setdefault((cube.pod or ClusterId(cube.id.cluster), cube.generation), []).append(cube)
     named = [key for key, _ in (*partitions, *pools)]
     for (key, _), cubes in partitions.items():
         # What Google says of a whole cube stands with its hosts, where a repair can be thought of.
-        yield block_of(_own(key, cubes[0], named), fleet, [replace(c, state=None) if c.state else c for c in cubes], names)
+        own, plain = _own(key, cubes[0], named), [replace(c, state=None) if c.state else c for c in cubes]
+        yield from aside.made(plain, partial(block_of, own, fleet, names=names))
     for (key, _), cubes in pools.items():
-        yield _pools(_own(key, cubes[0], named), fleet, cubes)
+        own = _own(key, cubes[0], named)
+        yield from aside.made(cubes, partial(_pools, own, fleet))
     for cluster, levels in beside.levels.items():
-        yield from _trees(fleet, cluster, levels, names)
+        yield from _trees(fleet, cluster, levels, (names, aside))
 
 
 def _fitting(fleet: Fleet, cube: Cube) -> Cube:
@@ -160,8 +182,10 @@ def _pools(key: GroundId, fleet: Fleet, cubes: list[Cube]) -> Pools:
 
 
 def _is_divisible(fleet: Fleet, cube: Cube, names: Names) -> bool:
-    modes = {fleet.hosts[host].labels.get(names.topology_mode) for host in cube.hosts}
-    return modes == {PROVISION_ONLY} and all(fleet.hosts[host].coordinates for host in cube.hosts)
+    """Whether a pool's nodes have no slice yet, and a place of their own each."""
+    hosts = [fleet.hosts[host] for host in cube.hosts]
+    alone = len({host.coordinates for host in hosts}) == len(hosts) and len({host.chips for host in hosts}) == 1
+    return alone and all(host.labels.get(names.topology_mode) == PROVISION_ONLY and host.coordinates for host in hosts)
 
 
 def _torus(fleet: Fleet, cube: Cube) -> TorusGround:
@@ -176,7 +200,8 @@ def _torus(fleet: Fleet, cube: Cube) -> TorusGround:
     return TorusGround(cube.id, cube.generation, site)
 
 
-def _trees(fleet: Fleet, cluster: str, levels: Sequence[str], names: Names) -> Iterator[TreeGround]:
+def _trees(fleet: Fleet, cluster: str, levels: Sequence[str], how: tuple[Names, Aside]) -> Iterator[TreeGround]:
+    names, aside = how
     leaves: dict[str, list[Leaf]] = {}
     for host in fleet.hosts.values():
         if host.id.cluster == cluster:
@@ -186,4 +211,14 @@ def _trees(fleet: Fleet, cluster: str, levels: Sequence[str], names: Names) -> I
         key: GroundId = ClusterId(cluster)
         if len(leaves) > 1:
             key = PodId(cluster, f"{cluster}.{GENERATIONS[generation].name}")
-        yield TreeGround.of(key, generation, each, levels=levels, unit=levels[-1])
+        torn = torn_domains(levels, each)
+        for (level, value), why in torn.items():
+            aside.note(
+                "DomainWithTwoParents", f"{level}={value}", why, "Correct the labels; its hosts lie in no domain until then"
+            )
+        whole = [leaf if _is_whole(leaf, torn) else replace(leaf, labels={}) for leaf in each]
+        yield TreeGround.of(key, generation, whole, levels=levels, unit=levels[-1])
+
+
+def _is_whole(leaf: Leaf, torn: Collection[tuple[str, str]]) -> bool:
+    return not any(leaf.labels.get(level) == value for level, value in torn)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sliceward.scheduling.occupancy import Cause, Occupancy, Window
+    from sliceward.topology.generations import Generation
     from sliceward.topology.ids import GangId, HostId
     from sliceward.topology.torus import Coordinate
 
@@ -32,19 +33,41 @@ Mix = tuple[tuple[Shape, float], ...]
 """The requests that are expected: shapes in chips with their probabilities, which add up to 1 at most."""
 
 
-def checked_mix(mix: Mix, where: str) -> Mix:
-    """Give a mix back as it is.
+def checked_mix(mix: Mix, generation: str) -> Mix:
+    """Give the mix of a generation back as it is.
 
     Raises:
-        Misconfigured: a shape is there twice, a probability is none, or together they are more than 1.
+        Misconfigured: the generation is unknown, a shape is none of it or is there twice, a probability is none, or together they
+            are more than 1.
     """
+    where, kind = f"mix of {generation}", generation_of(generation)
     for shape, probability in mix:
         checked_cost(probability, f"{where}: probability of {text_of(shape)}")
-    if len({shape for shape, _ in mix}) < len(mix) or sum(probability for _, probability in mix) > 1 + 1e-9:
+        if not is_shape_of(kind, shape):
+            raise Misconfigured(where, f"expects {text_of(shape)}, which is no shape of {kind.name}", "See its table of shapes")
+    kinds = {tuple(sorted(shape)) for shape, _ in mix}
+    if len(kinds) < len(mix) or sum(probability for _, probability in mix) > 1 + 1e-9:
         raise Misconfigured(
             where, "names a shape twice, or its probabilities add up to more than 1", "Give shares of all requests"
         )
     return mix
+
+
+def generation_of(label: str) -> Generation:
+    """Give a generation by its label.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    if label not in GENERATIONS:
+        raise Misconfigured(f"generation {label!r}", "is unknown", f"Known are {', '.join(GENERATIONS)}")
+    return GENERATIONS[label]
+
+
+def is_shape_of(kind: Generation, shape: Shape) -> bool:
+    """Whether a generation has slices of a shape, however it lies."""
+    whole = all(isinstance(length, int) and not isinstance(length, bool) and length > 0 for length in shape)
+    return bool(shape) and whole and (kind.admits(shape) or kind.admits(tuple(sorted(shape))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +89,8 @@ class Want:
 
     def __post_init__(self) -> None:
         """Refuse a shape that no generation allows, and a tolerance that is none."""
-        kind = GENERATIONS.get(self.generation)
-        if kind is None:
-            raise Misconfigured(f"generation {self.generation!r}", "is unknown", f"Known are {', '.join(GENERATIONS)}")
-        ordered = tuple(sorted(self.shape))
-        if not self.shape or not (kind.admits(self.shape) or kind.admits(ordered)):
+        kind = generation_of(self.generation)
+        if not is_shape_of(kind, self.shape):
             raise Misconfigured(f"shape {text_of(self.shape)}", f"is none of {kind.name}", "Ask for a shape of its table")
         if self.worst not in {Grade.HEALTHY, Grade.DEGRADED}:
             raise Misconfigured(f"tolerance {self.worst}", "is none", "Only degraded parts can be accepted")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.costs import LONGEST, checked_cost
+from sliceward.scheduling.costs import LONGEST, checked_cost, checked_priority
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import GENERATIONS
 
@@ -86,7 +86,8 @@ class Request:
             raise Misconfigured(str(self.gang), "asks for no slice", "Ask for one at least")
         if len({asked.key for asked in self.slices}) < len(self.slices):
             raise Misconfigured(str(self.gang), "asks for one slice of a role twice", "Number the slices of a role")
-        if not 0 <= self.fewest <= len(self.slices):
+        checked_priority(self.priority, str(self.gang))
+        if not isinstance(self.fewest, int) or not 0 <= self.fewest <= len(self.slices):
             why = f"can do with {self.fewest} of {len(self.slices)} slices"
             raise Misconfigured(str(self.gang), why, "Fewest is at least 1 and at most all slices; 0 stands for all")
         if len({asked.want.generation for asked in self.slices}) > 1:

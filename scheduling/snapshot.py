@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from math import prod
 from typing import TYPE_CHECKING, Self
 
-from sliceward.scheduling.costs import LONGEST, Costs, checked_cost
-from sliceward.scheduling.ground import Ground, GroundId, Mix, Terms, checked_mix
+from sliceward.scheduling.costs import LONGEST, MOST, Costs, checked_cost, checked_priority
+from sliceward.scheduling.ground import Ground, GroundId, Mix, Terms, checked_mix, generation_of, is_shape_of
 from sliceward.scheduling.mix import usual_mix
 from sliceward.scheduling.occupancy import Bar, Cause, Occupancy, Standing
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import GENERATIONS, Shape, text_of
+from sliceward.topology.ids import CubeId, HostId
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from sliceward.scheduling.quota import Account
-    from sliceward.topology.ids import GangId, HostId, LinkId
+    from sliceward.topology.fleet import Problem
+    from sliceward.topology.ids import GangId, LinkId
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +62,30 @@ class Running:
     lasts: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse figures that are none, a shape that its generation does not have, and a range that is none."""
+        """Refuse figures that are none, shapes that its generation does not have, a slice twice, and a range that is none."""
+        where = str(self.id)
         known = (self.checkpoints_every, self.step, self.restarts_in, self.lasts)
         for seconds in known:
             if seconds is not None:
-                checked_cost(seconds, f"{self.id}: seconds", most=LONGEST)
-        kind = GENERATIONS.get(self.generation)
+                checked_cost(seconds, f"{where}: seconds", most=LONGEST)
+        checked_priority(self.priority, where)
+        if self.generation not in GENERATIONS:
+            raise Misconfigured(
+                where, f"is of generation {self.generation!r}, which is unknown", f"Known: {', '.join(GENERATIONS)}"
+            )
+        kind = GENERATIONS[self.generation]
         for held in self.slices:
-            if held.shape and kind is not None and not kind.admits(tuple(sorted(held.shape))) and not kind.admits(held.shape):
-                raise Misconfigured(str(self.id), f"has shape {text_of(held.shape)}, which {kind.name} has not", "Correct it")
-        if not 0 <= self.fewest <= self.most:
+            if held.shape and not is_shape_of(kind, held.shape):
+                raise Misconfigured(where, f"has shape {text_of(held.shape)}, which {kind.name} has not", "Correct it")
+        keys = [(held.role, held.index) for held in self.slices]
+        if len(set(keys)) < len(keys):
+            role, index = next(key for key in keys if keys.count(key) > 1)
+            raise Misconfigured(where, f"has slice {index} of role {role!r} twice", "Number the slices of a role")
+        if not all(map(_is_count, (self.fewest, self.most))) or self.fewest > self.most:
             why = f"can do with {self.fewest} slices and use {self.most}"
-            raise Misconfigured(str(self.id), why, "The fewest slices are no more than the most; both 0 where it is not elastic")
-        times = (*self.displaced, *([self.checkpointed] if self.checkpointed is not None else []))
-        if any(time.tzinfo is None for time in times):
-            raise Misconfigured(str(self.id), "has a time without a zone", "Give times with their zone")
+            raise Misconfigured(where, why, "The fewest slices are no more than the most; both 0 where it is not elastic")
+        for time in (*self.displaced, *([self.checkpointed] if self.checkpointed is not None else [])):
+            _check_time(time, where)
 
     @property
     def hosts(self) -> tuple[HostId, ...]:
@@ -95,6 +107,7 @@ class Snapshot:
 
     ``quota``: nominal chips by tenant and generation; who is not named has no limit. ``protected``: tenants whose gangs within
     their quota are never displaced by others. ``mix``: expected requests by generation; where none are said, the usual ones. ``ground_of``: where each host is. ``usage``: chips held. ``sizes``: chips that each gang holds.
+    ``set_aside``: what of a fleet that was read could not be used as it is, and is planned around.
     """
 
     now: datetime
@@ -108,6 +121,7 @@ class Snapshot:
     protected: frozenset[str] = frozenset()
     mix: Mapping[str, Mix] = field(default_factory=dict)
     costs: Costs = field(default_factory=Costs)
+    set_aside: tuple[Problem, ...] = ()
 
     @classmethod
     def of(  # noqa: PLR0913 (one argument a kind of object)
@@ -125,18 +139,18 @@ class Snapshot:
         """Build a snapshot of grounds on which nobody sits yet; let the gangs sit down, keep the promises.
 
         Raises:
-            Misconfigured: with the name of the object that cannot be: a host in two grounds, a gang there twice, on hosts that do
-                not exist or that another one holds, negative quota, a mix that is none, a time without zone.
+            Misconfigured: with the name of the object that cannot be: a host in two grounds, a ground on which somebody sits, a gang
+                there twice, on hosts that do not exist, that another one holds or that are not of its kind, a host promised twice,
+                negative quota, a mix that is none, a time without zone.
         """
-        if now.tzinfo is None:
-            raise Misconfigured("snapshot", f"its time {now} has no zone", "Give a time with its zone")
+        _check_time(now, "snapshot")
         empty = cls(
             now,
             {},
             {},
             quota=_checked_quota(quota or {}),
             protected=frozenset(protected),
-            mix={generation: checked_mix(each, f"mix of {generation}") for generation, each in (mix or {}).items()},
+            mix={generation: checked_mix(each, generation) for generation, each in (mix or {}).items()},
             costs=costs or Costs(),
         )
         return empty.with_grounds(grounds).with_gangs(gangs).with_promises(promises or {})
@@ -147,6 +161,7 @@ class Snapshot:
         for ground in grounds:
             if ground.id in all_of:
                 raise Misconfigured(str(ground.id), "is there twice", "Give each pod or pool once")
+            _check_ground(ground)
             all_of[ground.id] = ground
             for host in ground.hosts:
                 if where.setdefault(host, ground.id) != ground.id:
@@ -164,6 +179,9 @@ class Snapshot:
         for gang in gangs:
             if gang.id in all_of:
                 raise Misconfigured(str(gang.id), "runs already", "Let it go first, or give it once")
+            no = self.objection(gang)
+            if no is not None:
+                raise no
             all_of[gang.id] = gang
             account = (gang.tenant, gang.generation)
             for host in gang.hosts:
@@ -180,6 +198,24 @@ class Snapshot:
             occupancy = self.grounds[ground].occupancy
             changes[ground] = (replace(occupancy, holders={**occupancy.holders, **holders}), holders.keys())
         return replace(self._with(changes), gangs=all_of, usage=usage, sizes=sizes)
+
+    def objection(self, gang: Running) -> Misconfigured | None:
+        """Say why a gang cannot sit where it says that it does, whoever else sits there; None where it can."""
+        for held in gang.slices:
+            for host in held.hosts:
+                ground = self.grounds.get(self.ground_of[host]) if host in self.ground_of else None
+                if ground is None:
+                    return Misconfigured(str(gang.id), f"{host} does not exist", "Name a host of a ground")
+                if host.cluster != gang.id.cluster:
+                    return Misconfigured(str(gang.id), f"holds {host} of another cluster", "A gang lies in one cluster")
+                if ground.generation != gang.generation:
+                    why = f"is of {gang.generation} and holds {host} of {ground.generation}"
+                    return Misconfigured(str(gang.id), why, "Correct the generation of one of them")
+            chips = self.chips_of(held.hosts)
+            if held.shape and chips > prod(held.shape):
+                why = f"slice {held.index} of role {held.role!r} holds {chips} chips for a shape of {text_of(held.shape)}"
+                return Misconfigured(str(gang.id), why, "Correct its shape, or its hosts")
+        return None
 
     def without_gang(self, gang: GangId) -> Self:
         """Let a gang go; who does not run is gone already."""
@@ -235,6 +271,10 @@ class Snapshot:
             self._ground_of(host, promise.gang)
             if promise.until is not None and promise.until.tzinfo is None:
                 raise Misconfigured(str(host), "is promised until a time without a zone", "Give a time with its zone")
+            before = self.promises.get(host)
+            if before is not None and before.gang != promise.gang:
+                why = f"is promised to {before.gang} and to {promise.gang}"
+                raise Misconfigured(str(host), why, "Take the first promise back before the second is made")
         live = {host: each for host, each in promises.items() if each.until is None or each.until > self.now}
         bars = {host: _bar(each) for host, each in live.items() if not self._is_closed_to_all(host)}
         return replace(self.with_bars(bars), promises={**self.promises, **live})
@@ -246,12 +286,20 @@ class Snapshot:
         return replace(self, promises=left).without_bars(host for host in gone if not self._is_closed_to_all(host))
 
     def with_links(self, ground: GroundId, condemned: Iterable[LinkId]) -> Self:
-        """Have exactly these links of a ground condemned."""
-        return self._with({self._known(ground): (self.grounds[ground].occupancy.with_links(condemned), ())})
+        """Have exactly these links of a ground condemned; each has an end there."""
+        known, links = self.grounds[self._known(ground)], frozenset(condemned)
+        for link in links:
+            if not any(end.host_id in known.hosts for end in link.ends):
+                raise Misconfigured(str(link), f"has no end in {ground}", "Name a link of one of its hosts")
+        return self._with({ground: (known.occupancy.with_links(links), ())})
 
     def with_switches(self, ground: GroundId, lost: Iterable[str]) -> Self:
         """Have exactly these optical switches of a ground lost."""
-        return self._with({self._known(ground): (self.grounds[ground].occupancy.with_switches(lost), ())})
+        known, switches = self.grounds[self._known(ground)], frozenset(lost)
+        kind = generation_of(known.generation)
+        if switches and kind.cube is None:
+            raise Misconfigured(str(ground), f"is of {kind.name}, which has no optical switches", "Name a ground of cubes")
+        return self._with({ground: (known.occupancy.with_switches(switches), ())})
 
     def with_quota(self, quota: Mapping[Account, int]) -> Self:
         """Have other limits for these tenants."""
@@ -316,6 +364,41 @@ def _bar(promise: Promise) -> Bar:
 
 def _checked_quota(quota: Mapping[Account, int]) -> Mapping[Account, int]:
     for (tenant, generation), chips in quota.items():
-        if isinstance(chips, bool) or not isinstance(chips, int) or chips < 0:
-            raise Misconfigured(f"quota of {tenant} for {generation}", f"is {chips!r}", "Give chips, 0 or more")
+        where = f"quota of {tenant} for {generation}"
+        if not _is_count(chips) or chips > MOST:
+            raise Misconfigured(where, f"is {chips!r}", f"Give chips, 0 to {MOST:g}")
+        if generation not in GENERATIONS:
+            raise Misconfigured(where, "is for an unknown generation", f"Known are {', '.join(GENERATIONS)}")
     return quota
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+
+
+_YEARS = range(1900, 9000)
+"""Of times: spans of `LONGEST` before and after them are times as well."""
+
+
+def _check_time(time: datetime, where: str) -> None:
+    if time.tzinfo is None:
+        raise Misconfigured(where, f"has a time without a zone, {time}", "Give a time with its zone")
+    if time.year not in _YEARS:
+        raise Misconfigured(
+            where, f"has the time {time}, which is none of this age", f"Give a year from {_YEARS[0]} to {_YEARS[-1]}"
+        )
+
+
+def _check_ground(ground: Ground) -> None:
+    """Refuse a ground on which somebody sits, of which more is said than it has, or with a host in two of its parts."""
+    occupancy, part_of = ground.occupancy, dict[HostId, CubeId]()
+    for host, gang in occupancy.holders.items():
+        raise Misconfigured(str(host), f"is held by {gang}, which does not run", "Let gangs sit down on empty grounds")
+    for host in (*occupancy.standings, *occupancy.bars):
+        if host not in ground.hosts:
+            raise Misconfigured(str(host), f"is none of {ground.id}", "Say of hosts what they are where they lie")
+    for part, hosts in ground.parts.items():
+        for host in hosts:
+            if host in part_of:
+                raise Misconfigured(str(host), f"lies in {part_of[host]} and in {part}", "A host has one place")
+            part_of[host] = part

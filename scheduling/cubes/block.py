@@ -158,7 +158,13 @@ def block_of(
         if one.cubes and all(cube in number for cube in one.cubes) and whole_cubes(kinds[0], one.shape) == len(one.cubes)
     )
     known = occupancy or Occupancy()
-    places = {host: (n, seat) for n, room in enumerate(rooms) for host, seat in zip(room.hosts, room.seats, strict=True)}
+    places: dict[HostId, tuple[int, int]] = {}
+    for n, room in enumerate(rooms):
+        for host, seat in zip(room.hosts, room.seats, strict=True):
+            if host in places:
+                why = f"lies in {rooms[places[host][0]].id} and in {room.id}"
+                raise Misconfigured(str(host), why, "A host has one place")
+            places[host] = n, seat
     torn = torn_in(rooms, places, known)
     now = tuple(now_of(room, known, torn.get(n, ())) for n, room in enumerate(rooms))
     return Block(ground, kinds[0], rooms, formed, known, now)

@@ -96,10 +96,16 @@ def room_of(fleet: Fleet, cube: Cube, names: Names = NAMES) -> Room:
         why = f"has no host {missing[0]}" if missing else f"is no {text_of(kind.cube or ())} partition with hosts"
         raise Misconfigured(f"cube {cube.id}", why, "Read the fleet again, or place on it as a pool")
     hosts = [fleet.hosts[host] for host in cube.hosts]
+    sizes = sorted({host.chips for host in hosts})
+    if len(sizes) > 1 or sizes[0] not in kind.chips_a_host:
+        told = " and ".join(map(str, sizes))
+        raise Misconfigured(f"cube {cube.id}", f"has hosts of {told} chips", "Correct the nodes' labels and resources")
     nest = nest_of(kind, hosts[0].chips)
     if nest is None or len(hosts) > nest.hosts:
         raise Misconfigured(f"cube {cube.id}", f"has {len(hosts)} hosts of {hosts[0].chips} chips", "Correct the nodes' labels")
-    known = {host.id: nest.seat_at(_corner(host)) for host in hosts if host.coordinates}
+    corners = {host.id: _corner(host) for host in hosts if host.coordinates}
+    _check_apart(cube, corners, nest)
+    known = {host: nest.seat_at(corner) for host, corner in corners.items()}
     left = iter(sorted(set(range(nest.hosts)) - set(known.values())))
     seats = tuple(known[host.id] if host.id in known else next(left) for host in hosts)
     placed = sum(1 << seat for seat in set(known.values()))
@@ -108,6 +114,18 @@ def room_of(fleet: Fleet, cube: Cube, names: Names = NAMES) -> Room:
     places = tuple(host.coordinates for host in hosts)
     built = (1, *(free_runs(placed, run) for run in nest.runs[1:]))
     return Room(cube.id, nest, hosts[0].chips, cube.hosts, seats, sound, shaky, built, places, placed, said, cube.spare)
+
+
+def _check_apart(cube: Cube, corners: Mapping[HostId, tuple[int, ...]], nest: Nest) -> None:
+    """Refuse hosts of one place, and one that does not lie in the cube."""
+    there: dict[tuple[int, ...], HostId] = {}
+    for host, corner in corners.items():
+        lies = zip(corner, nest.boxes[0], nest.tray, strict=False)
+        if len(corner) != len(nest.tray) or not all(0 <= at < edge and at % part == 0 for at, edge, part in lies):
+            raise Misconfigured(str(host), f"lies outside of {cube.id}", "Correct its coordinates, or leave them unknown")
+        if there.setdefault(corner, host) != host:
+            why = f"{there[corner]} and {host} lie at one place"
+            raise Misconfigured(f"cube {cube.id}", why, "Compare the positions that their chips report")
 
 
 def _said(cube: Cube) -> str:

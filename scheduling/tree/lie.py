@@ -61,9 +61,9 @@ class Lie:
                 raise Misconfigured(str(leaf.id), "is there twice", "Give each host once")
             if leaf.chips < 1:
                 raise Misconfigured(str(leaf.id), f"has {leaf.chips} chips", "Give hosts with chips")
-            path = tuple(leaf.labels.get(level, "") for level in told)
-            paths[leaf.id], chips[leaf.id] = path if all(path) else None, leaf.chips
-        _check_parents(told, paths)
+            paths[leaf.id], chips[leaf.id] = _path(told, leaf), leaf.chips
+        for (level, value), why in _torn(told, paths).items():
+            raise Misconfigured(f"{level}={value}", why, "Correct the labels, or name domains apart")
         placed = sorted((path, host) for host, path in paths.items() if path is not None)
         lost = sorted(host for host, path in paths.items() if path is None)
         hosts = (*(host for _, host in placed), *lost)
@@ -110,9 +110,21 @@ def _spans(paths: list[tuple[str, ...]]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _check_parents(levels: tuple[str, ...], paths: Mapping[HostId, tuple[str, ...] | None]) -> None:
-    """Refuse a domain with two parents, naming it, both of them and the host that says the second."""
+def torn_domains(levels: Sequence[str], leaves: Iterable[Leaf]) -> dict[tuple[str, str], str]:
+    """Give every domain, by level and value, that stands under two parents, and how that is said."""
+    return _torn(tuple(levels), {leaf.id: _path(levels, leaf) for leaf in leaves})
+
+
+def _path(levels: Sequence[str], leaf: Leaf) -> tuple[str, ...] | None:
+    """Give the domains that a host lies in, from the top; None where it lacks a level."""
+    path = tuple(leaf.labels.get(level, "") for level in levels)
+    return path if all(path) else None
+
+
+def _torn(levels: tuple[str, ...], paths: Mapping[HostId, tuple[str, ...] | None]) -> dict[tuple[str, str], str]:
+    """Give domains with two parents: which, both of them and the host that says the second."""
     parents: dict[tuple[int, str], tuple[tuple[str, ...], HostId]] = {}
+    found: dict[tuple[str, str], str] = {}
     complete = [(host, path) for host, path in paths.items() if path is not None]
     for host, path in complete:
         for level in range(1, len(levels)):
@@ -120,4 +132,5 @@ def _check_parents(levels: tuple[str, ...], paths: Mapping[HostId, tuple[str, ..
             if above != path[:level]:
                 one, other = " > ".join(above), " > ".join(path[:level])
                 why = f"lies in {one} by {first.name} and in {other} by {host.name}: a domain has one parent"
-                raise Misconfigured(f"{levels[level]}={path[level]}", why, "Correct the labels, or name domains apart")
+                found.setdefault((levels[level], path[level]), why)
+    return found

@@ -78,7 +78,9 @@ def test_borrowed_is_what_is_beyond_a_quota_and_nothing_where_nobody_has_one() -
 
 def test_a_fair_part_counts_what_the_others_hold() -> None:
     three = pools()
-    snapshot = a_snapshot(three).with_gangs([running("a", three, slice(0, 4)), running("b", three, slice(4, 12), tenant="u")])
+    snapshot = a_snapshot(three).with_gangs(
+        [running("a", three, slice(0, 4)), running("b", three, slice(4, 12), tenant="u", topology="4x8")]
+    )
     assert fair_part(snapshot, ("t", V6E)) == 16
     assert fair_part(snapshot, ("t", V6E), more=16) == 24
     assert fair_part(snapshot.with_quota({("u", V6E): 32}), ("t", V6E), more=16) == 16

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sliceward.scheduling.cubes.block import Block
 from sliceward.scheduling.beside import Beside
+from sliceward.scheduling.cubes.block import Block
 from sliceward.scheduling.fleet import PROVISION_ONLY, snapshot_of
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Cause, Grade

@@ -9,22 +9,44 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sliceward.scheduling.costs import Costs
+from sliceward.scheduling.cubes.block import block_of
 from sliceward.scheduling.ground import Want
-from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing, Window
+from sliceward.scheduling.occupancy import Bar, Cause, Grade, Occupancy, Standing, Window
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.snapshot import HeldSlice, Promise, Running, Snapshot
 from sliceward.topology.errors import Misconfigured
-from tests.builders import NOW, gang_id, host_id
+from sliceward.topology.ids import ChipId, CubeId, LinkId, PodId
+from tests.builders import NOW, a_fleet, gang_id, host_id
 from tests.scheduling.grounds import V6E, a_snapshot, pools, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sliceward.topology.fleet import Cube, Fleet
+
 THREE = pools()
+CUBES = a_fleet().with_cubes(2, block="p0").build()
+BLOCK = block_of(PodId("c1", "p0"), CUBES, CUBES.cubes.values())
+CUBE_HOSTS = tuple(next(iter(BLOCK.parts.values())))
 FIRST = next(iter(THREE.hosts))
 WANT = Want(V6E, (4, 4))
 NAN, INFINITE = float("nan"), float("inf")
 NO_ZONE = datetime(2026, 9, 1, 12)  # noqa: DTZ001 (what is refused)
+
+
+def on_cube(generation: str = "tpu7x") -> Running:
+    return Running(gang_id("a"), "t", generation, (HeldSlice("s", 0, (4, 4, 4), CUBE_HOSTS),))
+
+
+def moved(*, at: int | None = None, chips: int = 4) -> tuple[Fleet, list[Cube]]:
+    """Give the fleet with its second host in another place, or of another size."""
+    second = CUBES.hosts[CUBE_HOSTS[1]]
+    places = (
+        second.coordinates if at is None else tuple((x - second.coordinates[0][0] + at, *more) for x, *more in second.coordinates)
+    )
+    changed = replace(CUBES, hosts={**CUBES.hosts, second.id: replace(second, coordinates=places, chips=chips)})
+    return changed, [*changed.cubes.values()]
+
 
 WRONG: list[tuple[str, Callable[[], object], str]] = [
     (
@@ -80,7 +102,7 @@ WRONG: list[tuple[str, Callable[[], object], str]] = [
         f"mix of {V6E}: names",
     ),
     ("a mix of no numbers", lambda: Snapshot.of(NOW, [THREE], mix={V6E: (((4, 4), NAN),)}), f"mix of {V6E}: probability of 4x4"),
-    ("a time without a zone", lambda: Snapshot.of(NO_ZONE, [THREE]), "snapshot: its time"),
+    ("a time without a zone", lambda: Snapshot.of(NO_ZONE, [THREE]), "snapshot: has a time without a zone"),
     ("a pod twice", lambda: Snapshot.of(NOW, [THREE, pools(1)]), "c1/pod/b0: is there twice"),
     ("a host in two pods", lambda: Snapshot.of(NOW, [THREE, pools(1, pod="b1")]), "c1/host/pool-0-host-0: lies in"),
     (
@@ -113,6 +135,110 @@ WRONG: list[tuple[str, Callable[[], object], str]] = [
         "a restart that takes no number",
         lambda: replace(running("a", THREE, slice(0, 4)), restarts_in=NAN),
         "c1/gang/default/JobSet/a: sec",
+    ),
+    *(
+        (f"a mix with {what}", lambda mix=mix: Snapshot.of(NOW, [BLOCK], mix=mix), said)
+        for what, mix, said in (
+            ("a shape that is none", {"tpu7x": (((3, 3, 3), 0.5),)}, "mix of tpu7x: expects 3x3x3"),
+            ("a shape of another kind", {"tpu7x": (((4, 4), 0.5),)}, "mix of tpu7x: expects 4x4"),
+            ("a shape without lengths", {"tpu7x": (((), 0.5),)}, "mix of tpu7x: expects "),
+            ("a shape and the same turned", {V6E: (((2, 4), 0.1), ((4, 2), 0.1))}, f"mix of {V6E}: names a shape twice"),
+            ("a generation that is none", {"tpu9": ()}, "generation 'tpu9': is unknown"),
+        )
+    ),
+    ("quota for what is none", lambda: a_snapshot().with_quota({("t", "tpu9"): 1}), "quota of t for tpu9: is for an unknown"),
+    ("more quota than there can be", lambda: a_snapshot().with_quota({("t", V6E): 10**13}), f"quota of t for {V6E}: is 1000"),
+    (
+        "a gang of another generation than its hosts",
+        lambda: Snapshot.of(NOW, [BLOCK], gangs=[on_cube(generation="tpu-v5p-slice")]),
+        "c1/gang/default/JobSet/a: is of tpu-v5p-slice and holds c1/host/cube-0-host-00 of tpu7x",
+    ),
+    (
+        "a gang of a generation that is none",
+        lambda: on_cube(generation="nope"),
+        "c1/gang/default/JobSet/a: is of generation 'nope'",
+    ),
+    (
+        "a gang of another cluster than its hosts",
+        lambda: Snapshot.of(NOW, [BLOCK], gangs=[replace(on_cube(), id=gang_id("a", cluster="far"))]),
+        "far/gang/default/JobSet/a: holds c1/host/cube-0-host-00 of another cluster",
+    ),
+    (
+        "more chips than the shape has",
+        lambda: Snapshot.of(NOW, [BLOCK], gangs=[replace(on_cube(), slices=(HeldSlice("s", 0, (2, 4, 4), CUBE_HOSTS),))]),
+        "c1/gang/default/JobSet/a: slice 0 of role 's' holds 64 chips for a shape of 2x4x4",
+    ),
+    (
+        "a slice twice",
+        lambda: replace(on_cube(), slices=(HeldSlice("s", 0, (), CUBE_HOSTS[:1]), HeldSlice("s", 0, (), CUBE_HOSTS[1:2]))),
+        "c1/gang/default/JobSet/a: has slice 0 of role 's' twice",
+    ),
+    (
+        "a priority that is no number",
+        lambda: replace(on_cube(), priority="high"),  # type: ignore[arg-type]  # what is refused
+        "c1/gang/default/JobSet/a: has priority 'high'",
+    ),
+    (
+        "a request of no priority",
+        lambda: Request(gang_id("a"), "t", (SliceAsked("s", 0, WANT),), priority=2**40),
+        "c1/gang/default/JobSet/a: has priority 1099511627776",
+    ),
+    (
+        "a ground on which a gang sits that does not run",
+        lambda: Snapshot.of(NOW, [BLOCK.changed(BLOCK.occupancy.taken(CUBE_HOSTS, gang_id("ghost")), CUBE_HOSTS)]),
+        "c1/host/cube-0-host-00: is held by c1/gang/default/JobSet/ghost, which does not run",
+    ),
+    (
+        "a ground of which more is said than it has",
+        lambda: Snapshot.of(NOW, [replace(THREE, occupancy=Occupancy(standings={host_id("no"): Standing(Grade.SICK)}))]),
+        "c1/host/no: is none of c1/pod/b0",
+    ),
+    (
+        "a host in two pools of a ground",
+        lambda: Snapshot.of(NOW, [replace(THREE, pools=(*THREE.pools, replace(THREE.pools[0], id=CubeId("c1", "again"))))]),
+        "c1/host/pool-0-host-0: lies in c1/cube/pool-0 and in c1/cube/again",
+    ),
+    (
+        "a host in two cubes",
+        lambda: block_of(
+            PodId("c1", "p0"), CUBES, (one := [*CUBES.cubes.values()]) and [one[0], replace(one[1], hosts=CUBE_HOSTS)]
+        ),
+        "c1/host/cube-0-host-00: lies in c1/cube/cube-0 and in c1/cube/cube-1",
+    ),
+    (
+        "two hosts at one place",
+        lambda: block_of(PodId("c1", "p0"), *moved(at=0)),
+        "cube c1/cube/cube-0: c1/host/cube-0-host-00 and",
+    ),
+    ("a host beside its cube", lambda: block_of(PodId("c1", "p0"), *moved(at=8)), "c1/host/cube-0-host-01: lies outside of"),
+    (
+        "hosts of two sizes in a cube",
+        lambda: block_of(PodId("c1", "p0"), *moved(chips=1)),
+        "cube c1/cube/cube-0: has hosts of 1 and 4",
+    ),
+    (
+        "a promise over another's",
+        lambda: a_snapshot(THREE).with_promises({FIRST: Promise(gang_id("one"))}).with_promises({FIRST: Promise(gang_id("two"))}),
+        "c1/host/pool-0-host-0: is promised to c1/gang/default/JobSet/one and to c1/gang/default/JobSet/two",
+    ),
+    (
+        "a link of elsewhere",
+        lambda: a_snapshot(THREE).with_links(THREE.id, [LinkId.between(ChipId("c1", "no", 0), ChipId("c1", "no", 1))]),
+        "c1/link/no/0~no/1: has no end in c1/pod/b0",
+    ),
+    (
+        "a switch where there are none",
+        lambda: a_snapshot(THREE).with_switches(THREE.id, ["ocs-1"]),
+        "c1/pod/b0: is of v6e, which has no",
+    ),
+    ("a price that grows beyond all numbers", lambda: Costs(weight=1e200), "cost weight: is 1e+200"),
+    ("a step of priority that is too much", lambda: Costs(weight=1e6), "cost weight: is 1000000.0"),
+    ("a time before all history", lambda: Snapshot.of(NOW.replace(year=1), [THREE]), "snapshot: has the time 0001"),
+    ("a time at the end of all", lambda: Snapshot.of(NOW.replace(year=9999), [THREE]), "snapshot: has the time 9999"),
+    (
+        "an elastic range of parts",
+        lambda: replace(running("a", THREE, slice(0, 4)), fewest=0.5, most=2),  # type: ignore[arg-type]  # what is refused
+        "c1/gang/default/JobSet/a: can do with 0.5",
     ),
     ("a request for nothing", lambda: Request(gang_id("a"), "t", ()), "c1/gang/default/JobSet/a: asks for no slice"),
     (

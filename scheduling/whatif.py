@@ -1,8 +1,8 @@
 """What would become of the fleet if: the same functions on a changed snapshot.
 
 Comes in: a snapshot, events, who runs and who waits. Goes out: for each gang that would be hurt the ways out with their prices, for
-each gang that waits whether it would be placed then, and the figures of fragmentation before and after. Gangs are looked at by
-priority, and each leaves the next what it took.
+each gang that waits whether it is placed now and would be then, and the figures of fragmentation before and after. Gangs are looked at
+by priority, and each leaves the next what it took or gave back, as things are and as they would be alike.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.candidates import Way
 from sliceward.scheduling.changes import applied
 from sliceward.scheduling.displacement import request_of, running_of
 from sliceward.scheduling.fragmentation import fragmentation_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A gang that waits: where it would go as things are, and where it would go then."""
+    """A gang that waits: where it goes as things are, and where it would go then, in both after those that wait before it."""
 
     gang: GangId
     now: Plan | NoFit
@@ -69,13 +70,20 @@ def what_if(
             choice = repair(then, request)
             hurt.append(choice)
             then = _carried_out(then, gang, choice)
-    told = []
+    told, now = [], snapshot
     for request in waiting:
-        answer = place(then, request)
-        told.append(Waiting(request.gang, place(snapshot, request), answer))
-        if isinstance(answer, Plan):
-            then = then.without_gang(request.gang).with_gang(running_of(request, answer, then.gangs.get(request.gang)))
+        (here, now), (there, then) = _seated(now, request), _seated(then, request)
+        told.append(Waiting(request.gang, here, there))
     return Consequences(tuple(hurt), tuple(told), fragmentation_of(snapshot), after)
+
+
+def _seated(snapshot: Snapshot, request: Request) -> tuple[Plan | NoFit, Snapshot]:
+    """Place a gang that waits; if it fits it sits there for those that come after it."""
+    answer = place(snapshot, request)
+    if not isinstance(answer, Plan):
+        return answer, snapshot
+    anew = running_of(request, answer, snapshot.gangs.get(request.gang))
+    return answer, snapshot.without_gang(request.gang).with_gang(anew)
 
 
 def _is_hurt_anew(snapshot: Snapshot, then: Snapshot, gang: Running) -> bool:
@@ -84,12 +92,13 @@ def _is_hurt_anew(snapshot: Snapshot, then: Snapshot, gang: Running) -> bool:
 
 
 def _carried_out(snapshot: Snapshot, gang: Running, choice: Choice) -> Snapshot:
-    """Let a gang take its best way, so that the next one finds the room that is left."""
-    for victim in choice.best.victims:
-        snapshot = snapshot.without_gang(victim)
-    anew = {(each.role, each.index): each for each in choice.best.slices}
+    """Let a gang take its best way, so that the next one finds the room that is left. Only who ends for good gives its own back."""
+    best = choice.best
+    if best.way is Way.EVICT:
+        return snapshot.without_gang(gang.id)
+    anew = {(each.role, each.index): each for each in best.slices}
     slices = tuple(
         held if (to := anew.get((held.role, held.index))) is None else HeldSlice(held.role, held.index, to.shape, to.hosts)
         for held in gang.slices
     )
-    return snapshot.without_gang(gang.id).with_gang(replace(gang, slices=slices)) if anew else snapshot
+    return snapshot.without_gangs((*best.victims, gang.id)).with_gang(replace(gang, slices=slices))

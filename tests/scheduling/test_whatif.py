@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from sliceward.scheduling.beside import Beside
 from sliceward.scheduling.candidates import Way
 from sliceward.scheduling.changes import Add, Lose, LoseLink, LoseSwitch, applied
+from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.fleet import snapshot_of
 from sliceward.scheduling.gangs import request_of
+from sliceward.scheduling.ground import Want
 from sliceward.scheduling.plan import Borrow, NoFit, Open, Plan, Release, Repair
-from sliceward.scheduling.request import Request
+from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.whatif import Consequences, what_if
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fleet import joined
@@ -22,6 +25,7 @@ TWO = a_fleet().with_gang("llm", slices=2, tenant="ml").on("cube-0", "cube-1").w
 FLEET = TWO.with_gang("late", slices=2).waiting().build()
 SNAPSHOT = snapshot_of(FLEET, NOW)
 BLOCK = PodId("c1", "c1-block-0")
+SICK = Lose((host_id("cube-0-host-00"),), "dead")
 
 
 def asked(name: str) -> Request:
@@ -81,13 +85,36 @@ def test_another_block_makes_room_for_who_waits() -> None:
     assert found.hurt == ()
 
 
-def test_who_waits_leaves_the_next_what_it_took() -> None:
-    small = a_fleet().with_gang("a").waiting().with_gang("b").waiting().with_cubes(1)
-    fleet = small.build()
-    requests = [each for name in "ab" if isinstance(each := request_of(fleet, fleet.gangs[gang_id(name)], NOW), Request)]
-    found = what_if(snapshot_of(fleet, NOW), [], {}, requests)
-    assert [isinstance(each.then, Plan) for each in found.waiting] == [True, False]
-    assert isinstance(found.waiting[1].now, Plan)
+def waiting_for(shape: tuple[int, ...], *names: str) -> list[Request]:
+    return [Request(gang_id(name), "t", (SliceAsked("s", 0, Want("tpu7x", shape)),)) for name in names]
+
+
+def stands(found: Consequences) -> list[tuple[bool, bool]]:
+    return [(isinstance(each.now, Plan), isinstance(each.then, Plan)) for each in found.waiting]
+
+
+def test_who_waits_leaves_the_next_what_it_took_as_things_are_and_as_they_would_be() -> None:
+    snapshot = snapshot_of(a_fleet().with_cubes(1).build(), NOW)
+    both = waiting_for((4, 4, 4), "a", "b")
+    assert stands(what_if(snapshot, [], {}, both)) == [(True, True), (False, False)]
+    assert stands(what_if(snapshot, [Borrow("nobody", "tpu7x", 1)], {}, both)) == [(True, True), (False, False)]
+    more = a_fleet().with_cubes(0).and_cubes(1, block="new", prefix="new").build()
+    (ground,) = snapshot_of(more, NOW).grounds.values()
+    assert stands(what_if(snapshot, [Add(ground)], {}, both)) == [(True, True), (False, True)]
+
+
+def test_a_gang_that_ends_gives_its_room_to_who_waits() -> None:
+    fleet = (
+        a_fleet().with_cubes(4, block="p0").with_gang("llm", topology="4x4x16").on("cube-0", "cube-1", "cube-2", "cube-3").build()
+    )
+    ended = what_if(
+        snapshot_of(fleet, NOW, Beside(costs=Costs(queue=1.0))), [SICK], {}, waiting_for((4, 4, 4), "a", "b", "c", "d")
+    )
+    assert [choice.best.way for choice in ended.hurt] == [Way.EVICT]
+    assert stands(ended) == [(False, True), (False, True), (False, True), (False, False)]
+    kept = what_if(snapshot_of(fleet, NOW), [SICK], {}, waiting_for((4, 4, 4), "a"))
+    assert [choice.best.way for choice in kept.hurt] == [Way.WAIT]
+    assert stands(kept) == [(False, False)]
 
 
 def test_what_is_there_already_is_not_told_anew() -> None:

@@ -71,6 +71,8 @@ class Side:
     _mirrors: Mirrors = field(init=False)
     _fleet: Fleet | None = field(init=False, default=None)
     _dirty: bool = field(init=False, default=True)
+    _behind: datetime | None = field(init=False, default=None)
+    _unread: str = field(init=False, default="")
     _reader: Reader = field(init=False)
     _reading: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _changes: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -94,14 +96,20 @@ class Side:
 
     @property
     def age(self) -> timedelta | None:
-        """Age of the oldest mirror; None before all were listed."""
+        """Age of the snapshot: of the oldest mirror, or of the first change that is not in it yet; None before all were listed."""
+        heard = self._heard
+        behind = timedelta(0) if self._behind is None else self.clock() - self._behind
+        return None if heard is None else max(heard, behind)
+
+    @property
+    def _heard(self) -> timedelta | None:
         age = self._mirrors.age
         return None if age is None else timedelta(seconds=age)
 
     @property
     def problem(self) -> str:
-        """Why the copy is not kept fresh, "" while it is."""
-        return self._mirrors.problem
+        """Why the snapshot is not kept fresh, "" while it is."""
+        return self._mirrors.problem or self._unread
 
     @property
     def set_aside(self) -> Mapping[str, str]:
@@ -109,8 +117,13 @@ class Side:
         return self._mirrors.set_aside
 
     @property
-    def reachable(self) -> bool:
+    def heard(self) -> bool:
         """Whether the API server spoke lately."""
+        return self._heard is not None and self._heard <= self.pace.fleet_stale_after
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the snapshot is of lately: the API server spoke, and what it said could be read."""
         return self.age is not None and self.age <= self.pace.fleet_stale_after
 
     @property
@@ -128,12 +141,15 @@ class Side:
         """Give the snapshot, after a change made anew: beside the loop, for 10,000 nodes take two seconds when all are new."""
         async with self._reading:
             if self.synced and self._dirty:
-                self._dirty = False
+                began, self._dirty = self.clock(), False
                 try:
                     self._fleet = await self.beside(self._reading_now())
-                except BaseException:
+                except BaseException as error:
                     self._dirty = True
+                    if isinstance(error, Exception):
+                        self._unread = f"its objects cannot be read as a fleet: {type(error).__name__}: {error}"[:500]
                     raise
+                self._behind, self._unread = began if self._dirty else None, ""
         return self._fleet
 
     def _reading_now(self) -> Callable[[], Fleet]:
@@ -176,7 +192,7 @@ class Side:
             await asyncio.sleep(asyncio.get_running_loop().time() - began)
 
     def _changed(self) -> None:
-        self._dirty = True
+        self._dirty, self._behind = True, self._behind or self.clock()
         self._changes.set()
 
     def _take(self, message: Message) -> None:

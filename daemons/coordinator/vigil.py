@@ -137,7 +137,7 @@ class Vigil:
     def _blindness(self, side: Side) -> Iterator[Trouble]:
         """Give the first of API server, broker and watcher that is silent: who cannot hear one knows nothing of the next."""
         name, lasting = side.name, self.silence
-        if not side.reachable:
+        if not side.heard:  # what it said and cannot be read is set aside, and told of, as a whole
             text = f"the API server of cluster {name} is silent" + (f": {side.problem}" if side.problem else "")
             yield Trouble(
                 f"cluster {name}", "ClusterSilent", text, "nothing is done there meanwhile; look at the API server", lasting

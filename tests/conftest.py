@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 pytest_plugins = ["tests.services.fixtures", "tests.services.packages"]
 
@@ -43,6 +44,14 @@ def skips_are_failures() -> bool:
 def pytest_configure() -> None:
     # looptime asks for the loop before the first test has one, which would make one that nobody closes.
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _each_hears_all_that_is_logged() -> Iterator[None]:
+    """Undo how a test, or a command that it called, set up the logs: lines below that level would never come to those after it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -1,4 +1,4 @@
-"""How tests are run and counted: a skip is named, and a failure where nothing may be skipped; coverage by folder; claims of benchmarks."""
+"""How tests are run and counted: skips, coverage by folder, claims of benchmarks; and that none hears less for what another did."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from benchmarks.claim import Claim
 from benchmarks.run import met, results, section
+from sliceward.daemons.logs import configure
+from sliceward.daemons.settings import LogSettings
 from tests.coverage_by_folder import Share, share
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,3 +134,16 @@ def test_what_does_not_run_again_keeps_its_section() -> None:
     again = results(both, {"b": a_section("b", a_claim(claim="it is quicker"))})
     assert again.index("## a") < again.index("it is quick") < again.index("## b") < again.index("it is quicker")
     assert results(again, {}) == again
+
+
+def test_one_test_sets_up_the_logs_as_a_daemon_does() -> None:
+    configure(LogSettings(level="error"))
+    with capture_logs() as lines:
+        structlog.get_logger().debug("quiet")
+    assert lines == []
+
+
+def test_the_next_test_hears_all_the_same() -> None:
+    with capture_logs() as lines:
+        structlog.get_logger().debug("quiet")
+    assert [line["event"] for line in lines] == ["quiet"]

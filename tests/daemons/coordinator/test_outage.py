@@ -10,16 +10,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from sliceward.daemons.coordinator.outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
+from sliceward.remediations.ports import NODE
 from sliceward.topology.errors import Retry
+from sliceward.topology.ids import HostId
 from tests.contracts.stored import a_page
 from tests.daemons.coordinator.bench import World, a_bench
 from tests.daemons.coordinator.test_deciding import a_world
 from tests.daemons.coordinator.test_uncalled import found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from sliceward.topology.fleet import Fleet
     from tests.daemons.coordinator.bench import Bench
 
 
@@ -120,3 +123,39 @@ async def test_a_store_that_goes_away_while_pages_are_sent_is_an_outage_and_no_m
         assert coordinator.outbox.loop.error == "no connection"
         coordinator.stop()
         await running
+
+
+async def test_a_fleet_that_cannot_be_read_is_told_of_once_and_ends_nothing(tmp_path: Path) -> None:
+    world, _ = a_world(tmp_path)
+    async with a_bench(world) as bench:
+        woken, real = asyncio.Event(), bench.side.beside
+
+        async def spoilt(_reading: Callable[[], Fleet]) -> Fleet:
+            raise ValueError("nobody expected that")
+
+        def change(label: str) -> None:
+            world.cluster.edit(NODE, "cube-0-host-00", {"metadata": {"labels": {"x": label}}})
+
+        async def until(so: Callable[[], bool]) -> None:
+            async with asyncio.timeout(60):
+                while not so():
+                    await woken.wait()
+                    woken.clear()
+
+        def levels() -> list[str]:
+            return [line["log_level"] for line in lines if line["event"] == "fleet not read"]
+
+        def label() -> str | None:
+            fleet = bench.side.fleet
+            return None if fleet is None else fleet.hosts[HostId("c1", "cube-0-host-00")].labels.get("x")
+
+        bench.side.beside, bench.side.wake = spoilt, woken.set
+        with capture_logs() as lines:
+            for number in range(1, 4):
+                change(f"spoilt {number}")
+                await until(lambda number=number: len(levels()) >= number)  # type: ignore[misc]  # mypy knows no lambda with a default
+        assert levels() == ["error", "debug", "debug"]
+        assert label() is None
+        bench.side.beside = real
+        change("after")
+        await until(lambda: label() == "after")

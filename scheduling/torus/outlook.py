@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sliceward.scheduling.torus.anchors import anchors
-from sliceward.scheduling.torus.losses import UNIT, Arranged, arranged, as_grids, loss_of, losses, set_numbers, weights_of
+from sliceward.scheduling.torus.losses import (
+    SHORT,
+    SHORT_ERROR,
+    UNIT,
+    Arranged,
+    arranged,
+    as_grids,
+    loss_of,
+    losses,
+    set_numbers,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +38,8 @@ Between = tuple[tuple[int, int], ...]
 """Condemned links by axis (`Breaks.between`), as a value."""
 
 
-_FEW = 6
-"""Of sixteen pods, with the losses of six shapes as a bound one had to be looked into, with three up to all."""
+_FEW = 16
+"""Of sixteen pods, with the losses of sixteen shapes as a bound one or two have to be looked into, with six up to all."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,8 @@ def lowest(seen: Prospect, free: int, between: Between, box: Shape, fits: int) -
 
 @lru_cache(maxsize=8192)
 def least_of_each(seen: Prospect, free: int, between: Between, fits: tuple[tuple[Shape, int], ...]) -> tuple[float, ...]:
-    """Give for each of some boxes the least that it takes from any of its anchors, of which there are some, in `UNIT`."""
-    found = losses(_ready(seen, free, between), tuple(box for box, _ in fits))
+    """Give for each of some boxes what it takes at least from any of its anchors, of which there are some, in `UNIT`."""
+    found = losses(_roughly(seen, free, between), tuple(box for box, _ in fits)) * (1 - SHORT_ERROR)
     places = as_grids(seen.lattice.hosts, [board for _, board in fits]) > 0
     return tuple(np.where(places, found, np.inf).min(axis=1).tolist())
 
@@ -109,3 +120,8 @@ def least_of_each(seen: Prospect, free: int, between: Between, fits: tuple[tuple
 @lru_cache(maxsize=64)
 def _ready(seen: Prospect, free: int, between: Between) -> Arranged:
     return arranged(seen.lattice.hosts, seen.weights, alive(seen, free, between))
+
+
+@lru_cache(maxsize=64)
+def _roughly(seen: Prospect, free: int, between: Between) -> Arranged:
+    return arranged(seen.lattice.hosts, seen.weights, alive(seen, free, between), SHORT)

@@ -145,6 +145,7 @@ class Seat:
     at: Coordinate = ()
     grade: Grade = Grade.HEALTHY
     price: tuple[tuple[str, float], ...] = ()
+    slack: float = 0.0
 
     @property
     def cost(self) -> float:
@@ -225,7 +226,10 @@ class Ground(Protocol):
         ...
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
-        """Give the cheapest of all places, priced; of equals the lowest; None where there is none."""
+        """Give the cheapest of all places, priced; of equals the lowest; None where there is none.
+
+        Where too many ways would have to be looked at it is one of the cheapest, and `Seat.slack` says by how much it may be dearer.
+        """
         ...
 
     def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:

@@ -77,12 +77,14 @@ def swapped(case: Case) -> Fix | Closed:
         if seat is None:
             slice_ = f"{harm.held.role or case.gang.id.name} {harm.held.index}"
             return Closed(Way.SWAP, f"nothing in {harm.ground} can take the place of what failed in {slice_}")
-        seats[harm.key] = room.grounds(asked)[harm.ground].priced(seat, asked.want, case.terms)
+        priced = room.grounds(asked)[harm.ground].priced(seat, asked.want, case.terms)
+        seats[harm.key] = replace(priced, slack=seat.slack)
         held = held.taken(seat)
         room = room.taken(seat) if len(case.harms) > 1 else room
     out = sorted(host.name for harm in case.harms for host in harm.out)
     fix = _fix(case, Way.SWAP, seats, f"replaces {_some(out)}, keeps the rest of its slices")
-    return fix if len(seats) == 1 else replace(fix, gap=None)  # one after the other
+    sure = len(seats) == 1 and not any(seat.slack for seat in seats.values())
+    return fix if sure else replace(fix, gap=None)  # one after the other, or not all ways looked at
 
 
 def _left(room: Room, harm: Harm) -> Room:

@@ -160,8 +160,15 @@ def _seated(search: _Search, room: Room, order: Sequence[SliceAsked]) -> Seating
         seats = search.deep(room, order)
     if seats is None:
         return Unseated(surely=search.left > 0 and len(order) <= MOST_DEEP)
-    gap = 0.0 if len(order) <= 1 else None
+    gap = share_of(sum(seat.cost for seat in seats), search.loose) if len(order) <= 1 else None
     return Seating({each.key: seat for each, seat in zip(order, seats, strict=True)}, gap)
+
+
+def share_of(cost: float, slack: float) -> float | None:
+    """Give by what share something is dearer at most than the cheapest, which is at most ``slack`` cheaper; None: nobody knows."""
+    if slack <= 0:
+        return 0.0
+    return slack / (cost - slack) if cost > slack else None
 
 
 def _counted(room: Room, order: Sequence[SliceAsked], terms: Terms, over: Over) -> Seating | Unseated:
@@ -206,12 +213,16 @@ _Score = tuple[int, float]
 
 @dataclass(slots=True)
 class _Search:
-    """One search. ``left``: places that may still be tried. What a ground answered is kept while the ground is the same one."""
+    """One search. ``left``: places that may still be tried. What a ground answered is kept while the ground is the same one.
+
+    ``loose``: how much dearer than the cheapest what a ground answered may be at most.
+    """
 
     terms: Terms
     over: Over
     left: int = MOST_STEPS
     known: dict[tuple[int, Want, Costs], tuple[Ground, Seat | None]] = field(default_factory=dict)
+    loose: float = 0.0
 
     def greedy(self, room: Room, order: Sequence[SliceAsked]) -> list[Seat] | None:
         """Seat one after the other, each in the place that is best now."""
@@ -250,7 +261,7 @@ class _Search:
             **dict.fromkeys((item.name for item in fields(Costs)), 0.0)
             | {"anchor": self.terms.costs.anchor, "back": self.terms.costs.back}
         )
-        beside = replace(self.terms.costs, anchor=0.0)
+        beside = replace(self.terms.costs, anchor=0.0, spare=0.0)  # the first slice in a spare pays for all of it
         least = sum(self._least(room, asked, beside) for asked in order) + max(self._least(room, a, places) for a in order)
         cost = sum(seat.cost for seat in seats)
         if cost <= least:
@@ -337,15 +348,17 @@ class _Search:
     def _least(self, room: Room, asked: SliceAsked, costs: Costs) -> float:
         terms = replace(self.terms, costs=costs)
         seats = (self._best(room, ground, asked.want, terms) for ground in room.grounds(asked).values())
-        return min((seat.cost for seat in seats if seat is not None), default=0.0)
+        return min((seat.cost - seat.slack for seat in seats if seat is not None), default=0.0)
 
     def _best(self, room: Room, ground: Ground, want: Want, terms: Terms) -> Seat | None:
-        if room.domains is not None:
-            return best_in(room, ground, want, terms)
         key = id(ground), want, terms.costs
-        if key not in self.known:
-            self.known[key] = ground, ground.best(want, terms)
-        return self.known[key][1]
+        if room.domains is None and key in self.known:
+            return self.known[key][1]
+        seat = ground.best(want, terms) if room.domains is None else best_in(room, ground, want, terms)
+        if room.domains is None:
+            self.known[key] = ground, seat
+        self.loose = max(self.loose, seat.slack if seat is not None else 0.0)
+        return seat
 
 
 _Ways = Callable[[Room, Sequence["SliceAsked"]], Iterator["Seat"]]

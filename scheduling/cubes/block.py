@@ -28,6 +28,7 @@ from sliceward.topology.names import NAMES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from sliceward.scheduling.cubes.choosing import Choice
     from sliceward.scheduling.ground import GroundId, Seat, Shortage, Terms, Victims, Want
     from sliceward.topology.fleet import Cube, Fleet
     from sliceward.topology.generations import Shape
@@ -65,10 +66,9 @@ class Block(Stock):
         return Seats(len(found), lambda: (self.boxed(number, bits) for number, bits in found))
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
-        """Give the cheapest place, exactly; of equals that of the lowest cubes and seats."""
+        """Give the cheapest place; of equals that of the lowest cubes and seats. Exact, but for windows that many cubes share."""
         if self.cubes_of(want):
-            numbers = CubePrices(self, want, terms).cheapest()
-            return self.priced(self.joined(numbers, want), want, terms) if numbers is not None else None
+            return self._made_of(CubePrices(self, want, terms).cheapest(), want, terms)
         found = cheapest_box(self, want, terms)
         return self.priced(self.boxed(*found), want, terms) if found is not None else None
 
@@ -87,8 +87,13 @@ class Block(Stock):
         kept = sorted({self.places[host][0] for host in held if host in self.places} - gone)
         if not 0 < len(kept) < count:
             return None
-        numbers = CubePrices(self, want, terms, tuple(kept)).cheapest(gone)
-        return self.priced(self.joined(numbers, want), want, terms) if numbers is not None else None
+        return self._made_of(CubePrices(self, want, terms, tuple(kept)).cheapest(gone), want, terms)
+
+    def _made_of(self, choice: Choice | None, want: Want, terms: Terms) -> Seat | None:
+        """Give the place of whole cubes, priced."""
+        if choice is None:
+            return None
+        return replace(self.priced(self.joined(choice.numbers, want), want, terms), slack=choice.slack)
 
     def seat_of(self, want: Want, hosts: Collection[HostId]) -> Seat | None:
         """Give the place that exactly these hosts make, whoever holds them and however they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cached_property
 from itertools import accumulate, islice
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sliceward.scheduling.cubes.boxes import boxes, lost, unlike
-from sliceward.scheduling.cubes.choosing import Candidate, Choice, Question, cheapest
+from sliceward.scheduling.cubes.choosing import Candidate, Choice, Question, cheapest, cheapest_of
 from sliceward.scheduling.cubes.expected import expected
 from sliceward.scheduling.cubes.stock import ports_of
 
@@ -60,18 +60,14 @@ class CubePrices:
     terms: Terms
     kept: tuple[int, ...] = ()
 
-    def cheapest(self, out: frozenset[int] = frozenset()) -> tuple[int, ...] | None:
-        """Give the numbers of the cubes of the cheapest slice, what is kept among them, none that is ``out``; None: there is none."""
+    def cheapest(self, out: frozenset[int] = frozenset()) -> Choice | None:
+        """Give the cubes of the cheapest slice, what is kept among them, none that is ``out``; None: there is none."""
         closed, count = out.union(self.kept), self.stock.cubes_of(self.want) - len(self.kept)
         usable = [each for kind, limps in self.stock.usable(self.want) if (each := self._lot(kind, closed, limps=limps)).numbers]
         if sum(len(lot.numbers) for lot in usable) < count:
             return None
-        best: Choice | None = None
-        for joined in self._worth_keeping(usable):
-            found = self._chosen(usable, count, joined)
-            if found is not None and (best is None or found.cost < best.cost):
-                best = found
-        return tuple(sorted((*best.numbers, *self.kept))) if best is not None else None
+        best = cheapest_of(self._chosen(usable, count, joined) for joined in self._worth_keeping(usable))
+        return replace(best, numbers=tuple(sorted((*best.numbers, *self.kept)))) if best is not None else None
 
     def flawed(self) -> frozenset[int]:
         """Give the usable cubes that cost a slice more than their own price: those that limp, and those with maintenance ahead."""
@@ -121,7 +117,7 @@ class CubePrices:
         if limping:
             slow = 0.0 if self._is_slow else terms.limp(chips)
             found.append(cheapest(Question(missed, [*rest, *limping], count, once, lambda taken: slow + beside(taken))))
-        return min((each for each in found if each is not None), key=lambda choice: choice.cost, default=None)
+        return cheapest_of(found)
 
     def _candidates(self, lot: _Lot, count: int, joined: frozenset[int]) -> Iterator[Candidate]:
         """Give as many cubes of a lot as could be needed: what is joined already, and the first of those that are not."""

@@ -1,17 +1,21 @@
-"""The cheapest cubes for one slice, exactly: each has a price of its own, and cubes that are serviced together share that cost.
+"""The cheapest cubes for one slice: each has a price of its own, and cubes that are serviced together share that cost.
 
 Without shared windows the cheapest cubes are the first of a sorted list. With them it is a knapsack whose things come in groups:
 a group costs once as soon as one of it is taken. Dynamic programming over groups, with one table of the least cost of so many
-of one kind beside so many of the other, finds the least of all choices.
+of one kind beside so many of the other, finds the least of all choices. Few groups that overlap are gone through, and many are
+searched by bounds, which is exact or tells how far it may be from that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain, combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from sliceward.scheduling.charges import Charges, Relaxed, cheapest_charged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 NOTHING: frozenset[Hashable] = frozenset()
 
 _MOST_SUBSETS = 10
-"""Events of overlapping sets of which all subsets are tried; past that, sets count as apart, which may miss the best."""
+"""Events of overlapping sets of which all subsets are tried; past that, they are searched."""
 
 
 class Candidate(NamedTuple):
@@ -34,10 +38,16 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Numbers of the cubes that are taken, rising, and what they cost together."""
+    """Numbers of the cubes that are taken, rising, and what they cost together, at most ``slack`` more than the cheapest."""
 
     numbers: tuple[int, ...]
     cost: float
+    slack: float = 0.0
+
+    @property
+    def least(self) -> float:
+        """What none costs less than."""
+        return self.cost - self.slack
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,43 @@ def cheapest(asked: Question) -> Choice | None:
         for candidate in sorted(candidates):
             groups.setdefault(candidate.events, ([], []))[side].append(candidate)
     events = frozenset(chain.from_iterable(groups))
-    if sum(map(len, groups)) == len(events) or len(events) > _MOST_SUBSETS:
+    if sum(map(len, groups)) == len(events):
         return _of_groups([(pair, len(group) * asked.once) for group, pair in groups.items()], asked.count, asked.beside)
-    return _of_subsets(asked, events)
+    return _of_subsets(asked, events) if len(events) <= _MOST_SUBSETS else _of_many(asked, events)
+
+
+def cheapest_of(found: Iterable[Choice | None]) -> Choice | None:
+    """Give the cheapest of several, the first of equal ones; its slack is that of all of them together."""
+    there = [each for each in found if each is not None]
+    best = min(there, key=lambda choice: choice.cost, default=None)
+    return replace(best, slack=best.cost - min(each.least for each in there)) if best is not None else None
+
+
+def _of_many(asked: Question, events: frozenset[Hashable]) -> Choice | None:
+    """Search the sets of events by bounds. Who has an event pays of it at least what is left if all that have it share it."""
+    numbers = {event: number for number, event in enumerate(sorted(events, key=repr))}
+    of = {each.number: each for each in chain(asked.missed, asked.rest)}
+    brings = {each.number: frozenset(numbers[event] for event in each.events) for each in of.values()}
+    sharing = Counter(chain.from_iterable(brings.values()))
+    parts = {event: asked.once / min(asked.count, sharers) for event, sharers in sharing.items()}
+
+    def relaxed(paid: Charges, forbidden: Charges) -> Relaxed[tuple[int, ...]] | None:
+        part = {
+            number: sum(parts[each] for each in sorted(mine - paid)) for number, mine in brings.items() if not mine & forbidden
+        }
+        missed, rest = (
+            sorted(Candidate(each.price + part[each.number], each.number) for each in side if each.number in part)
+            for side in (asked.missed, asked.rest)
+        )
+        found = _of_two_lists(missed, rest, asked.count, asked.beside)
+        if found is None:
+            return None
+        shared = sum(part[number] for number in found.numbers)
+        chosen = Counter(event for number in found.numbers for event in brings[number])
+        return Relaxed(found.numbers, found.cost - shared, shared, chosen)
+
+    found = cheapest_charged(relaxed, dict.fromkeys(numbers.values(), asked.once), len(of))
+    return Choice(found.answer, found.cost, found.slack) if found is not None else None
 
 
 def _of_subsets(asked: Question, events: frozenset[Hashable]) -> Choice | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import GangId
 
 _SCALE = 1 << 38
-"""More chip-seconds than any seating costs: how slices lie over blocks goes before what they cost."""
+"""How slices lie over blocks goes before what they cost: all costs together are counted in fewer steps than this."""
 
 _ROUNDED = 1.0
 """Chip-seconds a block that the count may be off by, because it counts whole ones."""
@@ -94,10 +94,13 @@ def _cost(seats: Sequence[Seat]) -> float:
 
 def _counted(floors: Mapping[GroundId, Sequence[float]], asked: Together, sizes: Sequence[int]) -> _Counted | NoPacking:
     keys = list(floors)
-    found = packed(sizes, [_bin(floors[key], asked.over, asked.used.get(key, 0)) for key in keys])
+    step = max(1.0, sum(each[-1] for each in floors.values()) / (_SCALE - 1))
+    rows = [[int(cost / step) for cost in floors[key]] for key in keys]
+    found = packed(sizes, [_bin(row, asked.over, asked.used.get(key, 0)) for key, row in zip(keys, rows, strict=True)])
     if isinstance(found, NoPacking):
         return found
-    return _Counted(tuple(keys[number] for number in found.bins), *divmod(found.cost, _SCALE))
+    rank, cost = divmod(found.cost, _SCALE)
+    return _Counted(tuple(keys[number] for number in found.bins), rank, cost * step)
 
 
 def _seated(
@@ -115,11 +118,11 @@ def _seated(
     return [seats[n] for n in range(len(sizes))]
 
 
-def _bin(floors: Sequence[float], over: Over, used: int) -> Bin:
+def _bin(floors: Sequence[int], over: Over, used: int) -> Bin:
     """Price a block: how slices lie over blocks first, as asked, then what its cubes cost."""
 
     def cost(cubes: int, slices: int) -> int:
-        price = min(int(floors[cubes]), _SCALE - 1)
+        price = floors[cubes]
         match over:
             case Over.CHEAPEST:
                 return price

@@ -1,23 +1,27 @@
-"""The cheapest hosts for one slice in one domain of a tree, exactly.
+"""The cheapest hosts for one slice in one domain of a tree.
 
 What a host costs adds up, and so does what is destroyed: each unit (a domain of the level that slices do not leave) loses places
 by how many of its healthy hosts are taken. So a unit is a row of costs, one for each number of hosts, and units are joined by the
 least sum of costs, which is exact (min-plus convolution). What is paid once, however many hosts share it (a degraded host slows
-the whole slice, a window stops it), is a charge: all sets of charges are gone through, the cheapest first.
+the whole slice, a window stops it), is a charge: all sets of few charges are gone through, the cheapest first, and many are searched.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import combinations, repeat
+from math import ceil
 from operator import add
 from typing import TYPE_CHECKING
+
+from sliceward.scheduling.charges import Charges, Relaxed, cheapest_charged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MOST_CHARGES = 8
-"""Of more charges than that in one domain, those that open the most hosts are tried one after the other."""
+"""Of so many charges in one domain all sets are tried; more are searched by bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,11 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Places, rising, and what they cost in thousandths."""
+    """Places, rising, and what they cost in thousandths, at most ``slack`` more than the cheapest."""
 
     cost: int
     places: tuple[int, ...]
+    slack: int = 0
 
     def beats(self, other: Choice | None) -> bool:
         """Whether it is cheaper, or as cheap and lower."""
@@ -55,8 +60,11 @@ def cheapest(units: Sequence[Unit], count: int, charges: Mapping[int, int]) -> C
 
     ``charges``: what each costs.
     """
+    brought = frozenset(each for unit in units for host in unit.hosts for each in host.charges)
+    if len(brought) > MOST_CHARGES:
+        return _searched(units, count, {each: charges[each] for each in sorted(brought)})
     best: Choice | None = None
-    for allowed in _allowances(units, charges):
+    for allowed in _allowances(brought, charges):
         paid = sum(charges[each] for each in allowed)
         if best is not None and paid > best.cost:
             break
@@ -65,18 +73,55 @@ def cheapest(units: Sequence[Unit], count: int, charges: Mapping[int, int]) -> C
     return best
 
 
-def _allowances(units: Sequence[Unit], charges: Mapping[int, int]) -> list[frozenset[int]]:
+def _searched(units: Sequence[Unit], count: int, charges: Mapping[int, int]) -> Choice | None:
+    """Search the sets of charges by bounds. Who brings a charge pays of it at least what is left if all that bring it share it."""
+    few = [_few(unit, count) for unit in units]
+    hosts = {host.place: host for unit in few for host in unit.hosts}
+    sharing = Counter(each for host in hosts.values() for each in host.charges)
+    parts = {each: charges[each] // min(count, sharers) for each, sharers in sharing.items()}
+
+    def relaxed(paid: Charges, forbidden: Charges) -> Relaxed[tuple[int, ...]] | None:
+        part = {place: sum(parts[each] for each in host.charges - paid) for place, host in hosts.items()}
+        free = (
+            replace(
+                unit,
+                hosts=tuple(
+                    replace(host, cost=host.cost + part[host.place], charges=_NO_CHARGE)
+                    for host in unit.hosts
+                    if not host.charges & forbidden
+                ),
+            )
+            for unit in few
+        )
+        found = _chosen([_Hosts.of(unit, _NO_CHARGE, count) for unit in free], count, 0)
+        if found is None:
+            return None
+        shared = sum(part[place] for place in found.places)
+        return Relaxed(
+            found.places, found.cost - shared, shared, Counter(each for place in found.places for each in hosts[place].charges)
+        )
+
+    found = cheapest_charged(relaxed, charges, len(hosts))
+    return Choice(round(found.cost), found.answer, ceil(found.slack)) if found is not None else None
+
+
+def _few(unit: Unit, count: int) -> Unit:
+    """Leave out hosts that others of the same charges make needless."""
+    kept, alike = list[Candidate](), Counter[tuple[bool, frozenset[int]]]()
+    for host in sorted(unit.hosts, key=lambda host: (host.cost, host.place)):
+        alike[host.healthy, host.charges] += 1
+        if alike[host.healthy, host.charges] <= count:
+            kept.append(host)
+    return replace(unit, hosts=tuple(kept))
+
+
+_NO_CHARGE: frozenset[int] = frozenset()
+
+
+def _allowances(brought: frozenset[int], charges: Mapping[int, int]) -> list[frozenset[int]]:
     """Give the sets of charges to try, cheapest first."""
-    opened: dict[int, int] = {}
-    for unit in units:
-        for host in unit.hosts:
-            for each in host.charges:
-                opened[each] = opened.get(each, 0) + 1
-    tried = sorted(opened, key=lambda each: (-opened[each], each))
-    if len(tried) > MOST_CHARGES:
-        sets = [frozenset(tried[:most]) for most in range(len(tried) + 1)]
-    else:
-        sets = [frozenset(each) for size in range(len(tried) + 1) for each in combinations(tried, size)]
+    tried = sorted(brought)
+    sets = [frozenset(each) for size in range(len(tried) + 1) for each in combinations(tried, size)]
     return sorted(sets, key=lambda allowed: sum(charges[each] for each in allowed))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import comb, prod
+from math import comb, inf, prod
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.cover import THOUSANDTHS, cheapest_cover, in_thousandths
@@ -83,17 +83,19 @@ class TreeGround:
     def best(self, want: Want, terms: Terms) -> Seat | None:
         """Give the cheapest place; of equals the lowest."""
         best: Choice | None = None
-        kind = -1
+        kind, least_of_all = -1, inf
         for crew, span in self._rooms(want):
             least = self.vacancies.least_lost(span, crew, terms)
             # Of the same kind a later domain is a higher place, which must be cheaper to be better.
             if least is not None and (best is None or least < best.cost + (crew.kind != kind)):
                 choice = self.vacancies.cheapest(span, crew, terms, crew.hosts)
+                least_of_all = min(least_of_all, choice.cost - choice.slack) if choice is not None else least_of_all
                 if choice is not None and choice.beats(best):
                     best, kind = choice, crew.kind
         if best is None:
             return None
-        return self.priced(self._seat(best.places), want, terms)
+        slack = max(0.0, best.cost - least_of_all) / THOUSANDTHS
+        return replace(self.priced(self._seat(best.places), want, terms), slack=slack)
 
     def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
         """Give a place with its price."""
@@ -115,7 +117,9 @@ class TreeGround:
             if len(stays) <= crew.hosts and self._are_of(stays, crew, span):
                 choice = others.cheapest(span, crew, terms, crew.hosts - len(stays))
                 seat = self._seat([*stays, *choice.places]) if choice is not None else None
-                return _priced(others, want, terms, seat, choice.places) if choice is not None and seat is not None else None
+                if choice is None or seat is None:
+                    return None
+                return replace(_priced(others, want, terms, seat, choice.places), slack=choice.slack / THOUSANDTHS)
         return None
 
     def room(self, want: Want) -> int:

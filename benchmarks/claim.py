@@ -29,9 +29,9 @@ class Claim:
     setup: str
 
     @property
-    def ratio(self) -> float:
-        """How many times the reference."""
-        return self.value / self.reference_value if self.reference_value else float("nan")
+    def ratio(self) -> float | None:
+        """How many times the reference; None where that is nothing at all."""
+        return self.value / self.reference_value if self.reference_value else None
 
     @property
     def met(self) -> bool:

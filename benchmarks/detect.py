@@ -1,4 +1,4 @@
-"""How long one tick of the statistical passes takes: 100,000 chips with 8 metrics and 300,000 links, beside a plain pass of numpy."""
+"""How long the statistical passes take: a tick of 100,000 chips with 8 metrics and 300,000 links, a look of the learned pass, a lone series, naming."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.claim import Claim, setup, tell
+from sliceward.detectors.passes import learned, localise
 from sliceward.detectors.passes.evidence import WARM
 from sliceward.detectors.passes.layout import Cabling, torus
+from sliceward.detectors.passes.stream import Stream
 from sliceward.detectors.passes.watch import Watch
 
 if TYPE_CHECKING:
@@ -64,9 +66,8 @@ def plain(rows: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.bo
     return np.asarray(away > 6 * 1.4826 * np.median(away, axis=1, keepdims=True))
 
 
-def main() -> None:
-    """Measure, and print one claim."""
-    cabling, host, cube = layout()
+def whole(cabling: Cabling, host: NDArray[np.intp], cube: NDArray[np.intp]) -> Watch:
+    """Measure a tick of all passes but the learned one; give the watch as it is then."""
     watch, taken, simple = Watch(torus(host, cube, cabling)), [], []
     mean = np.ones((len(GAUGES) + len(COUNTERS), len(host)), dtype=np.float32)
     for tick, now in enumerate(readings(len(host), len(cabling.one))):
@@ -81,18 +82,115 @@ def main() -> None:
             break
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     what = f"{len(host)} chips x 8 metrics, {len(cabling.one)} links, p99 of {TICKS} ticks, CPU time, {size:.0f} MiB in all"
+    reference = "numpy EWMA and MAD of the chips alone", float(np.percentile(simple, 99))
+    say("full_pass_ms", float(np.percentile(taken, 99)), 100, reference, what)
+    return watch
+
+
+def say(name: str, value: float, goal: float, reference: tuple[str, float], what: str, unit: str = "ms") -> None:  # noqa: PLR0913, PLR0917 (a claim)
+    """Print one claim."""
     tell(
         Claim(
-            claim="full_pass_ms",
-            value=float(np.percentile(taken, 99)),
-            unit="ms",
-            goal=100,
-            better="lower",
-            reference="numpy EWMA and MAD of the chips alone",
-            reference_value=float(np.percentile(simple, 99)),
-            setup=setup(what),
+            claim=name, value=value, unit=unit, goal=goal, better="lower" if unit == "ms" else "higher",
+            reference=reference[0], reference_value=reference[1], setup=setup(what),
         )
+    )  # fmt: skip
+
+
+LOOKS, FAULTS, ROWS = 20, 500, 50
+
+
+def learned_pass(watch: Watch) -> None:
+    """Measure a look of the learned pass at all chips, beside a forest of a hundred trees on the same vectors; and how well both tell who is odd."""
+    from sklearn.ensemble import IsolationForest  # noqa: PLC0415 (for this reference alone)
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 (likewise)
+
+    dice, chips, fleet = np.random.default_rng(1), watch.crowds["chip"], learned.Fleet()
+    need, taken, n = learned.need(watch.budget.suspects, watch.period), [], len(chips.crowd)
+    for look in range(2 * learned.ENOUGH + LOOKS):
+        load = dice.normal(0, 1, n)
+        chips.base.short = (load + dice.normal(0, 0.5, (chips.gauges, n))).astype(np.float32)
+        chips.scores = chips.base.short
+        began = time.process_time()
+        fleet.look(chips, 60.0 * look, need)
+        taken.append(1e3 * (time.process_time() - began))
+    rows = chips.base.short.T.copy()
+    sick = np.arange(n) < FAULTS
+    rows[sick, :2] += np.array([1.5, -1.5], dtype=np.float32)  # nothing that was not seen of each alone
+    history = np.concatenate([one[2] for one in fleet.history])
+    forest = IsolationForest(n_estimators=100, random_state=0).fit(history)
+    began = time.process_time()
+    seen = -forest.score_samples(rows)
+    at_once = 1e3 * (time.process_time() - began)
+    began = time.process_time()
+    for row in rows[:ROWS]:
+        forest.score_samples(row[None])
+    each = 1e3 * (time.process_time() - began) / ROWS * n
+    strong = [roc_auc_score(sick, one) for one in (fleet.models[0].oddity(rows), seen)]
+    what = (
+        f"{n} chips x {chips.gauges} features, the slowest of {LOOKS} looks, CPU time; {FAULTS} chips with two features that never stood together so: "
+        f"area under ROC {strong[0]:.3f}, forest of 100 trees {strong[1]:.3f}; the forest row by row {each:.0f} ms"
     )
+    say(
+        "learned_pass_ms",
+        max(taken[-LOOKS + 1 :]),
+        500,
+        ("IsolationForest.score_samples of 100 trees, the whole tick", at_once),
+        what,
+    )
+
+
+def stream() -> None:
+    """Measure the path of lone series, reading by reading, beside a loop that only averages."""
+    values = (np.sin(np.arange(POINTS) / 100) + np.random.default_rng(0).normal(0, 0.1, POINTS)).tolist()
+    one = Stream()
+    began = time.process_time()
+    for at, value in enumerate(values):
+        one.step(300.0 * at, value)
+    between = time.process_time()
+    mean, spread = 0.0, 1.0
+    for value in values:
+        away = value - mean
+        mean += 0.01 * away
+        spread += 0.01 * (away * away - spread)
+    rates = POINTS / (between - began), POINTS / (time.process_time() - between)
+    say("stream_points_s", rates[0], 100_000, ("a loop of EWMA", rates[1]), f"{POINTS} readings of one series, CPU time", "1/s")
+
+
+POINTS = 20_000
+SUSPECTS = 500
+
+
+def named() -> None:
+    """Measure the naming of causes among many suspects in one slice of 9,216 chips."""
+    dice, chips, taken = np.random.default_rng(2), 9216, []
+    for _ in range(20):
+        members = dice.choice(chips, SUSPECTS, replace=False)
+        found = [
+            localise.Candidate(
+                ("chip", int(one)), "chip", "busy", "core clock", 30.0 + float(dice.random()), frozenset({int(one)}), 0
+            )
+            for one in members
+        ]
+        hosts = {int(one) // 4 for one in members}
+        found += [
+            localise.Candidate(("host", one), "chip", "busy", "core clock", 25.0, frozenset(range(4 * one, 4 * one + 4)), 0)
+            for one in hosts
+        ]
+        began = time.process_time()
+        localise.name(found, lambda _, place: 20.0 - float(np.log(place)))
+        taken.append(1e3 * (time.process_time() - began))
+    began = time.process_time()
+    sorted(found, key=lambda one: one.nats)
+    least = "as many candidates sorted", 1e3 * (time.process_time() - began)
+    say("localise_ms", max(taken), 50, least, f"{SUSPECTS} suspects and their hosts of {chips} chips, CPU time")
+
+
+def main() -> None:
+    """Measure, and print the claims."""
+    learned_pass(whole(*layout()))
+    stream()
+    named()
 
 
 if __name__ == "__main__":

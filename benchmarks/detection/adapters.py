@@ -9,6 +9,7 @@ import numpy as np
 from sliceward.detectors.passes.blame import blame
 from sliceward.detectors.passes.equals import Equals
 from sliceward.detectors.passes.layout import Cabling, torus
+from sliceward.detectors.passes.learned import Lone
 from sliceward.detectors.passes.signals import signals_of
 from sliceward.detectors.passes.stream import Stream
 from sliceward.detectors.passes.verdicts import Level
@@ -68,6 +69,23 @@ def series(info: object) -> _Series:
     """Give how unusual each reading of a lone series is."""
     del info
     return _Series()
+
+
+class _Machine:
+    def __init__(self, period: float) -> None:
+        self.period = period
+
+    def fit(self, history: NDArray[Any]) -> None:
+        self.lone = Lone.learn(history, period=self.period)
+
+    def update(self, t: float, x: NDArray[Any]) -> float:
+        del t
+        return self.lone.step(x)
+
+
+def machine(info: Mapping[str, float]) -> _Machine:
+    """Give how odd a machine's readings are together."""
+    return _Machine(info["period_s"])
 
 
 def localize(  # noqa: PLR0913, PLR0917 (the kit's interface)

@@ -7,6 +7,7 @@ From it goes the cost of a cause by kind: how rarely it breaks (greedy inference
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING
@@ -47,10 +48,6 @@ class Candidate:
         """Give the evidence less the cost."""
         return self.nats - cost(self.key[0])
 
-    def meets(self, other: Candidate) -> bool:
-        """Whether both explain the same member."""
-        return self.crowd == other.crowd and not self.members.isdisjoint(other.members)
-
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -69,16 +66,22 @@ class Named:
 def name(candidates: Iterable[Candidate], need: Callable[[Candidate, int], float]) -> tuple[Named, ...]:
     """Name causes, the best first. ``need``: nats that a candidate must have to be the n-th to be named (1, 2, …)."""
     left = sorted(candidates, key=lambda one: (-one.score, one.key, one.signal))
+    by_key, by_member = defaultdict[Key, list[int]](list), defaultdict[tuple[str, int], list[int]](list)
+    for number, one in enumerate(left):
+        by_key[one.key].append(number)
+        for member in one.members:
+            by_member[one.crowd, member].append(number)
     named: list[Named] = []
-    while left:
-        best = next((one for one in left if one.nats >= need(one, len(named) + 1)), None)
-        if best is None:
-            break
-        mine = [one for one in left if one.key == best.key]
-        met = [one for one in left if one.key != best.key and any(one.meets(my) for my in mine)]
-        named.append(Named(best.key, (best, *(one for one in mine if one is not best)), _rival(best, met)))
-        gone = {id(one) for one in (*mine, *met)}
-        left = [one for one in left if id(one) not in gone]
+    open_ = dict.fromkeys(range(len(left)))
+    while (best := next((one for one in open_ if left[one].nats >= need(left[one], len(named) + 1)), None)) is not None:
+        key = left[best].key
+        mine = [one for one in by_key[key] if one in open_]
+        shared = {other for one in mine for member in left[one].members for other in by_member[left[one].crowd, member]}
+        met = sorted(one for one in shared if one in open_ and left[one].key != key)
+        speak = (left[best], *(left[one] for one in mine if one != best))
+        named.append(Named(key, speak, _rival(left[best], [left[one] for one in met])))
+        for number in (*mine, *met):
+            del open_[number]
     return tuple(named)
 
 

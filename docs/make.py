@@ -17,6 +17,7 @@ from sliceward.daemons.cli.config import MODELS
 from sliceward.daemons.settings import schema
 from sliceward.detectors.metrics import CATALOGUE
 from sliceward.detectors.rules.load import is_rules
+from sliceward.detectors.trials.pages import metrics_in, page_of, rules_in
 from sliceward.remediations.catalog import ACTIONS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _metric_page(metric: Metric, readers: list[str]) -> str:
 
 def metrics() -> Iterator[tuple[str, str]]:
     """One page per metric, and the list of them."""
-    rules = [(rule["name"], set(_metrics_in(rule.get("when")))) for _, rule in shipped_rules()]
+    rules = [(rule["name"], set(metrics_in([rule["when"], rule.get("overrides")]))) for _, rule in shipped_rules()]
     rows = []
     for metric in CATALOGUE.values():
         readers = sorted(name for name, read in rules if metric.name in read)
@@ -206,22 +207,8 @@ def fenced(made: object) -> str:
 def shipped_rules() -> Iterator[tuple[str, dict[str, Any]]]:
     """Give each rule with the file it stands in."""
     for file, text in yaml_files("detectors/rules"):
-        if not is_rules(file.name):
-            continue
-        for rule in yaml.safe_load(text):
+        for rule in rules_in(text) if is_rules(file.name) else ():
             yield f"detectors/rules/{file.name}", rule
-
-
-def _metrics_in(node: object) -> Iterator[str]:
-    """Give the metrics that a rule names anywhere in it."""
-    if isinstance(node, dict):
-        for value in node.values():
-            yield from _metrics_in(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _metrics_in(value)
-    elif isinstance(node, str) and node in CATALOGUE:
-        yield node
 
 
 SLICE_MIXED = """The pods of one slice of a gang sit in more than one slice: its collectives can never form, though every pod is
@@ -247,21 +234,7 @@ def detectors() -> Iterator[tuple[str, str]]:
     rows = []
     for source, rule in shipped_rules():
         name = rule["name"]
-        read = ", ".join(f"[{metric}](../metrics/{metric}.md)" for metric in sorted(set(_metrics_in(rule.get("when")))))
-        facts = {
-            "finds": f"`{rule['kind']}`",
-            "part": rule["part"],
-            "severity": rule["severity"],
-            "says": rule["says"],
-            "reads": read,
-        }
-        origins = "".join(f"* {origin}\n" for origin in rule.pop("sources", ()))
-        told = {"": "about", "## Where the limits come from\n\n": "limits"}
-        text = [f"{head}{rule.pop(key, '')}\n" for head, key in told.items()] + [
-            origins,
-            f"## What to do\n\n{rule.pop('advice', '')}\n",
-        ]
-        yield f"detectors/{name}.md", page(name, source, *text, table(("", ""), facts.items()), "## The rule\n", fenced(rule))
+        yield f"detectors/{name}.md", page(name, source, page_of(rule))
         rows.append((f"[{name}]({name}.md)", rule["kind"], rule["part"], rule["severity"], rule["says"]))
     yield "detectors/slice-mixed.md", page("slice-mixed", "docs/make.py", SLICE_MIXED)
     rows.append(("[slice-mixed](slice-mixed.md)", "SliceMixed", "gang", "error", "slice {role}-{index} is not whole: {why}"))

@@ -22,6 +22,9 @@ from sliceward.daemons.coordinator.alerts import read_map
 from sliceward.daemons.settings import load
 from sliceward.daemons.sources.catalog import SOURCES
 from sliceward.detectors.metrics import CATALOGUE
+from sliceward.detectors.rules import load_rules
+from sliceward.detectors.trials.cases import read_cases
+from sliceward.detectors.trials.trial import run_case
 from sliceward.playbooks.load import load_playbook
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.gangs.catalog import GANG_KINDS
@@ -242,6 +245,15 @@ def test_each_yaml_example_is_marked_and_parses(block: Block, tmp_path: Path) ->
             load_playbook(block.text, block.page, ACTIONS)
         case "alerts":
             assert read_map(file).rules
+        case "rules":
+            assert load_rules({block.page: block.text})
+        case "cases":
+            cases, errors = read_cases(block.text, block.page)
+            rules = load_rules(
+                {one.page: one.text for one in (param.values[0] for param in configurations()) if one.mark == "rules"}
+            )
+            misses = [miss for case in cases for miss in run_case(case, rules, tried=[rule.name for rule in rules])]
+            assert (errors, misses) == ([], [])
         case "other":
             assert yaml.safe_load(block.text)
         case _:

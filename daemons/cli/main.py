@@ -63,7 +63,7 @@ COMMANDS: Mapping[str, Entry] = {
         f"{_CLI}.placement:what_if", "Say what would follow if hosts, links, switches or blocks came or went.", "coordinator"
     ),
     "fleet": Entry(
-        f"{_CLI}.placement:fleet", "Figures of the fleet as a whole: fragmentation, guarantees, spares.", "coordinator"
+        f"{_CLI}.placement:fleet", "Figures of the fleet as a whole: fragmentation, guarantees, spares, moves that would pay.", "coordinator"
     ),
     "approve": Entry(f"{_CLI}.act:approve", "Let a waiting incident go on.", "coordinator"),
     "abort": Entry(f"{_CLI}.act:abort", "End an incident's run; what was taken is given back.", "coordinator"),
@@ -71,6 +71,7 @@ COMMANDS: Mapping[str, Entry] = {
     "resume": Entry(f"{_CLI}.act:resume", "End a pause.", "coordinator"),
     "silence": Entry(f"{_CLI}.silence:silence", "Leave hosts, cubes, gangs or playbooks alone for a while.", "coordinator"),
     "playbook": Entry(f"{_CLI}.playbook:playbook", "Lint playbooks, or plan what they would do.", "coordinator"),
+    "rules": Entry(f"{_CLI}.rules:rules", "Lint rules, run the cases beside them, or write their pages.", "watcher"),
     "manifests": Entry(f"{_DAEMONS}.manifests.command:command", "Print or write what is deployed to Kubernetes.", "coordinator"),
     "config": Entry(f"{_CLI}.config:config", "Print a daemon's configuration schema, or check a file against it.", "coordinator"),
 }

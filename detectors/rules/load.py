@@ -16,14 +16,14 @@ from sliceward.topology import yaml_text
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
 
     Path = tuple[int | str, ...]
 
 PAGES = "docs/detectors/"
-CASES = ".test.yaml"
+CASES = (".test.yaml", ".test.yml")
 """How the name of a file of cases ends, which stands beside the rules that it tries."""
 
 
@@ -39,7 +39,7 @@ class Read:
 
 def is_rules(name: str) -> bool:
     """Whether a file of this name holds rules: YAML, and no cases."""
-    return name.endswith((".yaml", ".yml")) and not name.endswith((CASES, ".test.yml"))
+    return name.endswith((".yaml", ".yml")) and not name.endswith(CASES)
 
 
 def load_rules(texts: Mapping[str, str]) -> tuple[Rule, ...]:
@@ -55,9 +55,11 @@ def load_rules(texts: Mapping[str, str]) -> tuple[Rule, ...]:
 
 
 def read_rules(texts: Mapping[str, str]) -> Read:
-    """Read all files together, so that all that is wrong is told at once."""
+    """Read all files together, so that all that is wrong is told at once; cases are left out."""
     read = Read()
     for file, text in texts.items():
+        if file.endswith(CASES):
+            continue
         try:
             found = yaml_text.read(text, file)
         except Misconfigured as error:
@@ -80,9 +82,7 @@ def _take(read: Read, text: yaml_text.Text, at: Path, body: object) -> None:
     try:
         made = model.model_validate(body)
     except ValidationError as error:
-        # A key that is misspelt is also one that is missing: the first says which.
-        found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        read.errors += [_refused(text, at, body, one) for one in found]
+        read.errors += refusals(text, at, body, (model, _SHAPES), error)
         return
     if isinstance(made, Silence):
         read.silences.append((made, text.place(at)))
@@ -104,14 +104,35 @@ def _know_each_other(read: Read) -> None:
                 read.errors.append(Misconfigured(f"{place}: silence", f"names no rule{meant(name, read.rules)}"))
 
 
-def _refused(text: yaml_text.Text, at: Path, body: Mapping[str, object], error: ErrorDetails) -> Misconfigured:
+def refusals(
+    text: yaml_text.Text,
+    at: Path,
+    body: Mapping[str, object],
+    models: tuple[type[BaseModel], Mapping[str, type[BaseModel]]],
+    error: ValidationError,
+) -> list[Misconfigured]:
+    """Give each thing that is wrong with an entry, by file, line and column; ``models``: that of the entry, and of keys in it."""
+    # A key that is misspelt is also one that is missing: the first says which.
+    found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    return [_refused(text, at, str(body.get("name", at[-1] if at else 0)), models, one) for one in found]
+
+
+def _refused(
+    text: yaml_text.Text,
+    at: Path,
+    named: str,
+    models: tuple[type[BaseModel], Mapping[str, type[BaseModel]]],
+    error: ErrorDetails,
+) -> Misconfigured:
     path = tuple(error["loc"])
     unknown = error["type"] == "extra_forbidden"
     if unknown:
-        why = "is not a key that is known here" + meant(str(path[-1]), _keys_at(path[:-1], silence="silence" in body))
+        top, below = models
+        model = next((below[step] for step in reversed(path[:-1]) if isinstance(step, str) and step in below), top)
+        keys = [field.alias or name for name, field in model.model_fields.items()]
+        why = "is not a key that is known here" + meant(str(path[-1]), keys)
     else:
         why = error["msg"].removeprefix("Value error, ") + _nearest(error)
-    named = str(body.get("name", at[-1] if at else 0))
     shown = ".".join(str(step) for step in path)
     where = f"{text.place((*at, *path), key=unknown)}: {named}" + (f": {shown}" if shown else "")
     return Misconfigured(where, why)
@@ -128,9 +149,3 @@ _SHAPES: Mapping[str, type[BaseModel]] = {
     "threshold": Threshold, "rate": Rate, "absent": Absent, "stalled": Stalled, "sequence": Sequence,
     "overrides": Override, "when": Clause, "first": Clause, "then": Clause, "all": Clause, "any": Clause, "not": Clause,
 }  # fmt: skip
-
-
-def _keys_at(path: Path, *, silence: bool) -> Iterable[str]:
-    top = Silence if silence else Rule
-    model = next((_SHAPES[step] for step in reversed(path) if isinstance(step, str) and step in _SHAPES), top)
-    return [field.alias or name for name, field in model.model_fields.items()]

@@ -16,6 +16,7 @@ from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.events import Bell
 from sliceward.daemons.coordinator.heartbeat import Beating, HeartbeatFigures, Pulse
 from sliceward.daemons.coordinator.outbox import Outbox
+from sliceward.daemons.coordinator.proof import Proof
 from sliceward.daemons.coordinator.rules import Rules
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
@@ -137,6 +138,8 @@ class Coordinator:
         )
         self.deciding = Deciding(of.store, sides, rules, of.dice, of.clock, self._loop("deciding", slowest))
         self.deciding.looks.alerts, self.deciding.stops.leads = self.desk.findings, lambda: self.leads
+        if of.leadership is None:
+            self.deciding.stops.asks = Proof(of.store, of.clock, self.deciding.stops.fence).look
         self.deciding.docket.told, self.deciding.docket.paging = self._told, self._pages_waiting.set
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
         self.deciding.looks.silences = self.silencing.present

@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sliceward.daemons.coordinator.stops import nobody_is_asked
 from sliceward.remediations.kubernetes.calls import WRITES_AT_ONCE
 from sliceward.topology.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from datetime import datetime, timedelta
 
     from sliceward.remediations.outcome import Outcome
@@ -39,14 +40,20 @@ class Turns:
 
 @dataclass(eq=False)
 class Guard:
-    """Stands before the writes of one call. ``over``: whether it refused one."""
+    """Stands before the writes of one call. ``asks``: see `Stops`. ``over``: whether it refused one."""
 
     leads: Callable[[], bool]
     turns: Semaphore
+    asks: Callable[[], Awaitable[None]] = nobody_is_asked
     over: bool = False
 
-    def look(self) -> None:
-        """Let a write pass. Raises `Refused` where the lead ran out."""
+    async def look(self) -> None:
+        """Let a write pass. Raises `Refused` where the lead ran out, and `Retry` where nobody can say."""
+        try:
+            await self.asks()
+        except Refused:
+            self.over = True
+            raise
         if not self.leads():
             self.over = True
             raise Refused(LEAD_OVER)
@@ -55,7 +62,7 @@ class Guard:
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn, then look."""
         async with self.turns:
-            self.look()
+            await self.look()
             yield
 
     def whole(self, answer: Outcome) -> Outcome:
@@ -105,7 +112,7 @@ class _GuardedHosts:
         self.answer = hosts.answer
 
     async def ask(self, host: HostId, request: str, *, request_id: str, deadline: datetime, facts: Mapping[str, Any]) -> None:
-        self._guard.look()
+        await self._guard.look()
         await self._hosts.ask(host, request, request_id=request_id, deadline=deadline, facts=facts)
 
 
@@ -116,7 +123,7 @@ class _GuardedProvider:
         self.repair = provider.repair
 
     async def request_repair(self, host: HostId, *, instance_id: str, behavior: str, text: str, operation_id: str) -> Repair:
-        self._guard.look()
+        await self._guard.look()
         return await self._provider.request_repair(
             host, instance_id=instance_id, behavior=behavior, text=text, operation_id=operation_id
         )

@@ -255,6 +255,7 @@ class Looks:
         try:
             action = self.rules.actions.get(call.step.action)
             if action is not None:
+                await self.stops.asks()
                 if not self.stops.leads():
                     # Paused since the intent was saved: another may lead by now, and finds the intent.
                     raise Refused("the lead ran out before the call; nothing was called")  # noqa: TRY301 (one way out)
@@ -277,7 +278,7 @@ class Looks:
 
     def guard(self, side: Side) -> Guard:
         """Give what stands before the writes of one call: it lets them pass for as long as this replica leads."""
-        return Guard(self.stops.leads, self._turns.of(side.name))
+        return Guard(self.stops.leads, self._turns.of(side.name), self.stops.asks)
 
     def reserved(self, *, other_than: str = "") -> dict[HostId, GangId]:
         """Give the hosts that open runs promised to their gangs."""

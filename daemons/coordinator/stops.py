@@ -11,17 +11,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+
+async def nobody_is_asked() -> None:
+    """Ask nobody: whether it leads is known by itself."""
 
 
 @dataclass(eq=False)
 class Stops:
     """``leads``: whether this replica may act at this moment. ``paused``: why harm is stopped, as saved, "" while it is not.
 
+    ``asks``: asked right before each write, where ``leads`` alone does not say so: raises `Refused` where another leads, `Retry` where
+    nobody knows.
     ``fenced``: why another coordinator leads now, "" while this one does.
     """
 
     leads: Callable[[], bool] = lambda: True
+    asks: Callable[[], Awaitable[None]] = nobody_is_asked
     paused: str = ""
     stopping: bool = False
     fenced: str = ""

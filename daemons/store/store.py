@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,6 +54,7 @@ class Store:
         self._statements = Statements(opened.dialect)
         self._epoch = 0
         self._last_ok = time.monotonic()
+        self._proven = -math.inf
         self.inbox = Inbox(opened, self._fenced)
         self.outbox = Outbox(opened, self._fenced)
         self.silences = Silences(opened, self._fenced)
@@ -96,6 +98,11 @@ class Store:
     def age(self) -> float:
         """Seconds since the database last answered `ping` or took a `save`."""
         return time.monotonic() - self._last_ok
+
+    @property
+    def proof_age(self) -> float:
+        """Seconds since the database was asked last for what only the present leader gets, and gave it."""
+        return time.monotonic() - self._proven
 
     async def load_open(self, cluster: str = "") -> Loaded:
         """Give every open incident with its present or last run, oldest first; rows that cannot be read are set aside by name."""
@@ -197,9 +204,11 @@ class Store:
     @asynccontextmanager
     async def _fenced(self) -> AsyncIterator[AsyncConnection]:
         """Give a transaction that only the present leader gets."""
+        began = time.monotonic()
         async with self._database.writing() as connection:
             await connection.run_sync(self._claim)
             yield connection
+        self._proven = began
 
     async def _write(self, work: Callable[[Connection], Result]) -> Result:
         """Do ``work`` in such a transaction, all in one go."""
@@ -208,7 +217,10 @@ class Store:
             self._claim(connection)
             return work(connection)
 
-        return await self._database.write(claimed)
+        began = time.monotonic()
+        result = await self._database.write(claimed)
+        self._proven = began
+        return result
 
     def _claim(self, connection: Connection) -> None:
         """Lock the fence, so that leaders' writes are one after another. Raises `Refused` where another leads by now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -323,3 +324,15 @@ async def test_a_database_that_is_not_there_is_asked_again_later() -> None:
     with pytest.raises(Retry):
         async with open_store("postgresql://nobody@127.0.0.1:1/none"):
             pass
+
+
+async def test_only_a_write_of_the_leader_shows_that_it_leads(store: Store) -> None:
+    await store.load_open()
+    assert store.proof_age == math.inf, "nothing was written"
+    await store.prove(now=NOW)
+    assert store.proof_age < 60
+    store._proven = -math.inf  # noqa: SLF001 (long ago)
+    await store.ping()
+    assert store.proof_age == math.inf
+    await store.save(Turn(an_incident("inc-1"), None), now=NOW)
+    assert store.proof_age < 60

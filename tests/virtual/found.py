@@ -14,10 +14,9 @@ FOUND: dict[int, str] = {
     200422: "3.11: kept with the four before it",
     200678: "3.11: kept with the four before it",
     1611: "3.11: who was frozen in the middle of an action woke, and suspended a gang that its successor had resumed",
+    1646: "3.11: without a Lease who was frozen between an intent and its call woke, and suspended a gang that its successor had resumed",
     239: "3.11: the outbox went on no more after a round whose last page failed: a TaskGroup had asked its own task to end",
     640: "3.11: a mark came late, its run knew nothing of it, and the incident waited for it for ever",
 }
-OPEN: dict[int, str] = {
-    1646: "3.11: without a Lease who was frozen between an intent and its call woke, and suspended a gang that its successor had resumed",
-}
+OPEN: dict[int, str] = {}
 """Not mended yet (docs/limits.md): left out of the seeds that must end well, and moved to `FOUND` once they do."""

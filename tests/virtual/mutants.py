@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.coordinator import presence
 from sliceward.daemons.coordinator.docket import Docket
+from sliceward.daemons.coordinator.proof import Proof
 from sliceward.daemons.coordinator.starts import Starts
 from sliceward.detectors.finding import State
 from sliceward.playbooks import allow, decide, guards, turn
@@ -155,8 +156,16 @@ def a_pause_holds_all(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "may_step", step)
 
 
+def no_question(patch: pytest.MonkeyPatch) -> None:
+    async def silent(_self: Proof) -> None:
+        pass
+
+    patch.setattr(Proof, "look", silent)
+
+
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """A former leader whose writes are refused goes on as if they were not."""
+    no_question(patch)
     real = Docket.save
 
     async def save(self: Docket, *what: Turn) -> None:
@@ -209,6 +218,7 @@ MUTANTS = (
     Mutant("no record of a decision", (9,), no_record_of_a_decision, (1, 0)),
     Mutant("no ear for a pause", (10,), no_ear_for_a_pause, (230, 373)),
     Mutant("a pause holds all", (10,), a_pause_holds_all, (62,)),
+    Mutant("no question who leads before a write", (2,), no_question, (1646,)),
     Mutant("no fence", (2, 3), no_fence, (64, 38, 264)),
     Mutant("a result before its effect", (), a_result_before_its_effect, (86,)),
     Mutant("what was under way at a death is done", (), what_was_under_way_at_a_death_is_done, (243,)),

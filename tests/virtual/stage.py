@@ -18,6 +18,7 @@ from sliceward.daemons.coordinator.alerts import AlertMap
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts, Rests
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import Side, subscriptions
+from sliceward.daemons.coordinator.stops import nobody_is_asked
 from sliceward.daemons.loops import Loop, Loops
 from sliceward.daemons.wire import Message
 from sliceward.detectors.finding import Kind, from_json, to_json
@@ -267,6 +268,7 @@ class Stage:
             # Who was frozen finds on waking that its time ran out.
             leads = partial(self._leads, store)
             coordinator.deciding.stops.leads = coordinator.outbox.leads = coordinator.vigil.leads = leads
+            coordinator.deciding.stops.asks = nobody_is_asked
         return coordinator
 
     def _leads(self, store: MemoryStore) -> bool:

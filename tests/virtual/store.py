@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -99,14 +100,19 @@ class MemoryStore:
         self._way = way
         self._epoch = 0
         self._last_ok = self._seconds()
+        self._proven = -math.inf
 
     async def do(self, effect: Callable[[], T], *, fenced: bool = False) -> T:
         """Let something happen in the database; what is fenced only while this store's epoch lasts."""
-        whole = self._fenced(effect) if fenced else effect
-        if self._way is not None:
-            return await self._way.call(whole)
-        await asyncio.sleep(0)
-        return whole()
+        whole, began = self._fenced(effect) if fenced else effect, self._seconds()
+        if self._way is None:
+            await asyncio.sleep(0)
+            answer = whole()
+        else:
+            answer = await self._way.call(whole)
+        if fenced:
+            self._proven = began
+        return answer
 
     def _fenced(self, effect: Callable[[], T]) -> Callable[[], T]:
         def checked() -> T:
@@ -131,6 +137,10 @@ class MemoryStore:
     def age(self) -> float:
         return self._seconds() - self._last_ok
 
+    @property
+    def proof_age(self) -> float:
+        return self._seconds() - self._proven
+
     async def lead(self, holder: str, *, now: datetime, leads: Callable[[], bool] = lambda: True) -> int:
         del now
 
@@ -146,6 +156,11 @@ class MemoryStore:
 
     async def ping(self) -> None:
         await self.do(lambda: None)
+        self._last_ok = self._seconds()
+
+    async def prove(self, *, now: datetime) -> None:
+        del now
+        await self.do(lambda: None, fenced=True)
         self._last_ok = self._seconds()
 
     # ── incidents ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from sliceward.daemons.watcher.statistics import Statistics
     from sliceward.daemons.watcher.watcher import Watcher
 
 
-NEVER_YET = {"taken": 0, "bad_frame": 0, "wrong_speaker": 0, "panel_full": 0}
+NEVER_YET = {"taken": 0, "bad_frame": 0, "wrong_speaker": 0, "panel_full": 0, "baselines_refused": 0}
 """Shown from the start: the rise of a series that begins at one is seen by nobody."""
 
 
@@ -46,8 +47,25 @@ class Figures(Collector):
         yield self._gauge("sliceward_panel_bytes", "Memory of the panel's readings.", panel.ring.bytes)
         yield self._gauge("sliceward_watcher_warm", "Whether the panel has filled, so that findings are told.", of.warm)
         yield self._gauge("sliceward_broker_connected", "Whether there is a connection to the broker.", of.parts.bus.connected)
+        if of.statistics is not None:
+            yield from self._peers(of.statistics)
         if around.mirrors:
             yield self._gauge("sliceward_cluster_reachable", "Whether the API server spoke lately.", around.fresh)
+
+    def _peers(self, statistics: Statistics) -> Iterator[Metric]:
+        watch = statistics.watch
+        members = 0 if watch is None else sum(len(crowd) for crowd in watch.layout.crowds.values())
+        yield self._gauge(
+            "sliceward_statistics_warm", "Whether baselines are known, so that verdicts are given.", statistics.warm
+        )
+        about = "Ticks that are still learnt from before the first verdict."
+        yield self._gauge("sliceward_statistics_ticks_to_warm", about, statistics.ticks_to_warm)
+        yield self._gauge("sliceward_statistics_members", "Chips, links and hosts that are compared with their peers.", members)
+        if watch is not None:
+            for name, budget in (("suspect", watch.budget.suspects), ("condemned", watch.budget.condemned)):
+                about = f"Evidence that it takes to call a part {name}, in nats."
+                yield self._gauge(f"sliceward_statistics_{name}_need_nats", about, watch.need(budget))
+        yield self._gauge("sliceward_statistics_seconds", "Time that the last comparison with peers took.", statistics.took)
 
     def _silent(self) -> int:
         of = self._of

@@ -51,6 +51,33 @@ class RuleSettings(Section):
     keep_resolved: Duration = Field(default=timedelta(hours=24), description="A resolved finding is cleared after so long.")
 
 
+class StatisticsSettings(Section):
+    """What is looked for among peers: parts that differ from those that do the same work. See docs/statistics.md."""
+
+    enabled: bool = Field(default=True, description="Compare parts with their peers; without, only rules find anything.")
+    false_suspects: float = Field(
+        default=0.5,
+        gt=0,
+        le=1000,
+        description="False suspects that you accept per 10,000 chips and day. A suspect is watched, and never drained.",
+    )
+    false_condemned: float = Field(
+        default=0.1,
+        gt=0,
+        le=1000,
+        description="False condemnations that you accept per 10,000 chips and day. Condemned may be drained.",
+    )
+    folder: Path | None = Field(
+        default=None,
+        description="Folder on disk where baselines are kept over a restart; none: they are learnt anew, ten minutes without a verdict.",
+    )
+    save_every: Duration = Field(default=timedelta(minutes=5), description="Pause between two savings of the baselines.")
+    domain_labels: list[str] = Field(
+        default_factory=list,
+        description="Node labels whose value names what hosts share besides their cube (a rack, a power feed, a cooling loop); the first that is there counts.",
+    )
+
+
 class PrometheusSettings(Section):
     """A Prometheus that scrapes the device plugin, as one more source, or as the only one."""
 
@@ -88,6 +115,7 @@ class WatcherSettings(Settings):
     )
     panel: PanelSettings = Field(default_factory=PanelSettings, description="How much is remembered.")
     rules: RuleSettings = Field(default_factory=RuleSettings, description="What is looked for.")
+    statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="What is looked for among peers.")
     prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings, description="Prometheus as a source.")
     health: ListenSettings = Field(
         default_factory=lambda: ListenSettings(port=8483), description="Where /healthz, /readyz and /metrics are served."

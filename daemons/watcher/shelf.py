@@ -106,7 +106,8 @@ def _differs(told: Told) -> bool:
     """Whether a finding says something else than when it was told; its numbers and ``seen`` move on all the time."""
     if told.form is None:
         return True
-    return replace(told.finding, seen=told.form.seen, evidence=told.form.evidence, text=told.form.text) != told.form
+    same = replace(told.finding, seen=told.form.seen, evidence=told.form.evidence, text=told.form.text, picture=told.form.picture)
+    return same != told.form
 
 
 def _cluster_of(part: PartId) -> str:

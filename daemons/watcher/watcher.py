@@ -20,11 +20,13 @@ from sliceward.daemons import topics
 from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.version import version
 from sliceward.daemons.watcher.shelf import Shelf
+from sliceward.daemons.watcher.statistics import Statistics
 from sliceward.daemons.watcher.surroundings import write_readings
 from sliceward.detectors import progress
 from sliceward.detectors.finding import Kind, State
 from sliceward.detectors.frame import BadFrame, decode
 from sliceward.detectors.panel import Panel, PanelSize, notes_of
+from sliceward.detectors.passes.told import DETECTOR as STATISTICS
 from sliceward.detectors.rules import Stalled
 from sliceward.detectors.run import evaluate
 from sliceward.detectors.witness import write_own
@@ -32,7 +34,7 @@ from sliceward.topology.errors import Refused, Retry
 from sliceward.topology.ids import ChipId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 
     from sliceward.daemons.loops import Loops
     from sliceward.daemons.watcher.prometheus import PrometheusSource
@@ -69,7 +71,10 @@ def last_word(why: str) -> bytes:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a watcher is made of. ``clock`` gives the wall time, which can be set; ``monotonic`` seconds that nobody sets."""
+    """What a watcher is made of. ``clock`` gives the wall time, which can be set; ``monotonic`` seconds that nobody sets.
+
+    ``beside`` calls something that takes long, so that frames are taken in meanwhile: in a thread, where there are threads.
+    """
 
     settings: WatcherSettings
     rules: Sequence[Rule]
@@ -79,6 +84,7 @@ class Parts:
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
     prometheus: PrometheusSource | None = None
+    beside: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread
 
 
 @dataclass(eq=False)
@@ -88,6 +94,7 @@ class Watcher:
     parts: Parts
     panel: Panel = field(init=False)
     shelf: Shelf = field(init=False)
+    statistics: Statistics | None = field(init=False, default=None)
     counts: Counter[str] = field(default_factory=Counter)
     paces: dict[GangId, progress.Pace] = field(default_factory=dict)
     ready_at: datetime | None = None
@@ -105,6 +112,11 @@ class Watcher:
         settings = self.parts.settings
         self.panel = self._new_panel()
         self.shelf = Shelf(settings.cluster.name, settings.rules.refresh, settings.rules.keep_resolved)
+        if settings.statistics.enabled:
+            period = settings.panel.period.total_seconds()
+            self.statistics = Statistics(
+                settings.cluster.name, settings.statistics, period, self.parts.beside, self.counts, self.parts.monotonic
+            )
 
     def _new_panel(self) -> Panel:
         settings = self.parts.settings
@@ -277,6 +289,19 @@ class Watcher:
                 self._forget_telling()
         if self.warm and self.parts.bus.connected:
             await self._tell(now)
+        # After what rules found was told: a link that is down does not wait for statistics.
+        if self.statistics is not None and await self._compare(self.statistics, fleet, now) and self.parts.bus.connected:
+            await self._tell(now)
+
+    async def _compare(self, statistics: Statistics, fleet: Fleet, now: datetime) -> bool:
+        """Compare parts with their peers; give whether there is something to tell."""
+        await statistics.round(self.panel, fleet)
+        if not self.warm:
+            return False
+        grace = self.parts.settings.rules.grace.total_seconds()
+        found = tuple(statistics.findings(self.panel, fleet, self.shelf.findings, grace=grace))
+        self.shelf.take(found, now)
+        return bool(found)
 
     def _forget_telling(self) -> None:
         self.shelf.forget_telling()
@@ -297,6 +322,8 @@ class Watcher:
         self.counts["own_clock_steps"] += 1
         log.warning("own clock was set", seconds=round(step))
         self.panel, self._attended = self._new_panel(), False
+        if self.statistics is not None:
+            self.statistics.set_clock()
         self.paces = {gang: replace(pace, at=min(pace.at, now.timestamp()), marks=()) for gang, pace in self.paces.items()}
         if self.ready_at is not None:
             self._warm_up(now)
@@ -318,7 +345,8 @@ class Watcher:
         self.paces = progress.follow(panel, self.paces)
         if self.warm:
             self.shelf.not_after(now)
-            self.shelf.take(evaluate(panel, self.parts.rules, fleet, grace=grace, previous=self.shelf.findings), now)
+            previous = [finding for finding in self.shelf.findings if finding.detector != STATISTICS]
+            self.shelf.take(evaluate(panel, self.parts.rules, fleet, grace=grace, previous=previous), now)
 
     def _forget_the_gone(self, there: set[str], grace: float) -> None:
         gone = [name for name, slot in self.panel.slots.items() if name not in there and self.panel.silence(slot) > grace]

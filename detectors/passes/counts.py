@@ -204,7 +204,9 @@ class Flaps:
 
 
 RETURNS, LEAST_DOWN, FLAP_WINDOW = 3, 25.0, 12 * 3600.0
-"""Three returns from more than 25 s down within 12 h are flapping, and stay so until somebody says otherwise (gpud, infiniband ``scan_flaps``)."""
+"""Three returns from more than 25 s down within 12 h are flapping (gpud, infiniband ``scan_flaps``)."""
+FORGIVEN = 2 * FLAP_WINDOW
+"""Seconds without another return after which it is forgiven; until then being well at the moment says nothing."""
 
 
 def flap(flaps: Flaps, down: NDArray[np.floating], now: float) -> NDArray[np.bool_]:
@@ -216,4 +218,5 @@ def flap(flaps: Flaps, down: NDArray[np.floating], now: float) -> NDArray[np.boo
     flaps.returns[0, back] = now
     flaps.down_since[rose] = np.nan
     flaps.sticky |= back & (now - flaps.returns[-1] <= FLAP_WINDOW)
+    flaps.sticky &= ~(now - flaps.returns[0] > FORGIVEN)
     return flaps.sticky

@@ -68,6 +68,13 @@ class Held:
         self.nats[:, rows[gauges:]] = 0
         self.age[rows] = 0
 
+    def forget(self, rows: NDArray[np.bool_]) -> None:
+        """Learn anew where ``rows`` says: what members show while their own places are not known yet lasts, and adds up in their groups."""
+        self.reset(rows)
+        gauges = rows[: self.bank.nats.shape[1]]
+        self.base.seen[gauges] = self.base.short[gauges] = 0
+        self.base.own[gauges] = 1
+
 
 @dataclass(slots=True, eq=False)
 class Evidence:
@@ -120,7 +127,7 @@ class Evidence:
 
     def row(self, signal: str) -> int:
         """Give the first row of a signal."""
-        return next(number for number, one in enumerate(self.signals) if one.name == signal)
+        return next(number for number, one in enumerate(self.signals) if one.called == signal)
 
     def members(self, key: Key) -> Index:
         """Give the members of a part; none where it is none of these."""
@@ -160,7 +167,8 @@ class Evidence:
         calm = (self.most[: self.gauges] < drift.CALM) & ~muted
         distances = self.roles.distances(rows)
         self.level = self.level + np.where(np.isfinite(distances), LEVEL * (distances - self.level), np.float32(0))
-        np.maximum(self.base.scale, LEAST * _size(rows[:, self.roles.sample]), out=self.base.scale)
+        least = np.array([one.least for one in self.signals[: self.gauges]], dtype=np.float32)
+        np.maximum(self.base.scale, np.maximum(least, LEAST * _size(rows[:, self.roles.sample])), out=self.base.scale)
         self.scores = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample)
         if self.base.ticks > SETTLED:
             drift.step(self.bank, self.scores, sample=self.roles.sample, learn=calm)
@@ -233,7 +241,7 @@ class Evidence:
 
     def _candidate(self, key: Key, row: int, nats: Rows, members: Index | tuple[int, ...]) -> Candidate:
         signal, best = self.signals[row], int(nats.argmax())
-        return Candidate(key, self.crowd.kind, signal.name, signal.meter, float(nats[best]), frozenset(map(int, members)), best)
+        return Candidate(key, self.crowd.kind, signal.called, signal.meter, float(nats[best]), frozenset(map(int, members)), best)
 
     def follow(self, key: Key, standing: Standing) -> float:
         """Carry on the CUSUM of a part that stands accused, by the shift that fits it; give its nats."""
@@ -278,7 +286,7 @@ class Evidence:
         touched = np.zeros((len(self.signals), len(self.crowd)), dtype=np.float32)
         touched[:, members] = 1
         for held in self.held:
-            held.reset(held.groups.totals(touched) > 0)
+            held.forget(held.groups.totals(touched) > 0)
 
     def outstanding(self, signal: str, members: Index) -> bool:
         """Whether one member stands out among its peers outright, not only against its own past: a part that took another's place does not."""

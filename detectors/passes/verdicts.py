@@ -75,7 +75,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Standing:
-    """A part that stands accused. ``quiet``: ticks since its own evidence was gone. ``corroborated``: a second witness spoke at some time."""
+    """A part that stands accused. ``quiet``: ticks since its own evidence was gone. ``corroborated``: a second witness spoke at some time.
+
+    ``sticky``: it flapped, so that being well at the moment clears it of nothing.
+    """
 
     since: int
     crowd: str
@@ -85,6 +88,7 @@ class Standing:
     quiet: int = 0
     level: Level = Level.SUSPECT
     corroborated: bool = False
+    sticky: bool = False
 
 
 @dataclass(slots=True)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sliceward.detectors.passes import verdicts
+from sliceward.detectors.passes import counts, verdicts
 from sliceward.detectors.passes.evidence import WARM, Evidence
 from sliceward.detectors.passes.localise import Named, name
 from sliceward.detectors.passes.signals import signals_of
 from sliceward.detectors.passes.verdicts import Budget, Docket, Level, Standing, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 SMALL = 8
 """Members up to which a part that stands accused explains all that they show; a larger one only the signal by which it was named."""
+LINKS, HEALTH, DOWN = "link", "link_health", 10.0
+"""The reading by which a link is called down, and from where on."""
+FLAPPING = "flapping"
+"""What is given as the signal of a link that comes and goes, with its returns instead of nats."""
 NEAR = 4.0
 """Nats below the need at which a candidate is still looked at, as a rival."""
 
@@ -41,8 +45,13 @@ class Watch:
     period: float = 10.0
     crowds: dict[str, Evidence] = field(default_factory=dict)
     docket: Docket = field(default_factory=Docket)
+    flaps: counts.Flaps = field(init=False)
     tick: int = 0
     at: float = -np.inf
+
+    def __post_init__(self) -> None:
+        """Know of no link that went down."""
+        self.flaps = counts.Flaps.new(len(self.layout.crowds.get(LINKS, ())))
 
     @property
     def warm(self) -> bool:
@@ -61,17 +70,41 @@ class Watch:
             if kind in self.layout.crowds and named:
                 self._evidence(kind, named).step(named, told=self.warm)
         if not self.warm:
+            self._flap(readings)
             return []
         verdicts.relax(self.docket, chips=self._chips, budget=self.budget, period=self.period)
-        news = [*self._follow(), *self._name()]
+        news = [*self._flapping(readings), *self._follow(), *self._name()]
         if news:
-            self._mute()
+            self.mute()
         return news
 
     def anew(self, kind: str, members: Index) -> None:
         """Forget members of a kind: another machine, boot or job is behind their numbers. They are held back until known again."""
         if kind in self.crowds:
             self.crowds[kind].anew(members)
+
+    def prepare(self, names: Mapping[str, Collection[str]]) -> None:
+        """Make room for these readings by kind of member, before any of them was read: what comes later finds its row."""
+        for kind, named in names.items():
+            if kind in self.layout.crowds and named:
+                self._evidence(kind, named)
+
+    def set_clock(self) -> None:
+        """Take the next tick whatever its time: our own clock was set."""
+        self.at = -np.inf
+
+    def acquit(self, key: Key) -> None:
+        """Let a part stand accused no more, for a reason that no reading tells: it is another machine by now, or is gone."""
+        if self.docket.standing.pop(key, None) is not None:
+            self.mute()
+
+    def accused(self) -> NDArray[np.bool_]:
+        """Give which chips any part that stands accused lies on: what is known of them is what accuses it."""
+        chips = self.layout.crowds.get("chip")
+        found = np.zeros(0 if chips is None else len(chips), dtype=bool)
+        for kind, label in self.docket.standing:
+            found[self.layout.chips(kind, label)] = True
+        return found
 
     # ── what is known ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -80,7 +113,7 @@ class Watch:
         chips = self.layout.crowds.get("chip")
         return len(chips) if chips is not None else max((len(crowd) for crowd in self.layout.crowds.values()), default=1)
 
-    def _evidence(self, kind: str, named: Mapping[str, NDArray[np.floating]]) -> Evidence:
+    def _evidence(self, kind: str, named: Collection[str]) -> Evidence:
         known = self.crowds.get(kind)
         if known is None:
             signals = tuple(signal for name in sorted(named) for signal in signals_of(name))
@@ -92,13 +125,36 @@ class Watch:
         series = sum(evidence.series for evidence in self.crowds.values()) / self._chips
         return verdicts.need(budget, series, self.period) + self.docket.stricter
 
+    # ── those that come and go ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _flap(self, readings: Readings) -> NDArray[np.bool_]:
+        health = readings.get(LINKS, {}).get(HEALTH)
+        if health is None or LINKS not in self.crowds:
+            return self.flaps.sticky
+        return counts.flap(self.flaps, np.where(np.isfinite(health), health >= DOWN, np.nan), self.at)
+
+    def _flapping(self, readings: Readings) -> Iterator[Verdict]:
+        """Accuse links that were down and came back too often; forgive those that did not for long."""
+        sticky = self._flap(readings)
+        for (kind, label), standing in self.docket.standing.items():
+            standing.sticky = standing.sticky and kind == LINKS and bool(sticky[label])
+        for label in np.flatnonzero(sticky).tolist():
+            key = (LINKS, label)
+            known = self.docket.standing.get(key)
+            if known is not None:
+                known.sticky = True
+                continue
+            self.docket.standing[key] = Standing(self.tick, LINKS, HEALTH, 0, 0.0, sticky=True)
+            again = verdicts.offence(self.docket, key, self.tick)
+            yield Verdict(*key, Level.SUSPECT, self.at, 0.0, ((FLAPPING, float(counts.RETURNS)),), None, again)
+
     # ── those that stand accused ──────────────────────────────────────────────────────────────────────────────────────
 
     def _follow(self) -> Iterator[Verdict]:
         """Clear those whose evidence is long gone, and condemn those of whom there is enough."""
         for key, standing in list(self.docket.standing.items()):
             nats = self.crowds[standing.crowd].follow(key, standing)
-            standing.quiet = standing.quiet + 1 if nats <= 0 else 0
+            standing.quiet = standing.quiet + 1 if nats <= 0 and not standing.sticky else 0
             if standing.quiet >= verdicts.QUIET:
                 del self.docket.standing[key]
                 verdicts.tighten(self.docket, standing)
@@ -116,7 +172,7 @@ class Watch:
 
     def _corroborated(self, key: Key, standing: Standing) -> bool:
         """Whether a second meter speaks against the part, or most of its members do, each by its own."""
-        mine = next(s.meter for s in self.crowds[standing.crowd].signals if s.name == standing.signal)
+        mine = next(s.meter for s in self.crowds[standing.crowd].signals if s.called == standing.signal)
         for kind, evidence in self.crowds.items():
             members = evidence.members(key)
             if not len(members):
@@ -126,7 +182,7 @@ class Watch:
             for signal, nats in zip(evidence.signals, shown, strict=True):
                 if signal.meter != mine and verdicts.second(nats):
                     return True
-                if verdicts.witnessed(nats):
+                if not signal.job and verdicts.witnessed(nats):
                     return True
         return False
 
@@ -136,7 +192,7 @@ class Watch:
             members = evidence.members(key)
             if len(members):
                 for signal, nats in zip(evidence.signals, evidence.shown(members), strict=True):
-                    told.setdefault(signal.name, float(nats.max()))
+                    told.setdefault(signal.called, float(nats.max()))
         return tuple(sorted(((one, nats) for one, nats in told.items() if nats > 0), key=lambda one: -one[1]))
 
     # ── those that are new ────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,7 +219,7 @@ class Watch:
         again = verdicts.offence(self.docket, named.key, self.tick)
         return Verdict(*named.key, Level.SUSPECT, self.at, first.nats, told, rival, again)
 
-    def _mute(self) -> None:
+    def mute(self) -> None:
         """Let those that stand accused explain what their members show."""
         for kind, evidence in self.crowds.items():
             muted = np.zeros((len(evidence.signals), len(evidence.crowd)), dtype=bool)

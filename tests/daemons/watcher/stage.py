@@ -26,7 +26,7 @@ from tests.fakes.cluster import FakeCluster
 from tests.fakes.wire import MemoryBroker, MemoryWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from sliceward.topology.fleet import Fleet
     from tests.builders import FleetBuilder
@@ -48,6 +48,7 @@ class Stage:
     now: datetime = NOW
     silent: set[str] = field(default_factory=set)
     beside: Callable[[Callable[[], Fleet]], Awaitable[Fleet]] = at_once
+    environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster("c1")
@@ -64,7 +65,7 @@ class Stage:
         self.restart()
 
     def restart(self) -> None:
-        settings = settings_of()
+        settings = settings_of(**self.environ)
         self.wire = MemoryWire(self.broker, "watcher", subscriptions("c1"))
         self.watcher = Watcher(
             Parts(
@@ -75,6 +76,7 @@ class Stage:
                 loops=Loops(lambda: (self.now - NOW).total_seconds()),  # noqa: PLW0108 (`now` is replaced, not changed)
                 clock=lambda: self.now,
                 monotonic=lambda: (self.now - NOW).total_seconds(),  # noqa: PLW0108 (as above)
+                beside=at_once,
             )
         )
 
@@ -95,11 +97,16 @@ class Stage:
     async def rounds(self, count: int = 1) -> None:
         for _ in range(count):
             self.now += timedelta(seconds=10)
-            for name, speaker in self.speakers.items():
-                if name not in self.silent:
-                    self.say(topics.host("c1", name, topics.FRAME), encode(speaker.say(self.now.timestamp())))
+            for name, payload in self.frames():
+                self.say(topics.host("c1", name, topics.FRAME), payload)
             await settle()
             await self.watcher.round()
+
+    def frames(self) -> Iterator[tuple[str, bytes]]:
+        """Give what the hosts say now."""
+        for name, speaker in self.speakers.items():
+            if name not in self.silent:
+                yield name, encode(speaker.say(self.now.timestamp()))
 
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self.broker.publish(Message(topic, payload, retain=retain, qos=0))

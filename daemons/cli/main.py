@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Entry] = {
     "silence": Entry(f"{_CLI}.silence:silence", "Leave hosts, cubes, gangs or playbooks alone for a while.", "coordinator"),
     "playbook": Entry(f"{_CLI}.playbook:playbook", "Lint playbooks, or plan what they would do.", "coordinator"),
     "rules": Entry(f"{_CLI}.rules:rules", "Lint rules, run the cases beside them, or write their pages.", "watcher"),
+    "replay": Entry(f"{_CLI}.replay:replay", "Run the detectors over a recording, and score them against labels.", "watcher"),
     "manifests": Entry(f"{_DAEMONS}.manifests.command:command", "Print or write what is deployed to Kubernetes.", "coordinator"),
     "config": Entry(f"{_CLI}.config:config", "Print a daemon's configuration schema, or check a file against it.", "coordinator"),
 }

@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
+from sliceward.daemons.cli import finding_story
 from sliceward.daemons.cli.client import CannotAsk, Client, SaidNo, with_client
 from sliceward.daemons.cli.fleet_file import fleet_options, told_of
 from sliceward.daemons.cli.gang_story import stands
@@ -41,7 +42,8 @@ def describe(client: Client, name: str, output: str) -> None:
 
 @click.command(
     help="Tell why: what was seen, which rule, what budget, what was done, what came of it; and why not for every other playbook."
-    "\n\nNAME is an incident (inc-0a1b2c3d4e), or gang/NAMESPACE/NAME: then why the gang waits and what would help, or what hurts it and"
+    "\n\nNAME is an incident (inc-0a1b2c3d4e); or finding/ID: why this part and not its neighbour; or"
+    " gang/NAMESPACE/NAME: then why the gang waits and what would help, or what hurts it and"
     " the ways out with their prices."
 )
 @click.argument("name")
@@ -57,6 +59,9 @@ def explain(client: Client, *, name: str, file: Path | None, quota: Path | None,
         return
     if file is not None:
         raise click.UsageError("A file knows no incidents: name a gang with --fleet.")
+    if name.startswith("finding/"):
+        _explain_finding(find(client, name), output)
+        return
     found = client.get(f"incidents/{name.removeprefix('incident/')}")
     if output != "table":
         print_data(
@@ -66,6 +71,15 @@ def explain(client: Client, *, name: str, file: Path | None, quota: Path | None,
     out = console()
     for line in story(found):
         out.print(line)
+
+
+def _explain_finding(found: Row, output: str) -> None:
+    if output != "table":
+        print_data(found, output)
+        return
+    out = console()
+    for line in finding_story.story(found):
+        out.print(Text(line, style="" if line.startswith(" ") else "bold"), no_wrap="│" in line, crop=False)
 
 
 def _explain_gang(found: Row, output: str) -> None:

@@ -68,9 +68,7 @@ def applied(snapshot: Snapshot, event: Event) -> Snapshot:  # noqa: PLR0911 (one
         case Repair():
             return _repaired(snapshot, event)
         case Release(gangs):
-            for gang in gangs:
-                snapshot = snapshot.without_gang(gang)
-            return snapshot
+            return snapshot.without_gangs(gangs)
         case Open(hosts):
             return snapshot.without_promises(hosts).without_bars(hosts)
         case Borrow(tenant, generation, chips):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sliceward.scheduling.cover import THOUSANDTHS, cheapest_cover, in_thousandths
 from sliceward.scheduling.seating import Seating, seat_any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import HostId
 
 Prices = Mapping[GangId, float]
+
+_Thing = TypeVar("_Thing")
 
 MOST_SETS = 4_096
 """So many sets of gangs are looked at by their chips."""
@@ -206,10 +208,10 @@ def _least_of(found: Sequence[Victims]) -> float:
     return min(each.cost / (1 + each.gap) for each in found)
 
 
-def sets_by_cost(prices: Prices) -> Iterator[tuple[float, tuple[GangId, ...]]]:
-    """Give sets of gangs by what they cost, the cheapest first."""
-    costs = {gang: in_thousandths(price) for gang, price in prices.items()}
-    order = sorted(costs, key=lambda gang: (costs[gang], gang))
+def sets_by_cost(prices: Mapping[_Thing, float]) -> Iterator[tuple[float, tuple[_Thing, ...]]]:
+    """Give sets of gangs, or of other things, by what they cost, the cheapest first."""
+    costs = {thing: in_thousandths(price) for thing, price in prices.items()}
+    order = sorted(costs, key=lambda thing: (costs[thing], thing))
     heap: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while heap:
         cost, chosen = heappop(heap)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from sliceward.scheduling.occupancy import Bar, Cause, Grade
 from sliceward.scheduling.plan import Plan, PlannedSlice
 from sliceward.scheduling.refusal import refused
-from sliceward.scheduling.seating import Domains, Room, Seating, seat_all
+from sliceward.scheduling.remedy import Asking
+from sliceward.scheduling.seating import Domains, Room, Seating, seat_all, seat_any
 from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _AVOIDED = Bar(Cause.RESERVED, "to be avoided")
 def place(snapshot: Snapshot, request: Request) -> Plan | NoFit:
     """Give a place for every slice, or say why there is none and what would help."""
     found = planned(snapshot, request)
-    return found if found is not None else refused(snapshot, request, room_of(snapshot, request), planned)
+    return found if found is not None else refused(snapshot, request, room_of(snapshot, request), Asking(planned, fits, room_of))
 
 
 def place_cheapest(snapshot: Snapshot, requests: Sequence[Request]) -> Plan | NoFit:
@@ -64,6 +65,24 @@ def planned(snapshot: Snapshot, request: Request) -> Plan | None:
         tried = _with(room, snapshot, request, terms, middle)
         found, low, high = (tried, middle + 1, high) if tried is not None else (found, low, middle)
     return found
+
+
+def fits(snapshot: Snapshot, request: Request) -> bool | None:
+    """Whether all slices that a gang cannot do without find places; None: in the time that a decision may take nobody can say."""
+    if affordable(snapshot, request) < request.needed:
+        return False
+    asked, room = request.slices[: request.needed], room_of(snapshot, request)
+    sitting = _sitting(room, snapshot, request, asked)
+    there = room
+    for seat in sitting.values():
+        there = there.taken(seat)
+    terms = snapshot.terms(request.generation, request.lasts)
+    found = seat_any(there, [each for each in asked if each.key not in sitting], terms)
+    if isinstance(found, Seating):
+        return True
+    if sitting and request.rearranged:
+        return True if planned(snapshot, request) is not None else None
+    return False if found.surely else None
 
 
 def affordable(snapshot: Snapshot, request: Request) -> int:

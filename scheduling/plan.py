@@ -130,8 +130,9 @@ class NoFit:
     """There is no place for the gang as a whole.
 
     ``cause``: the one that weighs most; ``why`` in one line; ``chips``: those that cannot be used, by cause; ``free``: those that can,
-    though not together. ``helps``: the smallest change that would make it fit, all of it together; empty where none was found.
-    ``rejected``: part by part.
+    though not together. ``helps``: a change that would make it fit, all of it together; empty where none was found. ``rejected``: part by
+    part. ``surely``: there is none, not only none that was found in the time that a decision may take. ``smallest``: no change that
+    touches fewer chips would help.
     """
 
     gang: GangId
@@ -142,6 +143,8 @@ class NoFit:
     free: int = 0
     helps: tuple[Change, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    surely: bool = True
+    smallest: bool = True
 
 
 def _some(names: list[str], most: int = 4) -> str:

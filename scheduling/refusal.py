@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from sliceward.scheduling.ground import Ground, GroundId
     from sliceward.scheduling.occupancy import Grade
     from sliceward.scheduling.plan import Change
-    from sliceward.scheduling.remedy import Planner
+    from sliceward.scheduling.remedy import Asking
     from sliceward.scheduling.request import Request
     from sliceward.scheduling.seating import Room
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.ids import HostId
 
 
-def refused(snapshot: Snapshot, request: Request, room: Room, planned: Planner) -> NoFit:
-    """Say why ``planned`` found no place, which it is asked again on changed snapshots."""
+def refused(snapshot: Snapshot, request: Request, room: Room, asking: Asking) -> NoFit:
+    """Say why a request found no place; ``asking`` is how it is asked again on changed snapshots."""
     needs = f"needs {_needs(request)}"
     if not room.views[0]:
         why = f"{needs}; there is no {GENERATIONS[request.generation].name} in {request.gang.cluster}"
         return NoFit(request.gang, snapshot.now, Cause.SHAPE, why)
     chips, free = _counted(room, request)
     rejected, parts = _rejected(room, request)
-    helps = smallest_change(snapshot, request, planned)
+    surely = asking.fits(snapshot, request) is not None
+    remedy = smallest_change(snapshot, request, asking)
+    helps = remedy.changes
     cause = _cause(snapshot, request, helps, free)
     short = lacking(snapshot, request)
     if short:
@@ -43,17 +45,18 @@ def refused(snapshot: Snapshot, request: Request, room: Room, planned: Planner) 
     why += f"; the others: {commonest}" if commonest else ""
     if not helps:
         cause = Cause.QUOTA if short else _cause_without_help(chips, free, request)
-        if would_fit(snapshot, replace(request, avoid=frozenset()), planned):
+        if would_fit(snapshot, replace(request, avoid=frozenset()), asking):
             cause = Cause.RESERVED if request.avoid and not short else cause
         else:
             why += "; it could not be held whatever were healthy and free"
-    return NoFit(request.gang, snapshot.now, cause, why, chips, free, helps, rejected)
+    why += "" if surely else "; not all ways could be looked at in time"
+    return NoFit(request.gang, snapshot.now, cause, why, chips, free, helps, rejected, surely, remedy.smallest)
 
 
 def in_words(no: NoFit) -> str:
     """Say a refusal and what would help in one line."""
     helps = " and ".join(told(change) for change in no.helps)
-    return no.why + (f"; what would help: {helps}" if helps else "")
+    return no.why + (f"; what would help{'' if no.smallest else ', though less may do'}: {helps}" if helps else "")
 
 
 def _cause_without_help(chips: Mapping[Cause, int], free: int, request: Request) -> Cause:

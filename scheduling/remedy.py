@@ -1,34 +1,64 @@
-"""The smallest change that would make a gang fit, found by placing it where nothing stands in its way.
+"""The smallest change that would make a gang fit, by the chips that it touches; proven to be the smallest, or said not to be.
 
-Each host that does stand in the way has a price, its chips; what the cheapest plan touches is the change. What is not needed of it
-is left out, and the rest is proven: the gang is placed once more on the snapshot with nothing but the change made.
+Comes in: a snapshot on which a request fits nowhere. Every host that is sick, closed or held, every gang, condemned link and lost switch is
+a part with a size. For one slice the grounds know the cheapest parts to take away, as they know the cheapest victims; for several a plan is
+made where nothing stands in the way at a price. What is not needed is left out, and the rest is proven by placing once more. It is the
+smallest if it is no larger than what is needed at least, or if all that is smaller was tried.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from functools import cached_property
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sliceward.scheduling.changes import applied
+from sliceward.scheduling.clearing import sets_by_cost
 from sliceward.scheduling.costs import DAY, Costs
 from sliceward.scheduling.occupancy import Grade, Standing
 from sliceward.scheduling.plan import Borrow, Open, Release, Repair
+from sliceward.topology.ids import GangId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sliceward.scheduling.ground import Ground
+    from sliceward.scheduling.ground import Ground, GroundId
     from sliceward.scheduling.occupancy import Bar
     from sliceward.scheduling.plan import Change, Plan
-    from sliceward.scheduling.request import Request
+    from sliceward.scheduling.request import Request, SliceAsked
+    from sliceward.scheduling.seating import Room
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.ids import HostId
 
-    Planner = Callable[[Snapshot, Request], Plan | None]
-
-MOST_TRIED = 48
+MOST_PRUNED = 48
 """So many parts of a change are tried for whether it would help without them; a larger change has parts that may be too much."""
+
+MOST_SETS = 4_096
+"""So many sets of parts are looked at by their size, to see whether a smaller one would help."""
+
+MOST_TRIED = 256
+"""So many of them are tried by placing at most."""
+
+MOST_LOOKED = 50_000
+"""So many hosts are looked at while sets are tried, so that a refusal takes no longer on a large fleet."""
+
+
+class Asking(NamedTuple):
+    """How a snapshot is asked. ``planned``: for a plan. ``fits``: whether there is one, None if nobody knows in time. ``room_of``: for what a gang sees."""
+
+    planned: Callable[[Snapshot, Request], Plan | None]
+    fits: Callable[[Snapshot, Request], bool | None]
+    room_of: Callable[[Snapshot, Request], Room]
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What would help, all of it together; nothing where nothing was found. ``smallest``: nothing smaller helps."""
+
+    changes: tuple[Change, ...] = ()
+    smallest: bool = True
 
 
 class _Way(Enum):
@@ -51,29 +81,40 @@ _HOSTS_ALONE = Costs(**dict.fromkeys((item.name for item in fields(Costs)), 0.0)
 """Nothing costs but the risk of hosts, which stands for their chips."""
 
 
-def smallest_change(snapshot: Snapshot, request: Request, planned: Planner) -> tuple[Change, ...]:
-    """Give the smallest change of the kinds that are looked at, by the chips that it touches; none where none helps."""
+def smallest_change(snapshot: Snapshot, request: Request, asking: Asking) -> Remedy:
+    """Give the smallest change that helps, by the chips that it touches; a link or a switch counts as one."""
+    search = _Search(snapshot, request, asking)
     short = lacking(snapshot, request)
-    borrowed: list[Change] = [Borrow(request.tenant, request.generation, short)] if short else []
-    funded = applied(snapshot, borrowed[0]) if borrowed else snapshot
-    if borrowed and planned(funded, request) is not None:
-        return tuple(borrowed)
-    found = []
-    priced = replace(request, lasts=DAY)
-    for ways in _WAYS:
-        plan = planned(_relaxed(funded, request, ways), priced)
-        if plan is not None:
-            changes = _pruned(snapshot, request, [*borrowed, *_touched(funded, request, plan, ways)], planned)
-            if changes:
-                found.append(changes)
-    return min(found, key=lambda changes: _size(snapshot, changes), default=())
+    if short and search.helps(()):
+        return Remedy((Borrow(request.tenant, request.generation, short),))
+    least = search.from_nearest()
+    if search.best is None or search.size > least:
+        search.from_plans()
+    if search.best is None and len(search.parts) <= MOST_PRUNED:
+        search.offer(search.parts)
+    if search.best is None:
+        return Remedy()
+    smallest = search.size <= least or search.nothing_smaller()
+    return Remedy(search.best, smallest)
 
 
-def would_fit(snapshot: Snapshot, request: Request, planned: Planner) -> bool:
+def _worth_trying(snapshot: Snapshot, request: Request) -> list[frozenset[_Way]]:
+    """Give the ways that let go of anything, each once."""
+    occupancies = [ground.occupancy for ground in snapshot.grounds.values() if ground.generation == request.generation]
+    there = {
+        _Way.REPAIR: any(each.standings or each.links or each.switches for each in occupancies),
+        _Way.OPEN: any(each.bars for each in occupancies),
+        _Way.RELEASE: any(each.holders for each in occupancies),
+    }
+    found = (frozenset(way for way in ways if there[way]) for ways in _WAYS)
+    return list(dict.fromkeys(ways for ways in found if ways))
+
+
+def would_fit(snapshot: Snapshot, request: Request, asking: Asking) -> bool:
     """Whether a request would fit if all were healthy, open and free."""
     short = lacking(snapshot, request)
     funded = applied(snapshot, Borrow(request.tenant, request.generation, short)) if short else snapshot
-    return planned(_relaxed(funded, request, frozenset(_Way)), replace(request, lasts=DAY)) is not None
+    return asking.planned(_relaxed(funded, request, frozenset(_Way)), replace(request, lasts=DAY)) is not None
 
 
 def lacking(snapshot: Snapshot, request: Request) -> int:
@@ -87,26 +128,228 @@ def lacking(snapshot: Snapshot, request: Request) -> int:
     return max(0, needs - left) if needs > 0 else 0
 
 
+@dataclass
+class _Search:
+    """``best``: the smallest change so far."""
+
+    snapshot: Snapshot
+    request: Request
+    asking: Asking
+    best: tuple[Change, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """How large the best is."""
+        return _size(self.snapshot, self.best or ())[0]
+
+    def from_nearest(self) -> float:
+        """Offer what the grounds say for one slice, and give what is needed at least."""
+        wants = {each.want: each for each in self.request.slices[: self.request.needed]}
+        if self.room.domains is not None:
+            return 0.0
+        least = 0.0
+        for asked in wants.values():
+            near = [*self._nearest(asked, whole=False)]
+            least = max(least, min((size for size, _ in near), default=inf))
+            if self.request.needed == 1:
+                for _, parts in sorted([*near, *self._nearest(asked, whole=True)], key=lambda one: one[0])[:MOST_OFFERED]:
+                    self.offer(parts)
+        short = lacking(self.snapshot, self.request)
+        own = any(each.tenant == self.request.tenant and key != self.request.gang for key, each in self.snapshot.gangs.items())
+        return max(least, short) if own else least + short
+
+    def from_plans(self) -> None:
+        """Offer what stands in the way of plans that are made where some things do not, at a price for each."""
+        short, priced = lacking(self.snapshot, self.request), replace(self.request, lasts=DAY)
+        borrow = Borrow(self.request.tenant, self.request.generation, short)
+        funded = applied(self.snapshot, borrow) if short else self.snapshot
+        for ways in _WAYS:
+            plan = self.asking.planned(_relaxed(funded, self.request, ways), priced)
+            if plan is not None:
+                self.offer(part for each in plan.slices for part in self._standing(each.ground, each.hosts, ways))
+
+    def offer(self, parts: Iterable[Change]) -> None:
+        """Take parts as the best if they help and are smaller, without those that are not needed: the largest are left out first."""
+        left = sorted(dict.fromkeys(parts), key=lambda part: -self._size_of(part))
+        if not self.helps(left):
+            return
+        for part in tuple(left) if len(left) <= MOST_PRUNED else ():
+            rest = [other for other in left if other != part]
+            if self.helps(rest):
+                left = rest
+        changes = self._with_quota(_joined(left))
+        if self.best is None or _size(self.snapshot, changes) < _size(self.snapshot, self.best):
+            self.best = changes if self.asking.planned(self._after(changes), self.request) is not None else self.best
+
+    def nothing_smaller(self) -> bool:
+        """Try all that is smaller, the smallest first; what helps is taken. Whether nothing that is smaller is left untried."""
+        parts, sure, tried = self.parts, True, 0
+        sizes = {number: float(self._size_of(part)) for number, part in enumerate(parts)}
+        most = min(MOST_TRIED, MOST_LOOKED // max(1, len(self.snapshot.ground_of)))
+        for looked, (paid, numbers) in enumerate(sets_by_cost(sizes)):
+            if paid >= self.size:
+                return sure
+            if looked >= MOST_SETS or tried >= most:
+                return False
+            chosen = [parts[number] for number in numbers]
+            if sum(self._gain(part) for part in chosen) < self._missing:
+                continue
+            tried += 1
+            helps = self.helps(chosen)
+            sure = sure and helps is not None
+            changes = self._with_quota(_joined(chosen))
+            if helps and _size(self.snapshot, changes) < _size(self.snapshot, self.best or ()):
+                self.best = changes
+        return sure
+
+    def helps(self, parts: Sequence[Change]) -> bool | None:
+        """Whether the request fits once parts are changed, and the quota that is short then is lent."""
+        return self.asking.fits(self._after(self._with_quota(_joined(parts))), self.request)
+
+    @cached_property
+    def room(self) -> Room:
+        """The grounds as the gang sees them."""
+        return self.asking.room_of(self.snapshot, self.request)
+
+    @cached_property
+    def parts(self) -> list[Change]:
+        """All that stands in the way anywhere."""
+        found: list[Change] = []
+        for key in self.room.views[0]:
+            found += self._standing(key, self.snapshot.grounds[key].hosts, frozenset(_Way))
+        return [*dict.fromkeys(found)]
+
+    @cached_property
+    def _missing(self) -> int:
+        """The chips that are needed and that the gang cannot use, at least."""
+        request, room = self.request, self.room
+        grounds = room.views[0].values()
+        free = sum(
+            chips
+            for ground in grounds
+            for host, chips in ground.hosts.items()
+            if host not in ground.occupancy.holders and host not in ground.occupancy.bars and self._is_fine(ground, host)
+        )
+        return sum(asked.want.chips for asked in request.slices[: request.needed]) - free
+
+    def _is_fine(self, ground: Ground, host: HostId) -> bool:
+        return ground.occupancy.standing(host).grade in {Grade.HEALTHY, Grade.DEGRADED}
+
+    def _gain(self, part: Change) -> int:
+        return 0 if isinstance(part, Repair) and not part.hosts else self._size_of(part)
+
+    def _size_of(self, part: Change) -> int:
+        return _size(self.snapshot, (part,))[0]
+
+    def _with_quota(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+        short = lacking(self._after(changes), self.request)
+        return (Borrow(self.request.tenant, self.request.generation, short), *changes) if short else changes
+
+    def _after(self, changes: Iterable[Change]) -> Snapshot:
+        after = self.snapshot
+        for change in changes:
+            after = applied(after, change)
+        return after
+
+    def _nearest(self, asked: SliceAsked, *, whole: bool) -> Iterator[tuple[float, list[Change]]]:
+        """Give for each ground what is in the way of the place that needs least. ``whole``: no link and no switch is repaired for it."""
+        ways = frozenset(_Way)
+        relaxed = _relaxed(self.snapshot, self.request, ways)
+        for key in self.room.views[0] if whole else ():
+            occupancy = self.snapshot.grounds[key].occupancy
+            relaxed = relaxed.with_links(key, occupancy.links) if occupancy.links else relaxed
+            relaxed = relaxed.with_switches(key, occupancy.switches) if occupancy.switches else relaxed
+        for key, ground in self.asking.room_of(relaxed, self.request).grounds(asked).items():
+            holders, prices = self._held(key)
+            held = ground.changed(replace(ground.occupancy, holders=holders), holders.keys())
+            found = held.victims(asked.want, prices)
+            if found is not None:
+                yield found.cost / (1 + found.gap), [*self._standing(key, found.seat.hosts, ways)]
+
+    def _held(self, key: GroundId) -> tuple[dict[HostId, GangId], dict[GangId, float]]:
+        """Give who stands in the way on each host of a ground, and its size: a gang, or the host itself as if it were one."""
+        ground = self.snapshot.grounds[key]
+        occupancy, chips = ground.occupancy, ground.hosts
+        holders = {host: gang for host, gang in occupancy.holders.items() if gang != self.request.gang}
+        prices = {gang: float(self.snapshot.sizes[gang]) for gang in holders.values()}
+        closed = {host for host, bar in occupancy.bars.items() if _is_for_others(bar, self.request)}
+        sick = {host for host, each in occupancy.standings.items() if each.grade not in _fine(self.request)}
+        for host in sorted(closed | sick):
+            if host not in holders:
+                holders[host] = GangId(host.cluster, "none", "Host", host.name)
+                prices[holders[host]] = float(chips[host] * ((host in closed) + (host in sick)))
+        return holders, prices
+
+    def _standing(self, key: GroundId, hosts: Iterable[HostId], ways: frozenset[_Way]) -> Iterator[Change]:
+        """Say what stands in the way on hosts of a ground, one part at a time, the gangs first."""
+        ground = self.snapshot.grounds[key]
+        occupancy, those = ground.occupancy, list(hosts)
+        inside = set(those)
+        if _Way.RELEASE in ways:
+            held = {gang for host, gang in occupancy.holders.items() if host in inside} - {self.request.gang}
+            yield from (Release((gang,)) for gang in sorted(held))
+        if _Way.OPEN in ways:
+            yield from (
+                Open((host,)) for host in those if host in occupancy.bars and _is_for_others(occupancy.bars[host], self.request)
+            )
+        if _Way.REPAIR in ways:
+            sick = {host for host, each in occupancy.standings.items() if each.grade not in _fine(self.request)} & inside
+            yield from (Repair((host,)) for host in those if host in sick)
+            torn = (link for link in sorted(occupancy.links) if any(end.host_id in inside for end in link.ends))
+            yield from (Repair(links=(link,)) for link in torn)
+            yield from (Repair(switches=((key, name),)) for name in sorted(occupancy.switches))
+
+
+MOST_OFFERED = 4
+"""Of so many grounds the nearest place is tried."""
+
+
 def _relaxed(snapshot: Snapshot, request: Request, ways: frozenset[_Way]) -> Snapshot:
     """Take away what stands in the way, and price each host by the chips that stood in it; nothing else costs anything."""
-    mine = [(key, ground) for key, ground in snapshot.grounds.items() if ground.generation == request.generation]
+    own = snapshot.gangs.get(request.gang)
+    held = {snapshot.ground_of[host] for host in (own.hosts if own is not None else ())}
+    mine = {key: ground for key, ground in snapshot.grounds.items() if ground.generation == request.generation}
+    eased = {key: _eased(ground, request, ways, holds=key in held) for key, ground in mine.items()}
+    gangs, usage, sizes = dict(snapshot.gangs), dict(snapshot.usage), dict(snapshot.sizes)
+    for gang in snapshot.gangs.values() if _Way.RELEASE in ways else ():
+        if gang.id != request.gang and gang.generation == request.generation:
+            del gangs[gang.id]
+            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id)
+    grounds = {**snapshot.grounds, **eased}
+    return replace(snapshot, grounds=grounds, gangs=gangs, usage=usage, sizes=sizes, costs=_HOSTS_ALONE)
+
+
+def _eased(ground: Ground, request: Request, ways: frozenset[_Way], *, holds: bool) -> Ground:
+    """Take away what stands in the way in one ground. For gangs that ``hold`` nothing there, and for whom nothing is kept, it is the same."""
+    memo, key = ground.occupancy.memo, ("eased", ways, _fine(request))
+    if holds or any(bar.kept_for == request.gang for bar in ground.occupancy.bars.values()):
+        return _let_go(ground, request, ways)
+    if key not in memo:
+        memo[key] = _let_go(ground, request, ways)
+    return cast("Ground", memo[key])
+
+
+def _let_go(ground: Ground, request: Request, ways: frozenset[_Way]) -> Ground:
+    known = ground.occupancy
+    in_the_way = _in_the_way(ground, request, ways)
     standings: dict[HostId, Standing] = {}
-    for _, ground in mine:
-        in_the_way = _in_the_way(ground, request, ways)
-        for host in [*in_the_way, *(host for host in ground.occupancy.standings if host not in in_the_way)]:
-            known = ground.occupancy.standing(host)
-            grade = Grade.HEALTHY if _Way.REPAIR in ways else known.grade
-            standings[host] = Standing(grade, known.why, float(in_the_way.get(host, 0)))
+    alike: dict[tuple[int, int], Standing] = {}
+    for host in [*in_the_way, *(host for host in known.standings if host not in in_the_way)]:
+        before, chips = known.standing(host), in_the_way.get(host, 0)
+        after = alike.get((id(before), chips))
+        if after is None:
+            grade = Grade.HEALTHY if _Way.REPAIR in ways else before.grade
+            after = alike[id(before), chips] = Standing(grade, before.why, float(chips))
+        standings[host] = after
+    occupancy = replace(known, standings=standings)
     if _Way.RELEASE in ways:
-        others = (key for key, each in snapshot.gangs.items() if key != request.gang and each.generation == request.generation)
-        snapshot = applied(snapshot, Release(tuple(others)))
+        occupancy = replace(occupancy, holders={host: gang for host, gang in known.holders.items() if gang == request.gang})
     if _Way.OPEN in ways:
-        snapshot = applied(snapshot, Open(tuple(host for _, ground in mine for host in ground.occupancy.bars)))
+        occupancy = replace(occupancy, bars={})
     if _Way.REPAIR in ways:
-        links = tuple(link for _, ground in mine for link in ground.occupancy.links)
-        switches = tuple((key, name) for key, ground in mine for name in ground.occupancy.switches)
-        snapshot = applied(snapshot, Repair((), links, switches))
-    return replace(snapshot.with_standings(standings), costs=_HOSTS_ALONE)
+        occupancy = replace(occupancy, links=frozenset(), switches=frozenset())
+    changed = dict.fromkeys([*standings, *known.bars])
+    return ground.changed(occupancy, changed) if occupancy != known else ground
 
 
 def _in_the_way(ground: Ground, request: Request, ways: frozenset[_Way]) -> Mapping[HostId, int]:
@@ -130,46 +373,6 @@ def _fine(request: Request) -> frozenset[Grade]:
 
 def _is_for_others(bar: Bar, request: Request) -> bool:
     return bar.kept_for is None or bar.kept_for != request.gang
-
-
-def _touched(snapshot: Snapshot, request: Request, plan: Plan, ways: frozenset[_Way]) -> list[Change]:
-    """Say what stood where the plan goes, one part at a time, the gangs first."""
-    gangs: list[Change] = []
-    parts: list[Change] = []
-    for planned in plan.slices:
-        occupancy = snapshot.grounds[planned.ground].occupancy
-        if _Way.RELEASE in ways:
-            held = {occupancy.holders[host] for host in planned.hosts if host in occupancy.holders} - {request.gang}
-            gangs += (Release((gang,)) for gang in sorted(held))
-        if _Way.OPEN in ways:
-            barred = ((host, occupancy.bars[host]) for host in planned.hosts if host in occupancy.bars)
-            parts += (Open((host,)) for host, bar in barred if _is_for_others(bar, request))
-        if _Way.REPAIR in ways:
-            inside = set(planned.hosts)
-            sick = (host for host in planned.hosts if occupancy.standing(host).grade not in _fine(request))
-            parts += (Repair((host,)) for host in sick)
-            parts += (Repair(links=(link,)) for link in sorted(occupancy.links) if {end.host_id for end in link.ends} <= inside)
-            parts += (Repair(switches=((planned.ground, name),)) for name in sorted(occupancy.switches))
-    return list(dict.fromkeys([*gangs, *parts]))
-
-
-def _pruned(snapshot: Snapshot, request: Request, parts: list[Change], planned: Planner) -> tuple[Change, ...]:
-    """Leave out every part without which the rest helps too, and prove the rest; nothing where not even all of it helps."""
-
-    def helps(chosen: Iterable[Change]) -> bool:
-        changed = snapshot
-        for part in chosen:
-            changed = applied(changed, part)
-        return planned(changed, request) is not None
-
-    if not parts or not helps(parts):
-        return ()
-    if len(parts) <= MOST_TRIED:
-        for part in tuple(parts):
-            rest = [other for other in parts if other != part]
-            if rest and helps(rest):
-                parts = rest
-    return _joined(parts)
 
 
 def _joined(parts: Sequence[Change]) -> tuple[Change, ...]:

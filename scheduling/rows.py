@@ -59,7 +59,9 @@ def refusal_row(no: NoFit) -> Row:
         "why": no.why,
         "chips": {cause.value: chips for cause, chips in no.chips.items()},
         "free_chips": no.free,
+        "surely": no.surely,
         "helps": [change_row(change) for change in no.helps],
+        "smallest": no.smallest,
         "rejected": [{"part": str(each.part), "why": each.why} for each in no.rejected],
     }
 

@@ -74,7 +74,8 @@ def answer(placement: Row) -> Iterator[Text]:
         counts = ", ".join(f"{chips} {cause}" for cause, chips in placement["chips"].items())
         yield Text(f"  chips: {placement['free_chips']} free; of no use {counts}")
     for change in placement["helps"]:
-        yield Text(f"  would help: {change['text']}", style="green")
+        less = "" if placement.get("smallest", True) else ", though less may do"
+        yield Text(f"  would help{less}: {change['text']}", style="green")
     yield from (
         Text(f"  {each['part'].rpartition('/')[2]}: {each['why']}", style="dim") for each in some(placement["rejected"], 8)
     )

@@ -86,7 +86,10 @@ def test_quota_in_a_file_counts(sliceward: Sliceward, fleet: str, tmp_path: Path
     quota.write_text("research: {tpu7x: 128}\n")
     found = json.loads(sliceward("explain", "gang/ml/late", "--fleet", fleet, "--quota", str(quota), "-o", "json").out)
     assert found["placement"]["cause"] == "quota"
-    assert found["placement"]["helps"][0]["borrow"] == {"tenant": "research", "generation": "tpu7x", "chips": 128}
+    lent, released = found["placement"]["helps"]
+    assert lent["borrow"] == {"tenant": "research", "generation": "tpu7x", "chips": 64}
+    assert released["release"] == ["c1/gang/ml/JobSet/small"]
+    assert found["placement"]["smallest"]
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,9 @@ class TorusGround:
         seen = likeliest(self.site.lattice, terms.mix)
         anchor = terms.costs.anchor / UNIT * (1 - _ROUNDING)
         fits = [(order, box, board) for order, (box, board) in enumerate(self._fits(want).items()) if board]
-        lost = (
-            least_of_each(seen, self._expected, self.state.between, tuple((box, board) for _, box, board in fits)) if fits else ()
-        )
+        if not fits or not anchor:
+            return [(0.0, order, box) for order, box, _ in fits]
+        lost = least_of_each(seen, self._expected, self.state.between, tuple((box, board) for _, box, board in fits))
         return sorted((amount * anchor, order, box) for amount, (order, box, _) in zip(lost, fits, strict=True))
 
     def _cheapest(
@@ -127,6 +127,9 @@ class TorusGround:
             lost, number = lowest(seen, self._expected, self.state.between, box, fits)
             return lost * anchor, lost, number
         numbers = set_numbers(self._torus, fits)
+        if not anchor:
+            least = int(more[numbers].argmin())
+            return float(more[numbers[least]]), 0.0, int(numbers[least])
         lost_by = losses_of(seen, self._expected, self.state.between, box)[numbers]
         costs = lost_by * anchor + more[numbers]
         least = int(costs.argmin())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sliceward.scheduling.occupancy import Grade, Occupancy
+from sliceward.scheduling.occupancy import PLAIN, Grade, Occupancy
 from sliceward.scheduling.torus.board import places_on
 from sliceward.topology.errors import Misconfigured
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sliceward.scheduling.occupancy import Window
+    from sliceward.scheduling.occupancy import Standing, Window
     from sliceward.scheduling.torus.lattice import Lattice
     from sliceward.topology.ids import ChipId, CubeId, HostId
     from sliceward.topology.torus import Coordinate
@@ -66,11 +66,14 @@ class Site:
 
     def board(self, hosts: Iterable[HostId]) -> int:
         """Give the board of these hosts; those of other pods are left out."""
+        numbers = self.numbers
+        return self.places(number for host in hosts if (number := numbers.get(host)) is not None)
+
+    def places(self, numbers: Iterable[int]) -> int:
+        """Give the board of these places."""
         bits = bytearray((self.lattice.hosts.size + 7) // 8)
-        for host in hosts:
-            number = self.numbers.get(host)
-            if number is not None:
-                bits[number >> 3] |= 1 << (number & 7)
+        for number in numbers:
+            bits[number >> 3] |= 1 << (number & 7)
         return int.from_bytes(bits, "little")
 
     def hosts_on(self, board: int) -> Iterator[HostId]:
@@ -125,34 +128,43 @@ def _sat(state: State, site: Site, occupancy: Occupancy, hosts: Collection[HostI
 
 
 def _told(state: State, site: Site, occupancy: Occupancy, hosts: Collection[HostId]) -> State:
-    mine = [host for host in hosts if host in site.numbers]
+    """Read all that is said of some hosts: each is looked up once, and each standing once for all that share it."""
+    mine = {host: number for host in hosts if (number := site.numbers.get(host)) is not None}
     if not mine:
         return state
-    told = [(host, occupancy.standing(host)) for host in mine]
-    grades = {grade: site.board(host for host, standing in told if standing.grade is grade) for grade in _GRADES}
-    barred = site.board(host for host in mine if host in occupancy.bars)
-    fine = grades[Grade.HEALTHY] & ~barred
-    others = ~site.board(mine)
-    known = site.board(host for host in mine if host in occupancy.standings)
-    windows = {window: left for window, board in state.windows if (left := board & others)}
-    for host, standing in told:
+    alike: dict[int, tuple[Standing, list[int]]] = {}
+    for host, number in mine.items():
+        standing = occupancy.standings.get(host, PLAIN)
+        alike.setdefault(id(standing), (standing, []))[1].append(number)
+    others = ~site.places(mine.values())
+    told = [(standing, numbers, site.places(numbers)) for standing, numbers in alike.values()]
+    grades, windows = dict.fromkeys(Grade, 0), {window: left for window, board in state.windows if (left := board & others)}
+    for standing, _, board in told:
+        grades[standing.grade] |= board
         if standing.window is not None:
-            windows[standing.window] = windows.get(standing.window, 0) | 1 << site.numbers[host]
+            windows[standing.window] = windows.get(standing.window, 0) | board
     risks = state.risks
-    if risks is not None or any(standing.risk for _, standing in told):
+    if risks is not None or any(standing.risk for standing, _, _ in told):
         risks = np.zeros(site.lattice.hosts.size) if risks is None else risks.copy()
-        for host, standing in told:
-            risks[site.numbers[host]] = round(standing.risk / RISK)
+        for standing, numbers, _ in told:
+            risks[numbers] = round(standing.risk / RISK)
+    is_open = ~site.places(_those(mine, occupancy.bars))
+    fine = grades[Grade.HEALTHY] & is_open
     return replace(
         state,
         fine=state.fine & others | fine,
-        passable=state.passable & others | fine | grades[Grade.DEGRADED] & ~barred,
+        passable=state.passable & others | fine | grades[Grade.DEGRADED] & is_open,
         degraded=state.degraded & others | grades[Grade.DEGRADED],
-        held=state.held & others | site.board(host for host in mine if host in occupancy.holders),
-        told=state.told & others | known,
+        held=state.held & others | site.places(_those(mine, occupancy.holders)),
+        told=state.told & others | site.places(_those(mine, occupancy.standings)),
         risks=risks,
         windows=tuple(sorted(windows.items(), key=lambda item: (item[0].begins, item[0].ends))),
     )
+
+
+def _those(numbers: Mapping[HostId, int], named: Mapping[HostId, object]) -> list[int]:
+    """Give the numbers of the hosts that are named."""
+    return [number for host, number in numbers.items() if host in named] if named else []
 
 
 def _linked(state: State, site: Site, occupancy: Occupancy) -> State:
@@ -166,6 +178,3 @@ def _linked(state: State, site: Site, occupancy: Occupancy) -> State:
             odd |= site.board(end.host_id for end in link.ends)
     breaks = site.lattice.breaks(joined)
     return replace(state, between=tuple(sorted(breaks.between.items())), within=breaks.within | odd)
-
-
-_GRADES = (Grade.HEALTHY, Grade.DEGRADED)

@@ -164,7 +164,7 @@ def _taken(new: Array, old: Array, name: str, took: Index) -> Array:
     if old.shape[:-1] != new.shape[:-1] or new.shape[-1] != len(took):
         new = np.zeros((*old.shape[:-1], len(took)), dtype=old.dtype)  # made at the first tick, of which there was none yet
     if len(there) == len(took) == old.shape[-1] and (took == np.arange(len(took))).all():
-        return np.array(old, dtype=new.dtype)
+        return np.asarray(old, dtype=new.dtype)  # as it is: who knew it before is gone
     new[..., there] = old[..., took[there]]
     return new
 

@@ -1,9 +1,10 @@
 # Needs Python 3.11+ and make, nothing else. Each target makes its own .venv from the lock on first use.
 #   make demo    a simulated fleet, a fault, and the healing of it      make bench   figures, one JSON object per claim
 #   make test    all tests; absent services are named and counted       make lock    requirements/*.txt from pyproject.toml
-#   make check   format, lint, types, layers, then make test            make docs    pages that are made from the code
+#   make unit    those without services and whole stories: two minutes  make docs    pages that are made from the code
+#   make check   format, lint, types, layers, then make test
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers coverage bench lock docs clean
+.PHONY: help demo test unit check lint types layers coverage bench lock docs clean
 
 # The first that starts and is new enough: a name on PATH may be a stub that only says where Python is not.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -13,10 +14,10 @@ export PYTHONPATH := $(CURDIR)/.types
 RUN := .venv/bin/python
 PURE := topology detectors scheduling playbooks
 ARGS ?=
-JOBS ?= 0
+JOBS ?= $(if $(ARGS),0,4)
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 .venv: .venv/.locked .venv/.installed
 
@@ -35,11 +36,15 @@ help:
 demo: .venv
 	@.venv/bin/sliceward demo $(ARGS)
 
-# JOBS=2 runs the groups of tests/conftest.py beside each other: quicker, but flows in real time then want more than two cores.
+# The four groups of tests/conftest.py run beside each other, also on two cores; what ARGS chooses runs in one process.
 # In CI (CI=true, or SLICEWARD_NO_SKIPS=1 anywhere) a skipped test is a failure, and so is a pure folder below 95 % of branches.
 test: .venv
 	$(RUN) -m pytest --numprocesses=$(JOBS) $(if $(CI)$(SLICEWARD_NO_SKIPS)$(COVERAGE),$(PURE:%=--cov=sliceward.%) --cov-report=json:.coverage.json) $(ARGS)
 	$(if $(CI)$(SLICEWARD_NO_SKIPS)$(COVERAGE),$(RUN) tests/coverage_by_folder.py .coverage.json 95 $(PURE))
+
+unit: .venv
+	env -u CI -u SLICEWARD_NO_SKIPS SLICEWARD_SERVICES=none $(RUN) -m pytest --numprocesses=logical --dist=loadfile \
+	  --ignore=tests/flows --ignore=tests/fuzz --ignore=tests/virtual $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff format --check --quiet .

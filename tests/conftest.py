@@ -1,10 +1,10 @@
-"""Real services as fixtures, the count of what was skipped, and which tests run beside each other.
+"""Real services as fixtures, the count of what was skipped, what coverage counts, and which tests run beside each other.
 
 A test that needs an absent service is skipped by name; the names stand at the end of each run. In CI (``CI=true``) or with
-``SLICEWARD_NO_SKIPS=1`` a skipped test is a failure.
+``SLICEWARD_NO_SKIPS=1`` a skipped test is a failure. ``make unit`` leaves services out on purpose: those tests are counted alone.
 
-``make test JOBS=2`` runs `GROUPS` beside each other, each in one process from its first test to its last: flows on real parts
-mostly wait for their real clocks, and tests of one folder may share an address.
+``make test`` runs `GROUPS` beside each other, each in one process from its first test to its last: a flow on real parts uses a
+third of a core and otherwise waits for real clocks, and services that a group shares start once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.services.processes import LEFT_OUT
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -29,8 +31,26 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("sliceward")
 
-GROUPS = {"tests/flows/real/": "real", "tests/flows/": "waiting", "tests/fuzz/": "waiting", "tests/virtual/": "waiting"}
+GROUPS = {
+    "tests/flows/real/": "real",
+    "tests/flows/test_crash_at_every_step": "stories",
+    "tests/flows/test_invariants": "stories",
+    "tests/flows/": "flows",
+    "tests/fuzz/": "stories",
+    "tests/virtual/": "stories",
+}
 """By the beginning of a test's name, the first that fits; about the same time for each, the rest being one more."""
+COUNTED = ("tests/detectors/", "tests/playbooks/", "tests/remediations/", "tests/scheduling/", "tests/topology/")
+"""Where the pure folders are tested. Counting the lines that run costs several times what they take: no other test counts any."""
+MANY = (
+    "tests/scheduling/cubes/test_block",
+    "tests/scheduling/test_repair_laws",
+    "tests/scheduling/test_repair_oracle",
+    "tests/scheduling/test_steps",
+    "tests/scheduling/torus/test_anchors",
+    "tests/scheduling/torus/test_slurm",
+)
+"""Thousands of cases, which run no line that the tests beside them do not run too: not counted either."""
 OPTIONAL = "SLICEWARD_GOLDEN"
 """Names expectations from elsewhere, which nothing can install: where they are not, that is counted, and no failure."""
 _NO = {"", "0", "false", "no"}
@@ -44,6 +64,16 @@ def skips_are_failures() -> bool:
 def pytest_configure() -> None:
     # looptime asks for the loop before the first test has one, which would make one that nobody closes.
     asyncio.set_event_loop(None)
+
+
+def _is_counted(name: str) -> bool:
+    return name.startswith(COUNTED) and not name.startswith(MANY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not _is_counted(item.nodeid):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(autouse=True)
@@ -88,14 +118,18 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published w
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:  # noqa: ANN401 (xdist names no type of it)
-    return Groups(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:  # noqa: ANN401 (xdist names no type of it)
+    return Groups(config, log) if config.option.dist == "load" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = {report.nodeid: _reason(report) for report in terminalreporter.stats.get("skipped", ())}
     if not skipped:
         return
+    left_out = sum(LEFT_OUT in why for why in skipped.values())
     terminalreporter.section(f"{len(skipped)} skipped", sep="-")
+    if left_out:
+        terminalreporter.write_line(f"{left_out} skipped: {LEFT_OUT}")
     for name, why in sorted(skipped.items()):
-        terminalreporter.write_line(f"skipped {name}: {why}")
+        if LEFT_OUT not in why:
+            terminalreporter.write_line(f"skipped {name}: {why}")

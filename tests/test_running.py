@@ -18,13 +18,19 @@ from benchmarks.run import met, results, section
 from sliceward.daemons.logs import configure
 from sliceward.daemons.settings import LogSettings
 from tests.coverage_by_folder import Share, share
+from tests.services.processes import LEFT_OUT
 
 ROOT = Path(__file__).resolve().parents[1]
 PROBE = """
 import pytest
 
+from tests.services.processes import need_program
+
 def test_that_needs_a_moon():
     pytest.skip("no moon")
+
+def test_that_needs_a_program():
+    need_program("sh")
 
 def test_that_runs():
     pass
@@ -32,10 +38,14 @@ def test_that_runs():
 
 
 def run_probe(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run two tests under this project's conftest, in a folder of their own."""
+    """Run three tests under this project's conftest, in a folder of their own."""
     (folder / "test_probe.py").write_text(PROBE, encoding="utf-8")
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
-    plain = {name: value for name, value in os.environ.items() if name not in ("CI", "SLICEWARD_NO_SKIPS", "PYTEST_ADDOPTS")}
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CI", "SLICEWARD_NO_SKIPS", "SLICEWARD_SERVICES", "PYTEST_ADDOPTS")
+    }
     path = os.pathsep.join([str(ROOT / ".types"), str(ROOT)])
     return subprocess.run(  # noqa: S603 (pytest itself)
         [
@@ -68,8 +78,23 @@ def test_a_skipped_test_is_named_and_counted_at_the_end(tmp_path: Path) -> None:
 def test_a_skipped_test_fails_where_nothing_may_be_skipped(variable: str, tmp_path: Path) -> None:
     told = run_probe(tmp_path, **{variable: "true"})
     assert told.returncode == 1
-    assert "1 failed, 1 passed" in told.stdout
+    assert "1 failed, 2 passed" in told.stdout
     assert "no moon" in told.stdout
+
+
+def test_what_needs_a_service_is_left_out_where_that_is_asked_for_and_only_counted(tmp_path: Path) -> None:
+    told = run_probe(tmp_path, SLICEWARD_SERVICES="none")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "1 passed, 2 skipped" in told.stdout
+    assert f"1 skipped: {LEFT_OUT}" in told.stdout
+    assert "test_that_needs_a_program" not in told.stdout
+    assert "test_that_needs_a_moon: no moon" in told.stdout
+
+
+def test_nothing_is_left_out_where_nothing_may_be_skipped(tmp_path: Path) -> None:
+    told = run_probe(tmp_path, SLICEWARD_SERVICES="none", CI="true")
+    assert told.returncode == 1
+    assert "2 failed, 1 passed" in told.stdout
 
 
 def summary(*, lines: tuple[int, int], branches: tuple[int, int]) -> dict[str, Any]:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.fuzz.processes import Daemon
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole processes: no line of theirs is counted here, and counting ours would only slow them down."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.services.processes import need_services
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,6 +38,7 @@ def _call(*command: str | Path, cwd: Path) -> None:
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need_services()  # neither is a registry of packages part of this project
     folder = tmp_path_factory.mktemp("packaging")
     hidden = shutil.ignore_patterns(
         ".git", ".venv", ".types", "__pycache__", "*.egg-info", "build", "dist", ".*_cache", ".hypothesis"

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """Seconds that a server may take until it answers; the slowest here takes 4 on two busy cores."""
 
+LEFT_OUT = "services are left out (SLICEWARD_SERVICES=none)"
+"""Why a test is skipped where somebody wants only those that need no program of others."""
+
 _SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")
+
+
+def need_services() -> None:
+    """Skip the test where services are left out."""
+    if os.environ.get("SLICEWARD_SERVICES") == "none":
+        pytest.skip(LEFT_OUT)
 
 
 def find_program(*names: str, variable: str = "", folders: Sequence[str | Path] = ()) -> str | None:
@@ -38,6 +47,7 @@ def find_program(*names: str, variable: str = "", folders: Sequence[str | Path] 
 
 def need_program(*names: str, variable: str = "", folders: Sequence[str | Path] = ()) -> str:
     """Give the program, or skip the test by the program's name."""
+    need_services()
     found = find_program(*names, variable=variable, folders=folders)
     if found is None:
         pytest.skip(f"no {names[0]}" + (f" (set {variable}, or put it on PATH)" if variable else " on PATH"))

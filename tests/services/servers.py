@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services.processes import PATIENCE, accepts, answers, find_program, free_port, need_program, server
+from tests.services.processes import PATIENCE, accepts, answers, find_program, free_port, need_program, need_services, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,6 +132,7 @@ def _postgres_ready(port: int, bins: Sequence[str | Path]) -> Callable[[], bool]
 
 def control_plane_programs() -> Path:
     """Give the folder with kube-apiserver, etcd, kubectl and the rest, or skip. See controlplane/README.md."""
+    need_services()
     if named := os.environ.get("TEST_ASSET_KUBE_APISERVER"):
         return Path(named).parent
     where = subprocess.run([CONTROL_PLANE / "build", "--where"], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 (a script of this folder)
@@ -181,6 +182,7 @@ def start_api_server(folder: Path) -> None:
 
 def kubectl() -> str:
     """Give kubectl: by TEST_ASSET_KUBECTL, the one built with the control plane, or the one on PATH; else skip."""
+    need_services()
     built = (
         os.environ.get("TEST_ASSET_KUBECTL")
         or subprocess.run(  # noqa: S603 (a script of ours)
@@ -195,6 +197,7 @@ def kubectl() -> str:
 
 def chromium() -> str:
     """Give Chromium's path, for playwright's ``executable_path``; else skip."""
+    need_services()
     found = find_program("chromium", "chromium-browser", "google-chrome", variable="SLICEWARD_CHROMIUM")
     if found is None:
         pytest.skip("no chromium on PATH")

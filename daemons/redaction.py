@@ -103,8 +103,17 @@ def _forms(secret: str) -> Iterable[str]:
     plain = secret.strip()
     if len(plain) < SHORTEST:
         return
+    raw = _bytes(plain)
     yield plain
-    yield quote(plain, safe="")
+    yield quote(raw, safe="")
     yield json.dumps(plain)[1:-1]
-    yield base64.b64encode(plain.encode()).decode().rstrip("=")
-    yield base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+    yield base64.b64encode(raw).decode().rstrip("=")
+    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        # As it stood in the environment: Python reads each byte there that is no UTF-8 as half of a pair.
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")

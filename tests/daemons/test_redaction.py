@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sliceward.daemons.redaction import PATHS, Sweep
+from sliceward.daemons.redaction import HIDDEN, PATHS, Sweep
 
 WORD = 'c4n"ary/päss wörd'
 
@@ -120,9 +121,17 @@ def test_json_stays_json() -> None:
 
 
 @given(st.text(st.characters(exclude_characters="*"), min_size=4), st.text(), st.text())
+@example("half\ud800", "", "")
 def test_no_known_secret_survives(word: str, before: str, after: str) -> None:
     if len(word.strip()) >= 4:
         assert word.strip() not in Sweep([word])(before + word + after)
+
+
+def test_a_secret_of_the_environment_that_is_no_utf_8_is_known_in_every_form() -> None:
+    raw = "pa\xdfwor".encode("latin-1")
+    secret = os.fsdecode(raw)
+    forms = (secret, quote(raw), base64.b64encode(raw).decode())
+    assert [Sweep([secret])(f"it is {form}") for form in forms] == [f"it is {HIDDEN}"] * 3
 
 
 PIECES = st.sampled_from(

@@ -16,6 +16,8 @@ from sliceward.detectors.passes import peers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sliceward.detectors.passes.layout import Rows
+
 SPREAD = 0.05
 """Relative spread that equals have at least: SuperBench's rule for a benchmark of equal nodes (5 % below its peers is defective)."""
 OUTRIGHT, WEIGHT = 1.5, 2.0
@@ -24,8 +26,10 @@ MOST = 6.0
 """Deviations that one window counts for at most."""
 WINDOW = peers.Care(clip=8.0)
 """A window is the median of many readings: it needs less of a bound than a single one."""
-SLOW = 3.0
-"""Deviations that a part's windows show in the mean where it is slow by itself: equals that differ by chance stay below one."""
+NOTHING = 1.0
+"""Deviations of a window that are no evidence: many windows of a little are less than a few of much, as of a part that is slow now and then."""
+SLOW = 2.0
+"""Evidence that a part's windows show in the mean where it is slow by itself: equals that differ by chance stay below a half."""
 ILL = 1.0
 """Deviations of the short average above which a part teaches nothing."""
 TINY = 1e-9
@@ -45,19 +49,24 @@ class Equals:
 
     def step(self, readings: NDArray[np.floating]) -> NDArray[np.float64]:
         """Take one window of times ``[ticks, n]`` (positive, NaN where missing); give evidence ``[n]`` in deviations, NaN where nothing was read."""
-        distances = self.roles.distances(_level(readings)[None].astype(np.float32))
+        distances = self._distances(readings)
         outright = distances[0] / _spread(distances[0])
         calm = (self.base.short < ILL) & (outright[None] < OUTRIGHT)
         own = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample, care=WINDOW)[0]
-        return np.asarray(np.minimum(own + WEIGHT * np.maximum(outright - OUTRIGHT, 0), MOST), dtype=float)
+        shown = np.minimum(own + WEIGHT * np.maximum(outright - OUTRIGHT, 0), MOST)
+        return np.asarray(np.maximum(shown - NOTHING, 0), dtype=float)
 
+    def _distances(self, readings: NDArray[np.floating]) -> Rows:
+        """Give how far each is from its peers, ``[1, n]``: the median of what each tick says, for the load of a tick is the same for all.
 
-def _level(readings: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the logarithm of each column's median: times are compared as ratios."""
-    there = np.isfinite(readings).any(axis=0)
-    level = np.full(readings.shape[1], np.nan)
-    level[there] = np.log(np.maximum(np.nanmedian(readings[:, there], axis=0), TINY))
-    return level
+        Times are compared as ratios, by their logarithms.
+        """
+        with np.errstate(invalid="ignore"):
+            each = self.roles.distances(np.log(np.maximum(readings, TINY)).astype(np.float32))
+        there = np.isfinite(each).any(axis=0)
+        window = np.full((1, readings.shape[1]), np.nan, dtype=np.float32)
+        window[0, there] = np.nanmedian(each[:, there], axis=0)
+        return window
 
 
 def _spread(distances: NDArray[np.floating]) -> float:

@@ -146,3 +146,14 @@ def test_who_is_slow_among_equals_is_told_the_slowest_first_and_nobody_else() ->
     assert slow(evidence[:20]).tolist() == []
     assert slow(evidence[20:]).tolist() == [8, 3]
     assert np.isnan(evidence[:, 5]).all()
+
+
+def test_a_load_that_all_share_hides_nobody_and_accuses_nobody() -> None:
+    dice, equals = np.random.default_rng(3), Equals.new(np.zeros(12, dtype=np.intp))
+    load = dice.choice([1.0, 6.0], (120, 20, 1))
+    times = load * dice.lognormal(0, 0.02, (120, 20, 12))
+    times[dice.random(times.shape) < 0.3] = np.nan  # of each another half of the load is seen
+    times[80:, :, 4] *= 1.1
+    evidence = np.array([equals.step(window) for window in times])
+    assert evidence[40:, [one for one in range(12) if one != 4]].mean(axis=0).max() < 0.3
+    assert evidence[80:, 4].mean() > 2

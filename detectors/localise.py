@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sliceward.detectors.finding import Kind
 from sliceward.topology import ids
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
     from sliceward.detectors.finding import Evidence
     from sliceward.detectors.rules import Rule
-    from sliceward.topology.fleet import Fleet
+    from sliceward.topology.fleet import Cube, Fleet, Slice
     from sliceward.topology.ids import PartId
 
 COST = {"link": 0.9, "chip": 1.8, "host": 3.5}
 """Prior cost of a cause, in links explained: one or two sick links are links, three on one chip of four to six are a chip."""
 MOST = 0.5
 """A larger part is named only if more than this share of its members shows the fault."""
+LEAST_SILENT, AT_ONCE = 4, 120.0
+"""Hosts, and seconds between the first and the last of them, that are a silence of a whole slice: of fewer each speaks for itself."""
 MAX_EVIDENCE = 8
 MAX_ALSO = 256
 
@@ -74,7 +76,7 @@ def locate(fleet: Fleet, suspects: Iterable[Suspect]) -> tuple[Located, ...]:
             named.extend(_folded(fleet, found))
         else:
             named.extend(_as_is(suspect) for suspect in found)
-    named = _explained(named)
+    named = _silent_together(fleet, _explained(named))
     named, left = _links_of_the_dead(fleet, named, links)
     return tuple(sorted((*named, *_links(fleet, left)), key=lambda one: (str(one.part), one.rule.name)))
 
@@ -151,6 +153,27 @@ def _explained(named: list[Located]) -> list[Located]:
         else:
             kept.append(one)
     return [_with_also(one, under.get(one.part, ())) if one.part in lost else one for one in kept]
+
+
+def _silent_together(fleet: Fleet, named: list[Located]) -> list[Located]:
+    """Name the slice or cube of which half and more falls silent at once: the network or the broker, not so many hosts."""
+    silent = {one.part: one for one in named if one.rule.kind is Kind.TELEMETRY_LOST and isinstance(one.part, HostId)}
+    if len(silent) < LEAST_SILENT:
+        return named
+    groups: tuple[Mapping[Any, Slice] | Mapping[Any, Cube], ...] = (fleet.slices, fleet.cubes)
+    for part, hosts in ((part, whole.hosts) for group in groups for part, whole in group.items()):
+        members = [silent[host] for host in hosts if host in silent]
+        since = [one.evidence[0].value for one in members if one.evidence]
+        if len(members) < max(LEAST_SILENT, MOST * len(hosts)) or max(since, default=0.0) - min(since, default=0.0) > AT_ONCE:
+            continue
+        evidence = tuple(number for one in members for number in one.evidence)[:MAX_EVIDENCE]
+        also = tuple(sorted((one.part for one in members), key=str))[:MAX_ALSO]
+        whole_of_them = Located(members[0].rule, part, evidence, members[0].score, also=also)
+        gone = {one.part for one in members}
+        silent = {host: one for host, one in silent.items() if host not in gone}
+        named = [one for one in named if one.rule.kind is not Kind.TELEMETRY_LOST or one.part not in gone]
+        named.append(whole_of_them)
+    return named
 
 
 def _with_also(one: Located, more: Iterable[PartId]) -> Located:

@@ -37,6 +37,35 @@ def test_silence_within_grace_is_nothing() -> None:
     assert scene.go(5).findings == ()
 
 
+def test_half_a_slice_that_falls_silent_at_once_is_the_network_or_the_broker() -> None:
+    scene = Scene().go(3)
+    hosts = sorted(scene.speakers)
+    scene.silent |= set(hosts[:8])
+    (found,) = scene.go(9).of().values()
+    assert (found.kind, str(found.part)) == (Kind.TELEMETRY_LOST, "c1/slice/default.llm-slice-0")
+    assert found.text.startswith("8 hosts fell silent at once, the first 9")
+    assert found.also == tuple(HostId("c1", name) for name in hosts[:8])
+    scene.silent.clear()
+    assert scene.go(9).of() == {}
+
+
+def test_hosts_without_a_job_that_fall_silent_at_once_are_named_by_their_cube() -> None:
+    scene = Scene(a_fleet().with_cubes(1).build()).go(3)
+    scene.silent |= set(scene.speakers)
+    (found,) = scene.go(9).of().values()
+    assert (found.kind, str(found.part)) == (Kind.TELEMETRY_LOST, "c1/cube/cube-0")
+
+
+def test_few_hosts_or_hosts_that_fall_silent_one_after_the_other_speak_for_themselves() -> None:
+    few, slowly = Scene().go(3), Scene().go(3)
+    few.silent |= set(sorted(few.speakers)[:7])
+    assert len(few.go(9).of()) == 7
+    for name in sorted(slowly.speakers)[:8]:
+        slowly.silent.add(name)
+        slowly.go(3)
+    assert len(slowly.go(9).of()) == 8
+
+
 def test_silence_with_a_node_that_is_not_ready_is_a_lost_host() -> None:
     scene = Scene(a_fleet().with_cubes(1).with_gang("llm").on("cube-0").not_ready(H0).build()).go(3)
     scene.silent.add(H0)

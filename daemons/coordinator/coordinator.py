@@ -15,6 +15,7 @@ from sliceward.daemons.coordinator.deciding import Deciding
 from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.events import Bell
 from sliceward.daemons.coordinator.heartbeat import Beating, HeartbeatFigures, Pulse
+from sliceward.daemons.coordinator.memo import NOWHERE
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.proof import Proof
 from sliceward.daemons.coordinator.rules import Rules
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from sliceward.daemons.coordinator.alerts import AlertMap
     from sliceward.daemons.coordinator.leadership import Leadership
+    from sliceward.daemons.coordinator.memo import Memo
     from sliceward.daemons.coordinator.settings import PaceSettings
     from sliceward.daemons.coordinator.side import Side
     from sliceward.daemons.loops import Loop, Loops
@@ -92,6 +94,7 @@ class Parts:
     heartbeats: tuple[Heartbeat, ...] = ()
     leadership: Leadership | None = None
     rests: Rests = Rests()
+    memo: Memo = NOWHERE
 
 
 @dataclass(eq=False)
@@ -150,7 +153,7 @@ class Coordinator:
         self.sweep = Sweep(of.store, sides, self.deciding, of.clock, self._loop("sweep", sweeps))
         self.vigil = Vigil(
             of.store, of.sides, of.loops, of.pagers, of.clock, self._loop("vigil", 60 + of.pace.page_timeout.total_seconds() * 4),
-            of.pace.silence_paged_after, of.pace.page_timeout, lambda: self.leads,
+            of.pace.silence_paged_after, of.pace.page_timeout, lambda: self.leads, of.memo,
         )  # fmt: skip
         self.beatings = self._beatings()
         registry = new_registry(of.loops, version=of.version)
@@ -214,7 +217,6 @@ class Coordinator:
                 await self._work(tasks, endless, stopped)
             for task in endless:
                 task.cancel()
-        await self.vigil.leave()
         if self.parts.leadership is not None:
             await self.parts.leadership.release()
         if self.deciding.stops.fenced:

@@ -26,6 +26,7 @@ from sliceward.daemons.coordinator.api import Api
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
 from sliceward.daemons.coordinator.heartbeat import heartbeat_plan
 from sliceward.daemons.coordinator.leadership import Candidacy, Leadership
+from sliceward.daemons.coordinator.memo import NOWHERE, InFile, OnLease
 from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.opening import until_it_answers
 from sliceward.daemons.coordinator.side import Side, subscriptions
@@ -35,6 +36,7 @@ from sliceward.daemons.coordinator.windows import windows_of
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.serving import serving
 from sliceward.daemons.store import open_store
+from sliceward.daemons.store.connect import parsed_url
 from sliceward.daemons.version import version
 from sliceward.daemons.wire import Wire, WireOptions
 from sliceward.playbooks.load import load_book
@@ -53,6 +55,7 @@ from sliceward.topology.names import override
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from sliceward.daemons.coordinator.memo import Memo
     from sliceward.daemons.coordinator.settings import (
         CoordinatorSettings,
         LeaderSettings,
@@ -113,6 +116,7 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
         loops, around = Loops(time.monotonic), Surroundings(session, now, write)
         provider, holder = _provider(settings, session), f"{socket.gethostname()}-{os.getpid()}"
         sides = [await _side(stack, settings, cluster, provider=provider, holder=holder) for cluster in settings.clusters]
+        leadership = await _leadership(stack, settings.leader, holder=holder, loops=loops)
         coordinator = Coordinator(
             Parts(
                 store=store,
@@ -134,7 +138,8 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
                 holder=holder,
                 public_url=settings.api.public_url,
                 windows=windows_of(settings.maintenance, (playbook.name for playbook in book.playbooks)),
-                leadership=await _leadership(stack, settings.leader, holder=holder, loops=loops),
+                leadership=leadership,
+                memo=memo_of(leadership, settings.store),
             )
         )
         coordinator.health.registry.register(Figures(coordinator))
@@ -204,6 +209,15 @@ def store_url(settings: StoreSettings) -> str:
     place = parts.netloc.rpartition("@")[2]
     user = parts.username
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(settings.password.reveal(), safe='')}@{place}"))
+
+
+def memo_of(leadership: Leadership | None, settings: StoreSettings) -> Memo:
+    """Give the place for what is told while the store is away."""
+    if leadership is not None:
+        return OnLease(leadership)
+    store = parsed_url(settings.url)
+    is_file = store.drivername.startswith("sqlite") and store.database
+    return InFile(Path(f"{store.database}-told")) if is_file else NOWHERE
 
 
 async def _leadership(stack: AsyncExitStack, settings: LeaderSettings, *, holder: str, loops: Loops) -> Leadership | None:

@@ -2,28 +2,32 @@
 
 None of this is an incident: nothing is decided about it, and the loop that decides may be the one that is late. So each
 trouble is a page of its own, through the outbox, with a resolve when it is over; while the store is away, straight to the
-pagers. What was told is kept in the store, so that a restart neither repeats it nor forgets to resolve it. What went straight
-cannot be kept: so who begins where a watch broke off closes all that may have been told meanwhile; what is still so is told anew.
+pagers. What was told is kept in the store, so that a restart neither repeats it nor forgets to resolve it; what went straight is
+kept in another place (`memo`) until the store has it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.daemons.coordinator.memo import NOWHERE
 from sliceward.daemons.loops import WHOLE
 from sliceward.remediations.page import Page, PageEvent
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.health import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
+    from sliceward.daemons.coordinator.memo import Memo
     from sliceward.daemons.coordinator.side import Side
     from sliceward.daemons.loops import Loop, Loops
     from sliceward.daemons.store import Store
@@ -31,13 +35,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-SETTING, WATCH = "troubles", "watch"
-NOTED_EVERY = timedelta(seconds=30)
-BROKEN_OFF = timedelta(minutes=2)
-"""A watch without a note for so long broke off: its store, or it, was away, and what it told then stands nowhere."""
+SETTING = "troubles"
 QUIET = timedelta(minutes=1)
 """A trouble is over when it was not seen for so long: one that comes and goes is one trouble."""
 NO_PATIENCE = timedelta(0)
+_AWAY = (Retry, Refused, OSError, TimeoutError)
+"""What a place that is away answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,21 @@ class Vigil:
     silence: timedelta
     within: timedelta = timedelta(seconds=15)
     leads: Callable[[], bool] = lambda: True
-    _noted: datetime | None = None
+    memo: Memo = NOWHERE
     _first: dict[str, datetime] = field(default_factory=dict)
     _last: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, dict[str, str]] = field(default_factory=dict)
     _recalled: bool = False
+    _reread: bool = False
     _unsaved: bool = False
+    _past: bool = False
 
     async def round(self) -> None:
         """Tell what began to be told about, and what is over. Raises `Retry` where the store is away."""
         now, seen = self.clock(), {trouble.key: trouble for trouble in self.troubles()}
         self._first = {key: self._first.get(key, now) for key in seen}
         self._last |= dict.fromkeys(seen, now)
-        await self._recall(seen)
+        await self._recall()
         told = self._told
         for key, trouble in seen.items():
             if key not in told and now - self._first[key] >= trouble.patience:
@@ -96,19 +101,9 @@ class Vigil:
         if self._unsaved:
             await self.store.set_setting(SETTING, told, who="coordinator", now=now)
             self._unsaved = False
-        if self._recalled and (self._noted is None or now - self._noted >= NOTED_EVERY):
-            await self.store.set_setting(WATCH, now.isoformat(), who="coordinator", now=now)
-            self._noted = now
+        if self._past:
+            self._past = not await self._keep({})
         self.loop.beat()
-
-    async def leave(self) -> None:
-        """End the watch in order: nothing was told that does not stand in the store."""
-        if self._noted is None or self._unsaved or not self.leads():
-            return
-        try:
-            await self.store.set_setting(WATCH, "", who="coordinator", now=self.clock())
-        except (Retry, Refused) as error:
-            log.warning("watch not ended", why=str(error))
 
     def troubles(self) -> Iterator[Trouble]:
         """Give what is not as it should be now."""
@@ -149,31 +144,35 @@ class Vigil:
             text = f"the watcher of cluster {name} is silent: nobody looks at its chips"
             yield Trouble(f"watcher {name}", "WatcherSilent", text, "look at the watcher's log", lasting)
 
-    async def _recall(self, seen: Container[str]) -> None:
+    async def _recall(self) -> None:
         """Read once what was told before a restart; while the store is away, what is known here must do."""
-        if self._recalled:
-            return
-        try:
-            kept, noted = await self.store.setting(SETTING), await self.store.setting(WATCH)
-        except Retry:
-            return
-        self._told = (kept if isinstance(kept, dict) else {}) | self._told
-        now = self.clock()
-        if noted and now - datetime.fromisoformat(str(noted)) >= BROKEN_OFF:
-            for key, kind in self._possible():
-                if key not in seen and key not in self._told:
-                    text = f"what was told of {key} before {now.isoformat(timespec='seconds')}, when the watch over it began anew"
-                    await self._page(Trouble(key, kind, text, "nothing any more"), PageEvent.RESOLVE, now.isoformat())
-        self._recalled = True
+        if not self._recalled:
+            try:
+                kept = await self.store.setting(SETTING)
+            except Retry:
+                return
+            self._told = (kept if isinstance(kept, dict) else {}) | self._told
+            self._recalled = True
+        if not self._reread:
+            try:
+                async with asyncio.timeout(self.within.total_seconds()):
+                    straight = await self.memo.recall()
+            except _AWAY as error:
+                log.debug("what was told straight before is not known yet", why=str(error))
+                return
+            past = _rows(straight)
+            self._told = past | self._told
+            self._unsaved, self._past, self._reread = self._unsaved or bool(past), bool(straight), True
 
-    def _possible(self) -> Iterator[tuple[str, str]]:
-        """Give the key and the kind of all that may be told while the store is away."""
-        yield "store", "StoreAway"
-        for loop in self.loops:
-            yield f"loop {loop.name}", "LoopLate"
-        for side in self.sides:
-            yield from ((f"cluster {side.name}", "ClusterSilent"), (f"broker {side.name}", "BrokerAway"))
-            yield f"watcher {side.name}", "WatcherSilent"
+    async def _keep(self, told: Mapping[str, Mapping[str, str]]) -> bool:
+        """Keep what was told past the store; gives whether that was done."""
+        try:
+            async with asyncio.timeout(self.within.total_seconds()):
+                await self.memo.keep(json.dumps(told) if told else "")
+        except _AWAY as error:
+            log.warning("what was told straight is not kept", why=str(error))
+            return False
+        return True
 
     async def _page(self, trouble: Trouble, event: PageEvent, since: str) -> bool:
         """Put the page into the outbox, or while the store is away give it to the pagers; gives whether that was done."""
@@ -195,14 +194,17 @@ class Vigil:
         try:
             await self.store.tell(page, about=trouble.id, pagers=tuple(self.pagers), now=now)
         except Retry:
+            if not self.leads():
+                return False
+            # Before it goes out: one resolve too many harms nobody, one too few leaves a page open for ever.
+            row = {"kind": trouble.kind, "text": trouble.text, "since": since}
+            self._past = await self._keep(self._told | {trouble.key: row}) or self._past
             sent = [await self._straight(pager, page) for pager in self.pagers.values()]
             return any(sent) or not sent
         return True
 
     async def _straight(self, pager: Pager, page: Page) -> bool:
         """Send without the outbox: a store that is away is itself the trouble. Gives whether it was taken."""
-        if not self.leads():
-            return False
         try:
             async with asyncio.timeout(self.within.total_seconds()):
                 await pager.send(page)
@@ -210,3 +212,13 @@ class Vigil:
             log.warning("page not delivered", pager=pager.name, why=str(error), about=page.component)
             return False
         return True
+
+
+def _rows(text: str) -> dict[str, dict[str, str]]:
+    """Read what was kept; what cannot be read is left out."""
+    try:
+        rows = json.loads(text or "{}")
+        return {str(key): {name: str(row[name]) for name in ("kind", "text", "since")} for key, row in rows.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        log.warning("what was told straight before cannot be read")
+        return {}

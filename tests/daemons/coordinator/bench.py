@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sliceward.daemons import topics
 from sliceward.daemons.coordinator.alerts import AlertMap
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
+from sliceward.daemons.coordinator.memo import InFile
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.loops import Loops
@@ -161,6 +162,7 @@ async def a_bench(world: World) -> AsyncIterator[Bench]:
                 version="0.0.0",
                 windows=world.windows,
                 heartbeats=world.heartbeats,
+                memo=InFile(world.folder / "store.db-told"),
             )
         )
         await coordinator.begin()

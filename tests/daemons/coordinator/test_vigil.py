@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sliceward.daemons import topics
+from sliceward.daemons.coordinator.memo import InFile
 from sliceward.daemons.wire import Message
 from sliceward.remediations.page import PageEvent
 from sliceward.topology.errors import Refused, Retry
@@ -178,7 +179,7 @@ async def test_a_loop_that_goes_round_without_a_result_is_paged_after_a_while_an
         assert told(world)[1:] == [("LoopStalled", RESOLVE)]
 
 
-async def test_what_was_told_straight_before_a_crash_is_resolved_by_who_begins_anew(world: World) -> None:
+async def test_what_was_told_straight_before_a_crash_is_resolved_by_who_begins_anew_and_nothing_else(world: World) -> None:
     async with a_bench(world) as bench:
         await pass_(bench, 60)
         with no_store(bench):
@@ -187,25 +188,58 @@ async def test_what_was_told_straight_before_a_crash_is_resolved_by_who_begins_a
             await bench.settle()
             await straight(bench)
     assert told(world) == [("StoreAway", TRIGGER)]
+    world.clock.pass_(3600)
     async with a_bench(world) as bench:
         await pass_(bench, 120)
-    resolved = {page.dedup_key for page in world.pager.pages if page.event is RESOLVE}
-    assert world.pager.pages[0].dedup_key in resolved
-    assert [page.event for page in world.pager.pages].count(TRIGGER) == 1
-    before = len(world.pager.pages)
+    assert told(world) == [("StoreAway", TRIGGER), ("StoreAway", RESOLVE)]
+    assert len({page.dedup_key for page in world.pager.pages}) == 1
     async with a_bench(world) as bench:
         await pass_(bench, 120)
-    assert len(world.pager.pages) == before, "a quick restart closes nothing"
+    assert len(told(world)) == 2, "it is over once"
 
 
-async def test_a_watch_that_ended_in_order_leaves_nothing_to_close(world: World) -> None:
+async def test_what_was_told_straight_and_still_lasts_after_a_crash_is_not_told_again(world: World) -> None:
     async with a_bench(world) as bench:
         await pass_(bench, 60)
-        await bench.coordinator.vigil.leave()
+        with no_store(bench):
+            world.clock.pass_(400)
+            await straight(bench)
+    before = told(world)
+    assert ("LoopLate", TRIGGER) in before
+    async with a_bench(world) as bench:
+        await pass_(bench, 300, decided=False)
+    late = [one for one in world.pager.pages if one.component == "loop deciding"]
+    assert [page.event for page in late] == [TRIGGER]
+
+
+async def test_after_a_crash_with_a_store_that_was_there_nothing_is_resolved_that_was_not_told(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
     world.clock.pass_(3600)
     async with a_bench(world) as bench:
         await pass_(bench, 120)
     assert told(world) == []
+
+
+async def test_a_place_for_what_was_told_straight_that_is_away_keeps_nobody_from_being_told(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        bench.coordinator.vigil.memo = InFile(world.folder / "no such folder" / "told")
+        with no_store(bench):
+            world.clock.pass_(400)
+            live(bench)
+            await bench.settle()
+            await straight(bench)
+    assert told(world) == [("StoreAway", TRIGGER)]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"store": 1}', '{"store": {}}'])
+async def test_what_was_kept_and_cannot_be_read_is_left_out(world: World, text: str) -> None:
+    (world.folder / "store.db-told").write_text(text)
+    async with a_bench(world) as bench:
+        await pass_(bench, 120)
+    assert told(world) == []
+    assert not text or not (world.folder / "store.db-told").exists()
 
 
 async def test_who_does_not_lead_any_more_tells_nobody_straight(world: World) -> None:
@@ -214,8 +248,9 @@ async def test_who_does_not_lead_any_more_tells_nobody_straight(world: World) ->
         bench.coordinator.vigil.leads = lambda: False
         with no_store(bench):
             world.clock.pass_(400)
-            await straight(bench)
+            await bench.coordinator.vigil.round()
     assert told(world) == []
+    assert not (world.folder / "store.db-told").exists()
 
 
 @contextmanager

@@ -139,9 +139,9 @@ def _says(rule: Rule, one: Located) -> str:
     if "port" in one.labels:
         return f"{text} (port {one.labels['port']}; its other end is not known)"
     if one.also and rule.part == "link":
+        return f"{text}; {len(one.also)} links of one {'host' if isinstance(one.part, HostId) else 'chip'}"
     if one.also and rule.kind is Kind.TELEMETRY_LOST:
         return f"{len(one.also)} hosts fell silent at once, the first {first.value:.0f} s ago: the network or the broker; their health is unknown"
-        return f"{text}; {len(one.also)} links of one {'host' if isinstance(one.part, HostId) else 'chip'}"
     if rule.kind is Kind.COLLECTIVE_STUCK:
         return f"{text}: the job, not the hardware"
     return text

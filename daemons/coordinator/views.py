@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sliceward.detectors.finding import Kind, State
@@ -124,9 +125,21 @@ def chip_rows(sight: Sight, cube: Cube) -> list[Row]:
             "host": chip.host,
             "index": chip.index,
             "health": chip_health(sight, fleet.hosts[chip.host_id], chip).value,
+            **_reading(sight, chip),
         }
         for at, chip in sorted(fleet.chips_at(cube.id).items())
     ]
+
+
+def _reading(sight: Sight, chip: ChipId) -> Row:
+    """Give what a chip that differs from its peers read last, and the band of the peers; nothing for the others."""
+    picture = next((one.picture for one in sight.about.get(chip, ()) if one.picture is not None), None)
+    known = () if picture is None else zip(picture.values, picture.low, picture.high, strict=False)
+    last = next((three for three in reversed(tuple(known)) if all(map(isfinite, three))), None)
+    if picture is None or last is None:
+        return {}
+    value, low, high = last
+    return {"reading": {"metric": picture.metric, "unit": picture.unit, "value": value, "low": low, "high": high}}
 
 
 def cube_row(sight: Sight, cube: Cube) -> Row:

@@ -3,6 +3,7 @@
 import {h, svg, table} from "./dom.js";
 import {clock, number, severityClass, short, since} from "./format.js";
 import {post} from "./api.js";
+import {pictureChart} from "./picture.js";
 
 const ENTRY_CLASS = {"step-failed": "bad", seen: "warn", located: "warn", decided: "act", held: "warn", silenced: "warn", paged: "warn", "step-done": "good", closed: "good", approved: "act", aborted: "bad"};
 
@@ -79,6 +80,7 @@ function decisions(incident) {
 function evidence(finding) {
   return h("li", {"data-finding": finding.kind},
     h("span", {class: `badge ${finding.state === "firing" ? "bad" : "soft"}`}, `${finding.kind} ${finding.state}`), finding.text,
+    finding.picture ? pictureChart(finding.picture) : null,
     table(["metric", "value", "limit", "entity", "read"], finding.evidence.map((one) => ({cells: [
       one.metric, `${number(one.value, 4)} ${one.unit === "1" ? "" : one.unit}`, number(one.limit, 4), short(one.entity), clock(one.at)]}))));
 }

@@ -2,7 +2,7 @@
 // Slabs show a fault at a glance where a 3D box hides it behind healthy cells.
 
 import {h, svg} from "./dom.js";
-import {short} from "./format.js";
+import {number, short} from "./format.js";
 
 const CELL = 14, GAP = 12, TOP = 14, EDGE = 2;
 
@@ -18,13 +18,23 @@ function chipCell(chip, cube, hostsByName, colours) {
   const gang = host?.gang;
   const base = gang ? colours.get(gang) ?? "gang-0" : cube.spare ? "spare" : "idle";
   const state = chip.health === "unhealthy" ? " sick" : chip.health === "unknown" ? " unknown" : "";
-  const [x, y] = place(chip.at, cube.shape);
-  const title = `${chip.host} chip ${chip.index} at ${chip.at.join(",")}: ${chip.health}${gang ? `, ${short(gang)}` : ""}${host?.in_service === false ? ", out of service" : ""}`;
+  const [x, y] = place(chip.at, cube.shape), reading = chip.reading;
+  const title = `${chip.host} chip ${chip.index} at ${chip.at.join(",")}: ${chip.health}${gang ? `, ${short(gang)}` : ""}${host?.in_service === false ? ", out of service" : ""}${reading ? `; ${reading.metric} ${number(reading.value, 4)}, peers ${number(reading.low, 4)} to ${number(reading.high, 4)}` : ""}`;
   const marks = [svg("rect", {class: `chip ${base}${state}`, x, y, width: CELL, height: CELL, rx: 2,
     "data-chip": `${chip.host}/${chip.index}`, "data-at": chip.at.join(","), "data-health": chip.health, "data-gang": gang ?? ""}, svg("title", {}, title))];
   if (host?.in_service === false) marks.push(svg("path", {class: "hatch", d: `M${x + 1} ${y + CELL - 1}L${x + CELL - 1} ${y + 1}`}));
+  if (reading) marks.push(bandMark(reading, x, y));
   if (chip.health === "unhealthy") marks.push(svg("path", {class: "cross", d: `M${x + 4} ${y + 4}l6 6m0 -6l-6 6`}));
   return marks;
+}
+
+// A small gauge in the cell: the band of the peers as a bar, what the chip reads as a dot beside or in it.
+function bandMark(reading, x, y) {
+  const least = Math.min(reading.value, reading.low), most = Math.max(reading.value, reading.high), span = most - least || 1;
+  const at = (value) => y + CELL - 2 - (CELL - 4) * (value - least) / span;
+  return svg("g", {class: "reading", "data-reading": reading.metric},
+    svg("rect", {class: "band", x: x + CELL / 2 - 2, y: at(reading.high), width: 4, height: Math.max(1, at(reading.low) - at(reading.high))}),
+    svg("circle", {class: "mine", cx: x + CELL / 2, cy: at(reading.value), r: 2.2}));
 }
 
 function hostBox(host, chips, shape) {

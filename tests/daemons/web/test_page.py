@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import nan
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
@@ -13,12 +14,16 @@ from playwright.sync_api import expect, sync_playwright
 
 from sliceward.daemons.coordinator.settings import TokenSettings
 from sliceward.daemons.settings import Secret
+from sliceward.detectors.finding import Finding, Kind, Picture, State
 from sliceward.playbooks.silences import Matches, Once, Window
+from sliceward.topology.health import Severity
+from sliceward.topology.ids import ChipId
 from tests.daemons.stage import DOMAIN, LINK, a_story, a_world, on_stage, report_progress
 from tests.services.fixtures import CHROMIUM_ARGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page
@@ -210,6 +215,30 @@ def test_what_is_silenced_is_shown_and_can_be_ended(browser: Browser, tmp_path: 
         expect(page.locator(f"[data-silence='{made.id}']")).to_have_count(0)
         stage.do(stage.rounds(2))
         expect(page.locator("[data-silenced]")).to_have_count(0)
+
+
+def test_a_suspect_is_shown_on_the_torus_and_over_time_beside_its_peers(browser: Browser, tmp_path: Path) -> None:
+    with on_stage(a_world(tmp_path)) as stage, looking(browser, stage) as page:
+        stage.do(stage.rounds(14, a_suspect(stage.bench.world.clock())))
+        chip = page.locator("[data-chip='cube-0-host-05/2']")
+        expect(chip).to_have_attribute("data-health", "unknown")
+        expect(chip.locator("title")).to_contain_text("chip_duty_cycle_percent 61, peers 69 to 71")
+        expect(page.locator("[data-reading]")).to_have_count(1)
+        picture = page.locator("#incident svg.picture[data-metric='chip_duty_cycle_percent']")
+        expect(picture).to_contain_text("eight in ten of 63 peers")
+        expect(picture.locator(".mine")).to_have_count(2)  # before and after the gap
+        expect(picture.locator(".band")).to_have_count(1)
+        expect(page.locator("#incident")).not_to_contain_text("domain.mark")
+
+
+def a_suspect(at: datetime) -> Finding:
+    """Give a chip that lately does less than its peers."""
+    low, middle, high = ((value,) * 12 for value in (69.0, 70.0, 71.0))
+    values = (*(70.0,) * 6, nan, *(61.0,) * 5)
+    picture = Picture("chip_duty_cycle_percent", "percent", at, 10.0, values, low, middle, high, 63, 31.0, 20.4)
+    part = ChipId("c1", "cube-0-host-05", 2)
+    text = "differs from its peers"
+    return Finding(Kind.PART_SUSPECT, part, State.FIRING, Severity.INFO, at, at, 0.5, "statistics", "1", text, picture=picture)
 
 
 def test_a_token_is_asked_for_where_one_is_needed(browser: Browser, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("sliceward")
 
 GROUPS = {
+    "tests/contracts/": "stories",
     "tests/flows/real/": "real",
     "tests/flows/test_crash_at_every_step": "stories",
     "tests/flows/test_invariants": "stories",

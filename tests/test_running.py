@@ -17,6 +17,7 @@ from benchmarks.claim import Claim
 from benchmarks.run import met, results, section
 from sliceward.daemons.logs import configure
 from sliceward.daemons.settings import LogSettings
+from tests.conftest import COUNTED, GROUPS, MANY
 from tests.coverage_by_folder import Share, share
 from tests.services.processes import LEFT_OUT
 
@@ -95,6 +96,11 @@ def test_nothing_is_left_out_where_nothing_may_be_skipped(tmp_path: Path) -> Non
     told = run_probe(tmp_path, SLICEWARD_SERVICES="none", CI="true")
     assert told.returncode == 1
     assert "2 failed, 1 passed" in told.stdout
+
+
+@pytest.mark.parametrize("beginning", [*GROUPS, *COUNTED, *MANY])
+def test_what_is_said_of_some_tests_names_tests_that_there_are(beginning: str) -> None:
+    assert list(ROOT.glob(f"{beginning}*"))
 
 
 def summary(*, lines: tuple[int, int], branches: tuple[int, int]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 #   make unit    those without services and whole stories: two minutes  make docs    pages that are made from the code
 #   make check   format, lint, types, layers, then make test
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check lint types layers coverage bench lock docs clean
+.PHONY: help demo test unit check lint types layers coverage bench lock docs picture clean
 
 # The first that starts and is new enough: a name on PATH may be a stub that only says where Python is not.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -66,6 +66,9 @@ bench: .venv
 docs: .venv
 	$(RUN) docs/make.py $(ARGS)
 	$(RUN) -m benchmarks.pictures $(ARGS)
+
+picture: .venv
+	$(RUN) -m benchmarks.page
 
 EXTRAS := dev agent watcher coordinator workload demo
 # dev first: it holds all, and the others follow its versions. No address of a registry is written.

@@ -16,7 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-NOT_MEASURING = {"claim", "pictures", "run", "streams"}
+NOT_MEASURING = {"claim", "page", "pictures", "run", "streams"}
 RESULTS = HERE / "RESULTS.md"
 HEAD = """# Results
 

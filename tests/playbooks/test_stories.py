@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from sliceward.remediations.outcome import Done, Failed, Wait
 from sliceward.remediations.page import PageEvent
 from sliceward.remediations.ports import Progress
 from sliceward.topology.errors import Refused
+from sliceward.topology.health import Severity
 from sliceward.topology.ids import HostId
 from tests.builders import NOW, a_fleet, gang_id
 from tests.playbooks.stage import OBSERVED, Stage, a_finding, chip, inner_link, outer_link, seconds
@@ -43,6 +45,7 @@ def link_down() -> Stage:
         (a_finding(Kind.HOST_LOST, HostId("c1", "cube-0-host-03")), "host-or-chip-lost"),
         (a_finding(Kind.CHIP_LOST, chip("cube-0-host-03", 2)), "host-or-chip-lost"),
         (a_finding(Kind.HBM_UNCORRECTABLE, chip("cube-0-host-03", 2)), "uncorrectable-memory"),
+        (a_finding(Kind.PART_CONDEMNED, chip("cube-0-host-03", 2)), "part-condemned"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.kind,
 )
@@ -91,6 +94,16 @@ def test_what_is_no_reason_to_drain_is_named_kept_and_handed_over(finding: Findi
     stage.become(State.RESOLVED).play(3)
     assert stage.incident.how is How.HANDED_OVER
     assert [page.event for page in stage.pages] == [PageEvent.TRIGGER, PageEvent.RESOLVE]
+
+
+def test_a_suspect_is_watched_and_neither_drained_nor_paged_nor_taken_for_the_root_of_what_is_certain() -> None:
+    suspect = replace(a_finding(Kind.PART_SUSPECT, chip("cube-0-host-03", 2)), severity=Severity.INFO)
+    stage = Stage().see(suspect).play(30)
+    assert (stage.actions, stage.pages) == ([], [])
+    assert not any(playbook.triggered_by(suspect) for playbook in OBSERVED.for_kind(Kind.PART_SUSPECT))
+    stage.see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-03", 2))).until("gang.wait_gone")
+    assert stage.incident.root.kind is Kind.CHIP_LOST
+    assert stage.incident.playbook == "host-or-chip-lost"
 
 
 def test_a_kind_that_no_playbook_is_for_is_handed_to_a_human_and_never_acted_on() -> None:

@@ -33,16 +33,18 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import HostId
 
 MOST_PRUNED = 48
-"""So many parts of a change are tried for whether it would help without them; a larger change has parts that may be too much."""
+"""Of a change of so many parts each is tried for whether the rest would help; a larger change has parts that may be too much."""
 
 MOST_SETS = 4_096
 """So many sets of parts are looked at by their size, to see whether a smaller one would help."""
 
-MOST_TRIED = 256
-"""So many of them are tried by placing at most."""
+MOST_TRIED = 512
+"""So many changes are tried by placing at most; on a large fleet, where each takes tens of milliseconds, `FEWEST_TRIED`."""
 
-MOST_LOOKED = 50_000
-"""So many hosts are looked at while sets are tried, so that a refusal takes no longer on a large fleet."""
+FEWEST_TRIED = 16
+
+MOST_LOOKED = 600_000
+"""So many hosts are looked at in all while changes are tried."""
 
 
 class Asking(NamedTuple):
@@ -87,15 +89,13 @@ def smallest_change(snapshot: Snapshot, request: Request, asking: Asking) -> Rem
     short = lacking(snapshot, request)
     if short and search.helps(()):
         return Remedy((Borrow(request.tenant, request.generation, short),))
-    least = search.from_nearest()
-    if search.best is None or search.size > least:
+    search.from_nearest()
+    if search.size > search.least:
         search.from_plans()
     if search.best is None and len(search.parts) <= MOST_PRUNED:
         search.offer(search.parts)
-    if search.best is None:
-        return Remedy()
-    smallest = search.size <= least or search.nothing_smaller()
-    return Remedy(search.best, smallest)
+    smallest = search.best is None or search.size <= search.least or search.nothing_smaller()
+    return Remedy(search.best or (), smallest)
 
 
 def _worth_trying(snapshot: Snapshot, request: Request) -> list[frozenset[_Way]]:
@@ -130,39 +130,53 @@ def lacking(snapshot: Snapshot, request: Request) -> int:
 
 @dataclass
 class _Search:
-    """``best``: the smallest change so far."""
+    """``best``: the smallest change so far, and its ``size``. ``tried``: how many changes were."""
 
     snapshot: Snapshot
     request: Request
     asking: Asking
     best: tuple[Change, ...] | None = None
+    size: float = inf
+    least: float = 0.0
+    tried: int = 0
 
-    @property
-    def size(self) -> int:
-        """How large the best is."""
-        return _size(self.snapshot, self.best or ())[0]
-
-    def from_nearest(self) -> float:
-        """Offer what the grounds say for one slice, and give what is needed at least."""
+    def from_nearest(self) -> None:
+        """Offer what the grounds say for one slice, and note what is needed at least."""
         wants = {each.want: each for each in self.request.slices[: self.request.needed]}
         if self.room.domains is not None:
-            return 0.0
+            return
         least = 0.0
+        near: list[tuple[float, list[Change]]] = []
         for asked in wants.values():
             near = [*self._nearest(asked, whole=False)]
             least = max(least, min((size for size, _ in near), default=inf))
-            if self.request.needed == 1:
-                for _, parts in sorted([*near, *self._nearest(asked, whole=True)], key=lambda one: one[0])[:MOST_OFFERED]:
-                    self.offer(parts)
-        short = lacking(self.snapshot, self.request)
+            near += self._nearest(asked, whole=True) if self._is_broken else ()
         own = any(each.tenant == self.request.tenant and key != self.request.gang for key, each in self.snapshot.gangs.items())
-        return max(least, short) if own else least + short
+        self.least = max(least, self._short) if own else least + self._short
+        for size, parts in sorted(near, key=lambda one: one[0])[:MOST_OFFERED] if self.request.needed == 1 else ():
+            if size < self.size:
+                self.offer(parts)
+
+    @cached_property
+    def _is_broken(self) -> bool:
+        """Whether a link is condemned, or a switch is lost, on a ground that the gang sees."""
+        occupancies = (self.snapshot.grounds[key].occupancy for key in self.room.views[0])
+        return any(each.links or each.switches for each in occupancies)
+
+    @cached_property
+    def _short(self) -> int:
+        return lacking(self.snapshot, self.request)
+
+    @cached_property
+    def _most(self) -> int:
+        """How many changes are tried at most."""
+        return max(FEWEST_TRIED, min(MOST_TRIED, MOST_LOOKED // max(1, len(self.snapshot.ground_of))))
 
     def from_plans(self) -> None:
         """Offer what stands in the way of plans that are made where some things do not, at a price for each."""
-        short, priced = lacking(self.snapshot, self.request), replace(self.request, lasts=DAY)
-        borrow = Borrow(self.request.tenant, self.request.generation, short)
-        funded = applied(self.snapshot, borrow) if short else self.snapshot
+        priced = replace(self.request, lasts=DAY)
+        borrow = Borrow(self.request.tenant, self.request.generation, self._short)
+        funded = applied(self.snapshot, borrow) if self._short else self.snapshot
         for ways in _WAYS:
             plan = self.asking.planned(_relaxed(funded, self.request, ways), priced)
             if plan is not None:
@@ -174,36 +188,40 @@ class _Search:
         if not self.helps(left):
             return
         for part in tuple(left) if len(left) <= MOST_PRUNED else ():
+            if _size(self.snapshot, self._with_quota(_joined(left))) <= self.least or self.tried >= self._most:
+                break
             rest = [other for other in left if other != part]
             if self.helps(rest):
                 left = rest
         changes = self._with_quota(_joined(left))
-        if self.best is None or _size(self.snapshot, changes) < _size(self.snapshot, self.best):
-            self.best = changes if self.asking.planned(self._after(changes), self.request) is not None else self.best
+        size = _size(self.snapshot, changes)
+        if size < self.size and self.asking.planned(self._after(changes), self.request) is not None:
+            self.best, self.size = changes, size
 
     def nothing_smaller(self) -> bool:
         """Try all that is smaller, the smallest first; what helps is taken. Whether nothing that is smaller is left untried."""
-        parts, sure, tried = self.parts, True, 0
+        parts, sure = self.parts, True
         sizes = {number: float(self._size_of(part)) for number, part in enumerate(parts)}
-        most = min(MOST_TRIED, MOST_LOOKED // max(1, len(self.snapshot.ground_of)))
+        gains = [self._gain(part) for part in parts]
         for looked, (paid, numbers) in enumerate(sets_by_cost(sizes)):
             if paid >= self.size:
                 return sure
-            if looked >= MOST_SETS or tried >= most:
+            if looked >= MOST_SETS or self.tried >= self._most:
                 return False
-            chosen = [parts[number] for number in numbers]
-            if sum(self._gain(part) for part in chosen) < self._missing:
+            if sum(gains[number] for number in numbers) < self._missing:
                 continue
-            tried += 1
+            chosen = [parts[number] for number in numbers]
             helps = self.helps(chosen)
             sure = sure and helps is not None
             changes = self._with_quota(_joined(chosen))
-            if helps and _size(self.snapshot, changes) < _size(self.snapshot, self.best or ()):
-                self.best = changes
+            size = _size(self.snapshot, changes)
+            if helps and size < self.size:
+                self.best, self.size = changes, size
         return sure
 
     def helps(self, parts: Sequence[Change]) -> bool | None:
         """Whether the request fits once parts are changed, and the quota that is short then is lent."""
+        self.tried += 1
         return self.asking.fits(self._after(self._with_quota(_joined(parts))), self.request)
 
     @cached_property
@@ -239,10 +257,14 @@ class _Search:
         return 0 if isinstance(part, Repair) and not part.hosts else self._size_of(part)
 
     def _size_of(self, part: Change) -> int:
-        return _size(self.snapshot, (part,))[0]
+        return _size(self.snapshot, (part,))
 
     def _with_quota(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
-        short = lacking(self._after(changes), self.request)
+        """Add what has to be lent then: who goes of the same tenant leaves its quota."""
+        account, gangs = (self.request.tenant, self.request.generation), self.snapshot.gangs
+        going = (gang for change in changes if isinstance(change, Release) for gang in change.gangs)
+        freed = sum(self.snapshot.sizes[gang] for gang in going if (gangs[gang].tenant, gangs[gang].generation) == account)
+        short = max(0, self._short - freed) if self._short else 0
         return (Borrow(self.request.tenant, self.request.generation, short), *changes) if short else changes
 
     def _after(self, changes: Iterable[Change]) -> Snapshot:
@@ -390,11 +412,10 @@ def _joined(parts: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _size(snapshot: Snapshot, changes: Iterable[Change]) -> tuple[int, int]:
-    """Count the chips that a change touches, and the kinds of it; a link or a switch counts as one."""
-    chips = kinds = 0
+def _size(snapshot: Snapshot, changes: Iterable[Change]) -> int:
+    """Count the chips that a change touches; a link or a switch counts as one."""
+    chips = 0
     for change in changes:
-        kinds += 1
         if isinstance(change, Repair):
             chips += snapshot.chips_of(change.hosts) + len(change.links) + len(change.switches)
         elif isinstance(change, Open):
@@ -402,5 +423,5 @@ def _size(snapshot: Snapshot, changes: Iterable[Change]) -> tuple[int, int]:
         elif isinstance(change, Borrow):
             chips += change.chips
         else:
-            chips += sum(snapshot.chips_of(snapshot.gangs[gang].hosts) for gang in change.gangs)
-    return chips, kinds
+            chips += sum(snapshot.sizes[gang] for gang in change.gangs)
+    return chips

@@ -91,6 +91,12 @@ class Statistics:
         if self.watch is not None:
             self.watch.set_clock()
 
+    def begin_anew(self) -> None:
+        """Forget everything: what is known led to a mistake."""
+        self.watch = self.places = self.last = self._laid_out_for = self._fleet = None
+        self.cases.clear()
+        self._pictures.clear()
+
     # ── a round ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def round(self, panel: Panel, fleet: Fleet) -> None:
@@ -121,7 +127,7 @@ class Statistics:
             await self.beside(lambda: self._save(watch, places, now))
 
     def _step(self, watch: Watch, places: Places, at: float, readings: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        for verdict in watch.step(at, readings):
+        for verdict in (*watch.step(at, readings), *watch.look()):
             self._note(watch, places, verdict)
 
     def _note(self, watch: Watch, places: Places, verdict: Verdict) -> None:

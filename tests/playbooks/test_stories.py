@@ -79,6 +79,10 @@ def test_the_whole_cube_of_the_fault_is_marked_and_no_other_host() -> None:
         (a_finding(Kind.MEMORY_ERRORS_RISING, chip("cube-0-host-00")), "hardware-warning"),
         (a_finding(Kind.PCIE_AER_STORM, chip("cube-0-host-00")), "hardware-warning"),
         (a_finding(Kind.IDENTITY_CONFLICT, HostId("c1", "cube-0-host-00")), "identity-conflict"),
+        (a_finding(Kind.SHORT_DEATHS, HostId("c1", "cube-0-host-00")), "host-in-doubt"),
+        (a_finding(Kind.PROVIDER_DISAGREES, HostId("c1", "cube-0-host-00")), "host-in-doubt"),
+        (a_finding(Kind.INPUT_STARVED, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.GANG_DISAGREES, gang_id("llm")), "job-stuck"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.kind,
 )
@@ -98,9 +102,9 @@ def test_what_is_no_reason_to_drain_is_named_kept_and_handed_over(finding: Findi
 
 def test_a_suspect_is_watched_and_neither_drained_nor_paged_nor_taken_for_the_root_of_what_is_certain() -> None:
     suspect = replace(a_finding(Kind.PART_SUSPECT, chip("cube-0-host-03", 2)), severity=Severity.INFO)
-    stage = Stage().see(suspect).play(30)
-    assert (stage.actions, stage.pages) == ([], [])
-    assert not any(playbook.triggered_by(suspect) for playbook in OBSERVED.for_kind(Kind.PART_SUSPECT))
+    stage = Stage().see(suspect).play(20, seconds(30))
+    assert stage.incident.playbook == "part-suspected"
+    assert (stage.actions, stage.pages) == (["evidence.keep", "human.hand_over"], [])
     stage.see(a_finding(Kind.CHIP_LOST, chip("cube-0-host-03", 2))).until("gang.wait_gone")
     assert stage.incident.root.kind is Kind.CHIP_LOST
     assert stage.incident.playbook == "host-or-chip-lost"

@@ -13,7 +13,7 @@ from sliceward.detectors.finding import State
 from sliceward.topology.health import Severity
 from tests.builders import a_fleet
 from tests.daemons.watcher.life import LEARN, METERS, OTHER, SICK, Life, firing, ours
-from tests.daemons.watcher.stage import H0, H1, Stage
+from tests.daemons.watcher.stage import H0, H1, Stage, lose_chip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +135,32 @@ async def test_a_host_that_joins_moves_nobody_else_and_what_is_known_stays_known
         assert statistics is not None
         assert statistics.places is not None
         assert statistics.places.hosts[0] == "a-new-host", "so that all others have other numbers"
+
+
+async def test_a_mistake_of_the_statistics_keeps_no_rule_from_being_told() -> None:
+    stage = Stage()
+    life = Life(stage)
+    async with stage.connected():
+        await life.live(8)
+        statistics = stage.watcher.statistics
+        assert statistics is not None
+        assert statistics.watch is not None
+        statistics.watch.crowds.clear()
+        statistics.watch.layout.crowds["chip"].role.resize(3, refcheck=False)
+        fault = lose_chip(stage)
+        await life.live(4)
+        assert stage.kept[fault].state is State.FIRING
+        assert stage.watcher.counts["statistics_failed"] == 1
+        assert statistics.watch is not None, "and it begins anew"
+
+
+async def test_without_statistics_only_rules_speak() -> None:
+    stage = Stage(environ={"SLICEWARD_STATISTICS__ENABLED": "false"})
+    async with stage.connected():
+        fault = lose_chip(stage)
+        await stage.rounds(8)
+        assert set(stage.kept) == {fault}
+        assert stage.watcher.statistics is None
 
 
 # ── over a restart ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, example, settings
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -22,7 +22,7 @@ from tests.builders import a_fleet
 from tests.services import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from pathlib import Path
 
     from sliceward.simulation.kube.kinds import Kind
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Result = TypeVar("Result")
+Test = TypeVar("Test", bound="Callable[..., None]")
 
 PATIENCE = 60.0
 """Seconds for one thing to happen in another process, on a machine that does much else."""
@@ -45,6 +46,18 @@ FUZZ = settings(
     phases=(Phase.explicit, Phase.generate),  # no shrinking: the process has heard more by then
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
+
+
+def also(**known: Iterable[object]) -> Callable[[Test], Test]:
+    """Put these to a test before what is drawn: what once broke something, in each of its forms. One name, many values."""
+    ((name, values),) = known.items()
+
+    def with_them(test: Test) -> Test:
+        for value in values:
+            test = example(**{name: value})(test)
+        return test
+
+    return with_them
 
 
 def until(question: Callable[[], object], what: str, *, within: float = PATIENCE) -> None:

@@ -26,7 +26,7 @@ from sliceward.detectors.metrics import CATALOGUE
 from sliceward.topology.errors import Retry
 from sliceward.topology.generations import GENERATIONS
 from sliceward.workload.messages import MAX_LINE, line
-from tests.fuzz.ground import CLUSTER, FUZZ, PATIENCE, Ground, until
+from tests.fuzz.ground import CLUSTER, FUZZ, PATIENCE, Ground, also, until
 from tests.fuzz.junk import EXTREMES, broken_bytes, broken_tree
 from tests.fuzz.processes import LOG, Daemon, a_daemon
 from tests.fuzz.rude_plugin import GOOD, RudePlugin, whole
@@ -205,6 +205,15 @@ def test_numbers_and_devices_that_no_plugin_tells(agents: list[Agent]) -> None:
     pages: list[bytes] = []
 
     @FUZZ
+    @also(
+        lines=[
+            *([f'duty_cycle_node{{accelerator_id="77-{device}"}} 1'] for device in ("²", "٣", "9" * 5_000, "\x00", "\\")),
+            *(
+                [f'duty_cycle_node{{accelerator_id="77-0"}} {value}']
+                for value in ("1" * 5_000, "1e400", "nAn", "1_0", "1 # {} 5")
+            ),
+        ]
+    )
     @given(lines=st.lists(odd_lines(), min_size=1, max_size=4))
     def draw(lines: list[str]) -> None:
         pages.append("\n".join(lines).encode() + b"\n" + GOOD)
@@ -279,12 +288,20 @@ def judge_request(agent: Agent, payload: bytes) -> None:
 
 
 @FUZZ
+@also(payload=[b"[" * 100_000, b'{"id": ' * 20_000, b"\xff\xfe", b'{"id": "\xff"}'])
 @given(payload=broken_bytes(json.dumps(REQUEST).encode()))
 def test_requests_that_are_cut_changed_or_of_something_else(agent: Agent, payload: bytes) -> None:
     judge_request(agent, payload)
 
 
 @FUZZ
+@also(
+    request=[
+        *(REQUEST | {"id": odd} for odd in ("", "a\0b", "\ud800", "x" * 5_000)),
+        *(REQUEST | {"deadline": odd} for odd in (float("nan"), float("inf"), 1e300, -1e300, 10**400)),
+        REQUEST | {"facts": [[[[[[]]]]]]},
+    ]
+)
 @given(
     request=broken_tree(REQUEST)
     | st.fixed_dictionaries({"id": IDS | st.just("i"), "request": NAMES, "deadline": DEADLINES | st.just(FAR)})
@@ -356,6 +373,7 @@ def judge_report(agent: Agent, payload: bytes) -> None:
 
 
 @FUZZ
+@also(payload=[b"[" * 20_000 + b"\n", b"\xff\xfe\n", b'{"a": "\\ud800"}\n', b"1" * 5_000 + b"\n", b"\n" * 50])
 @given(payload=broken_bytes(b"".join(map(line, SAID))))
 def test_lines_that_are_cut_changed_or_of_something_else(agent: Agent, payload: bytes) -> None:
     judge_report(agent, payload)

@@ -18,7 +18,7 @@ from sliceward.daemons import topics
 from sliceward.detectors.frame import BadFrame, decode, encode
 from sliceward.detectors.metrics import CATALOGUE
 from tests.detectors.frames import CHIPS, PORTS, Speaker
-from tests.fuzz.ground import CLUSTER, FUZZ, Ground, until
+from tests.fuzz.ground import CLUSTER, FUZZ, Ground, also, until
 from tests.fuzz.junk import EXTREMES, JUNK, broken_bytes, broken_tree
 
 if TYPE_CHECKING:
@@ -74,6 +74,23 @@ def odd_frames(draw: st.DrawFn) -> bytes:
             frame["n"], frame["l"] = draw(st.integers(0, 64)), draw(st.integers(0, 8))
             frame["d"] = {"chip_present": b"\x00" * 4 * frame["n"]}
     return msgspec.msgpack.encode(frame)
+
+
+def a_frame_with(**odd: object) -> bytes:
+    return msgspec.msgpack.encode(FRAME | odd)
+
+
+ONCE_BROKE = (
+    b"",
+    b"\x91" * 20_000,
+    a_frame_with(h="DEEP").replace(b"DEEP", b"\xff\xfe\xfd\xfc"),
+    *(a_frame_with(t=at) for at in (1e15, -1e15, float("nan"), float("inf"))),
+    *(a_frame_with(n=count) for count in (-1, 2**31, 2**63)),
+    a_frame_with(o={str(number): "x" * 500 for number in range(1_500)}),
+    a_frame_with(o={"gang": "\0"}),
+    a_frame_with(d={f"m{number}": b"" for number in range(5_000)}),
+)
+"""Depths, texts that are no UTF-8, times that no calendar has, sizes that no host has, and columns without end."""
 
 
 @dataclass
@@ -156,6 +173,7 @@ def test_bytes_that_are_cut_changed_or_of_something_else(sent: Sent, payload: by
 
 
 @FUZZ
+@also(payload=ONCE_BROKE)
 @given(payload=odd_frames())
 def test_values_that_no_agent_sends(sent: Sent, payload: bytes) -> None:
     host = sent.a_host()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.ground import FUZZ, until
+from tests.fuzz.ground import FUZZ, also, until
 from tests.fuzz.http_client import Answer, connect, exchange, read, send, speaks
 from tests.fuzz.junk import JUNK, broken_bytes
 from tests.fuzz.processes import a_coordinator
@@ -68,6 +69,44 @@ VALID = (
     b"POST /api/v1/incidents/inc-0a1b2c3d4e/abort?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     b'Content-Length: 21\r\nConnection: close\r\n\r\n{"reason": "a storm"}'
 )
+
+
+def a_get(path: str, *lines: str) -> bytes:
+    return END.join((f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *lines, END)).encode()
+
+
+def a_post(path: str, body: str) -> bytes:
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body.encode())}",
+        END,
+    )
+    return END.join(lines).encode() + body.encode()
+
+
+FAR = base64.urlsafe_b64encode(b"9" * 40).decode().rstrip("=")
+"""A cursor that no store counts to."""
+WHY = json.dumps({"reason": "why"})
+ONCE_BROKE = (
+    *(a_get(f"/api/v1/{kind}?after={FAR}") for kind in ("incidents", "pages", "audit", "alerts", "silences")),
+    a_get(f"/api/v1/events?after={'9' * 40}"),
+    a_get("/api/v1/events", f"Last-Event-ID: {'9' * 40}"),
+    a_get(f"/api/v1/audit?limit={'1' * 5_000}"),
+    a_get("/api/v1/incidents?after=%%%"),
+    a_get("/api/v1/incidents?after=_w"),
+    a_get("/api/v1/incidents/a%00b"),
+    a_get("/api/v1/incidents/%ED%A0%80"),
+    a_get("/api/v1/alerts?receiver=a%00b"),
+    *(a_post(f"/api/v1/{path}", WHY) for path in ("incidents/a%00b/approve", "incidents/a%00b/abort", "silences/a%00b/end")),
+    *(a_post(f"/api/v1/incidents/{'x' * 300}/{what}", WHY) for what in ("approve", "abort")),
+    *(a_post("/api/v1/pause", json.dumps({"reason": f"a{odd}b"})) for odd in ("\0", "\ud800")),
+    *(a_post("/api/v1/incidents/inc-0a1b2c3d4e/abort", json.dumps({"reason": f"a{odd}b"})) for odd in ("\0", "\ud800")),
+    a_post("/api/v1/silences", json.dumps({"reason": "a\0b", "matches": {"hosts": ["a\0b"]}, "for": "1h"})),
+    a_post("/api/v1/silences", "[" * 100_000),
+)
+"""Names and numbers that PostgreSQL refuses and SQLite does not, and what neither keeps."""
 
 
 @st.composite
@@ -164,6 +203,7 @@ def sender(request: pytest.FixtureRequest, ground: Ground) -> Iterator[Sender]:
 
 
 @FUZZ
+@also(request=ONCE_BROKE)
 @given(request=requests())
 def test_requests_that_no_client_makes(sender: Sender, request: bytes) -> None:
     sender.send(request)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sliceward.scheduling.ground import Seat, Seats, Shortage, Victims
 from sliceward.scheduling.occupancy import Grade, Occupancy
 from sliceward.scheduling.pricing import Facts, price_of
+from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -192,9 +193,12 @@ class Pools:
 
     @cached_property
     def _torn(self) -> frozenset[int]:
-        """The numbers of the pools inside which a condemned link lies."""
+        """The numbers of the pools inside which a condemned link lies; a lost switch is a lost link of all that it joins of whole cubes."""
+        kind = GENERATIONS[self.generation]
+        joined = (number for number, pool in enumerate(self.pools) if kind.is_whole_cubes(pool.shape))
+        lost = frozenset(joined) if self.occupancy.switches else frozenset()
         ends = ({self._numbers.get(end.host_id, -1) for end in link.ends} for link in self.occupancy.links)
-        return frozenset(pool for pools in ends if len(pools) == 1 for pool in pools if pool >= 0)
+        return lost.union(pool for pools in ends if len(pools) == 1 for pool in pools if pool >= 0)
 
     def _fitting(self, want: Want) -> Collection[int]:
         return self._of_shape.get(want.shape, ()) if want.generation == self.generation else ()

@@ -24,6 +24,7 @@ from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numb
 from sliceward.scheduling.torus.outlook import Prospect, alive, least_of_each, likeliest, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
+from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -86,7 +87,7 @@ class TorusGround:
         key = (want, terms.costs.anchor, terms.mix)
         if burdens is None and key in self._known:
             return self._known[key]
-        seen, fits = prospect(self.site.lattice, terms.mix), self._fits(want)
+        seen, fits = prospect(self.site.lattice, self._joinable(terms.mix)), self._fits(want)
         whole = self._fits(replace(want, broken_links=False)) if want.broken_links and self._is_broken else fits
         best: tuple[float, int, float, Shape, int] | None = None
         for bound, order, box in self._bounds(want, terms):
@@ -110,7 +111,7 @@ class TorusGround:
 
     def _bounds(self, want: Want, terms: Terms) -> list[tuple[float, int, Shape]]:
         """Give for each box that fits, in rising order, what its best place costs at least, and its number among the boxes."""
-        seen = likeliest(self.site.lattice, terms.mix)
+        seen = likeliest(self.site.lattice, self._joinable(terms.mix))
         anchor = terms.costs.anchor / UNIT * (1 - _ROUNDING)
         fits = [(order, box, board) for order, (box, board) in enumerate(self._fits(want).items()) if board]
         if not fits or not anchor:
@@ -172,13 +173,15 @@ class TorusGround:
 
     def alive(self, shape: Shape) -> int:
         """Count the places of a shape, however it lies."""
+        if self._is_parted(shape):
+            return 0
         boxes = frozenset(self.site.lattice.boxes(shape))
         found = anchors(self._torus, boxes, self._expected, dict(self.state.between))
         return sum(board.bit_count() for board in found.values())
 
     def loss(self, seat: Seat, mix: Mix) -> float:
         """Add up over the mix: probability x places that overlap the seat."""
-        seen = prospect(self.site.lattice, mix)
+        seen = prospect(self.site.lattice, self._joinable(mix))
         return loss(seen, self._expected, self.state.between, self.site.board(seat.hosts))
 
     def largest(self) -> Shape | None:
@@ -187,6 +190,8 @@ class TorusGround:
 
     def victims(self, want: Want, prices: Mapping[GangId, float]) -> Victims | None:
         """Give the cheapest box by who sits in it: the cheapest of all, so without a gap."""
+        if self._is_parted(want.shape) and not want.broken_links:
+            return None
         state, suits = self.state, self._suiting(want)
         sits = sorted(((gang, board & suits) for gang, board in self._boards.items() if gang in prices), key=lambda one: one[0])
         found = cheapest_clearing(
@@ -209,6 +214,7 @@ class TorusGround:
         free = self._suiting(want) & ~self.state.held
         lacking = as_grids(self._torus, [~free & self.site.there])[0]
         there = self.site.there if want.broken_links else self.site.there & ~self.state.within
+        there = 0 if self._is_parted(want.shape) and not want.broken_links else there
         between = {} if want.broken_links else dict(self.state.between)
         best: tuple[float, Shape, Coordinate] | None = None
         for box, board in self._anchors(self._boxes(want), there, between).items():
@@ -233,7 +239,15 @@ class TorusGround:
 
     @property
     def _is_broken(self) -> bool:
-        return bool(self.state.between or self.state.within)
+        return bool(self.state.between or self.state.within or self.occupancy.switches)
+
+    def _is_parted(self, shape: Shape) -> bool:
+        """Whether a lost optical switch joined the cubes of a shape: it is a lost link of every slice of whole cubes."""
+        return bool(self.occupancy.switches) and GENERATIONS[self.generation].is_whole_cubes(shape)
+
+    def _joinable(self, mix: Mix) -> Mix:
+        """Leave out the shapes that have no place anyway."""
+        return tuple(each for each in mix if not self._is_parted(each[0])) if self.occupancy.switches else mix
 
     @property
     def _expected(self) -> int:
@@ -259,7 +273,8 @@ class TorusGround:
         key = (want.shape, want.turned, want.worst, want.broken_links, want.generation)
         if key not in self._fitting:
             between = {} if want.broken_links else dict(self.state.between)
-            self._fitting[key] = self._anchors(self._boxes(want), self._suiting(want) & ~self.state.held, between)
+            free = 0 if self._is_parted(want.shape) and not want.broken_links else self._suiting(want) & ~self.state.held
+            self._fitting[key] = self._anchors(self._boxes(want), free, between)
         return self._fitting[key]
 
     def _anchors(self, boxes: tuple[Shape, ...], free: int, between: Mapping[int, int]) -> Mapping[Shape, int]:
@@ -300,6 +315,8 @@ class TorusGround:
         """Whether a host in a box is not healthy, or a condemned link lies inside."""
         if not self.state.told and not self._is_broken:
             return False
+        if self._is_parted(self.site.lattice.in_chips(box)):
+            return True
         room = footprint(self._torus, box, at)
         if any(self.occupancy.standings[host].grade is not Grade.HEALTHY for host in self.site.hosts_on(room & self.state.told)):
             return True

@@ -29,7 +29,7 @@ SCOPES = ("fleet", "cluster", "pod", "cube", "tenant")
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run that harms and was begun lately, ended or not; from the store."""
+    """A run that harms and was begun lately, ended or not; from the store. ``gang``: the one that it moves."""
 
     at: datetime
     incident: str
@@ -37,11 +37,12 @@ class Started:
     playbook: str
     domain: frozenset[HostId]
     ended: datetime | None = None
+    gang: GangId | None = None
 
     @classmethod
     def of(cls, run: Run) -> Self:
         """Give the start of a run."""
-        return cls(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended)
+        return cls(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended, run.gang)
 
 
 @dataclass(frozen=True, slots=True)

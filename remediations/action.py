@@ -7,7 +7,7 @@ for the time, never sleeps, never retries: it answers `Wait`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sliceward.remediations.outcome import Outcome
     from sliceward.remediations.ports import Ports, Progress
-    from sliceward.scheduling.snapshot import Snapshot
+    from sliceward.scheduling.scene import Scene
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import GangId, HostId, PartId
@@ -43,9 +43,8 @@ class Target:
     ``part``: the broken part; ``domain``: hosts that leave service with it; ``gang``: the one that is moved, as it is now
     (None: gone or nobody hurt). ``reserved``: hosts promised to other runs. ``facts``: facts of all earlier steps of this run,
     merged. ``given``: parameters from the playbook's ``with``. ``started``: when this step was first tried.
-    ``quota_left``: chips that each tenant may still use, by (tenant, generation); absent = no quota set.
     ``lost``: hosts of which our own finding says now that they are dead. ``sick``: hosts with an open incident of another cause.
-    ``snapshot``: gives the fleet as placement sees it, the same one to all that are called in one look; None: made anew.
+    ``scene``: gives the fleet as placement sees it, the same one to all that are called in one look; None: made anew.
     """
 
     incident: str
@@ -61,10 +60,9 @@ class Target:
     started: datetime
     now: datetime
     text: str = ""
-    quota_left: Mapping[tuple[str, str], int] = field(default_factory=dict)
     lost: frozenset[HostId] = frozenset()
     sick: frozenset[HostId] = frozenset()
-    snapshot: Callable[[], Snapshot] | None = None
+    scene: Callable[[], Scene] | None = None
 
 
 class Action(Protocol):

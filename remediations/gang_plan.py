@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sliceward.remediations import hurt, planning, weighing
@@ -30,7 +31,10 @@ class PlanGang:
     irreversible: bool = False
     harm: bool = False
     inverse: str = ""
-    parameters: Mapping[str, str] = {"weigh": "yes: give up where leaving the gang as it is costs least (default no)"}
+    parameters: Mapping[str, str] = {
+        "weigh": "yes: give up where leaving the gang as it is costs least (default no)",
+        "rearrange": "yes: slices that are well may move, too, where the hurt ones find no place beside them (default no)",
+    }
     verbs: tuple[Verb, ...] = (
         Verb("jobset.x-k8s.io", "jobsets", ("get",)),
         Verb("batch", "jobs", ("get",)),
@@ -55,15 +59,16 @@ def _planned(target: Target, gang: Gang) -> Outcome:
         return Failed(f"{gang.id} is suspended by somebody else: left to them")
     if why := planning.why_not_whole(gang):
         return Failed(f"held for a human: {why}")
-    if why := planning.why_no_quota(target, gang):
+    scene = planning.scene_of(target)
+    if why := scene.short_of_quota(gang):
         return Failed(why)
-    snapshot = planning.present(target)
-    choice = weighing.ways(target, gang, snapshot, planning.asked_by(target, gang, planning.shunned_for(target, gang)))
-    facts: dict[str, Any] = {"ways": weighing.facts_of(choice)}
+    choice = scene.ways(gang, scene.request(gang))
+    rearranges = text(target.given, "rearrange", "no", one_of=("yes", "no")) == "yes"
+    facts: dict[str, Any] = {"ways": weighing.facts_of(choice), **({"rearranges": True} if rearranges else {})}
     weighs = text(target.given, "weigh", "no", one_of=("yes", "no")) == "yes"
     if weighs and not isinstance(choice, str) and choice.best.way is Way.STAY:
         return Failed(f"{gang.id} stays where it is, which is cheapest: {weighing.in_words(choice)}", facts)
-    found = planning.plan(target, gang, snapshot=snapshot)
+    found = planning.plan(replace(target, facts={**target.facts, **facts}), gang, scene=scene)
     if isinstance(found, NoFit):
         return Failed(f"no room for {gang.id}: {planning.reasons_of(found)}", facts)
     facts |= planning.facts_of(found, gang, target) | _pace(target)

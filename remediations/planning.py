@@ -1,31 +1,25 @@
-"""Where a hurt gang could go: placement asked with what must be avoided, and quota."""
+"""Where a hurt gang could go: asked of the fleet as all else is, in which the domain of the incident is sick."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sliceward.scheduling.fleet import snapshot_of
-from sliceward.scheduling.gangs import crossed, request_of
-from sliceward.scheduling.place import place
+from sliceward.remediations.weighing import told_by
+from sliceward.scheduling.beside import Beside
 from sliceward.scheduling.plan import NoFit, Plan
-from sliceward.scheduling.quota import held
 from sliceward.scheduling.refusal import in_words
-from sliceward.scheduling.snapshot import Promise
-from sliceward.topology.gangs import GangState
-from sliceward.topology.names import NAMES
+from sliceward.scheduling.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sliceward.remediations.action import Target
-    from sliceward.scheduling.request import Request
-    from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.gangs import Gang
     from sliceward.topology.ids import HostId
 
 
 _MOST_REASONS = 8
-_ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 
 def why_not_whole(gang: Gang) -> str:
@@ -38,61 +32,41 @@ def why_not_whole(gang: Gang) -> str:
     return ""
 
 
-def why_no_quota(target: Target, gang: Gang) -> str:
-    """Say why the quota does not allow the gang to run; "" where it does, or where no quota is set.
-
-    A move needs only what the gang does not hold yet, so that a tenant over its quota can still be healed.
-    """
-    left = target.quota_left.get((gang.tenant, gang.generation or ""))
-    needs = 0 if target.facts.get("suspended") else gang.chips - held(target.fleet, gang)
-    if left is None or needs <= max(0, left):
-        return ""
-    return f"quota of {gang.tenant} for {gang.generation}: {left} chips left, {needs} needed"
-
-
-def present(target: Target) -> Snapshot:
-    """Give the fleet as the scheduler sees it, with what other runs keep."""
-    snapshot = target.snapshot() if target.snapshot is not None else snapshot_of(target.fleet, target.now)
-    kept = {host: Promise(gang) for host, gang in target.reserved.items() if host in snapshot.ground_of}
-    return snapshot.without_promises(kept).with_promises(kept)
+def scene_of(target: Target) -> Scene:
+    """Give the fleet as the scheduler sees it: the domain is sick, and other runs keep what they keep by now."""
+    told = {} if target.gang is None or target.progress is None else {target.gang.id: told_by(target.progress)}
+    scene = target.scene() if target.scene is not None else Scene(target.fleet, target.now, Beside(lost=target.lost, told=told))
+    sick = dict.fromkeys(target.sick, "another incident") | dict.fromkeys(
+        target.domain, target.text or f"incident {target.incident}"
+    )
+    known = {host: why for host, why in sick.items() if host not in scene.beside.sick}
+    scene = scene.knowing(known, target.reserved)
+    return scene if target.gang is None else scene.healing(target.gang.id, stopped=bool(target.facts.get("suspended")))
 
 
-def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = (), snapshot: Snapshot | None = None) -> Plan | NoFit:
-    """Place the gang on hosts outside the domain, outside other gangs' placement labels and beside ``avoid``.
+def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = (), scene: Scene | None = None) -> Plan | NoFit:
+    """Place the gang on healthy hosts beside ``avoid``.
 
-    Hosts with another open incident are no healthy room. Where nothing else fits, a slice may stay on those that the gang
-    held before: that is no worse than now, and moving the rest is better.
+    Hosts with an open incident are no healthy room. Where nothing else fits, a slice may stay on those outside the domain that the
+    gang held before: that is no worse than now, and moving the rest is better.
     """
     named = set(avoid)
-    shunned = shunned_for(target, gang) | {host for host in target.fleet.hosts if named and host.name in named}
-    snapshot = snapshot or present(target)
-    found = _placed(target, gang, snapshot, shunned | target.sick)
-    kept = {host for host in target.sick if host.name in held_before(target, gang)}
+    hosts = frozenset(host for host in target.fleet.hosts if host.name in named) if named else frozenset()
+    scene = scene or scene_of(target)
+    found = _placed(target, gang, scene, hosts)
+    before = held_before(target, gang)
+    kept = {host for host in target.sick if host.name in before and host not in target.domain}
     if isinstance(found, NoFit) and kept:
-        again = _placed(target, gang, snapshot, shunned | (target.sick - kept))
+        again = _placed(target, gang, scene.forgiving(kept), hosts)
         return found if isinstance(again, NoFit) else again
     return found
 
 
-def shunned_for(target: Target, gang: Gang) -> frozenset[HostId]:
-    """Give the hosts that are not for this gang: those of the domain, and those that are labelled for another living gang."""
-    fleet = target.fleet
-    living = {other.id.key for other in fleet.gangs.values() if other.id != gang.id and other.state in _ALIVE}
-    elsewhere = (host.id for host in fleet.hosts.values() if host.labels.get(NAMES.gang) in living)
-    return frozenset({*target.domain, *elsewhere})
-
-
-def asked_by(target: Target, gang: Gang, avoid: frozenset[HostId]) -> Request | NoFit:
-    """Give what the gang asks for, beside hosts that it must avoid."""
-    return request_of(target.fleet, gang, target.now, avoid=avoid, heals=True)
-
-
-def _placed(target: Target, gang: Gang, snapshot: Snapshot, avoid: frozenset[HostId]) -> Plan | NoFit:
-    request = asked_by(target, gang, avoid)
+def _placed(target: Target, gang: Gang, scene: Scene, avoid: frozenset[HostId]) -> Plan | NoFit:
+    request = scene.request(gang, avoid=avoid)
     if isinstance(request, NoFit):
         return request
-    found = place(snapshot, request)
-    return found if isinstance(found, NoFit) else crossed(request, found) or found
+    return scene.placed(gang, replace(request, rearranged=target.facts.get("rearranges") is True))
 
 
 def held_before(target: Target, gang: Gang | None) -> frozenset[str]:

@@ -1,51 +1,18 @@
 """What each way out costs a gang that is hurt, for the record; and for the decision, where a playbook asks to weigh.
 
-Comes in: what an action is about, with the gang's progress as its reporter told it. Goes out: the ways of
-`sliceward.scheduling.repair` with their prices, each number with its source, or why they cannot be priced.
+Comes in: the ways of `sliceward.scheduling.repair` with their prices, each number with its source, or why they cannot be priced. Goes
+out: the same as JSON and in words.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sliceward.scheduling.harm import Effect
-from sliceward.scheduling.occupancy import Grade, Standing
-from sliceward.scheduling.plan import NoFit
-from sliceward.scheduling.repair import repair
 from sliceward.scheduling.told import Told
-from sliceward.topology.gangs import GangState
 
 if TYPE_CHECKING:
-    from sliceward.remediations.action import Target
     from sliceward.remediations.ports import Progress
     from sliceward.scheduling.candidates import Choice
-    from sliceward.scheduling.harm import Part
-    from sliceward.scheduling.request import Request
-    from sliceward.scheduling.snapshot import Snapshot
-    from sliceward.topology.gangs import Gang
-
-
-def ways(target: Target, gang: Gang, snapshot: Snapshot, request: Request | NoFit) -> Choice | str:
-    """Give the ways out for a running gang, the cheapest first, or say why they cannot be priced.
-
-    The domain is what failed. A gang that told of steps a moment ago limps on it, unless a host of it is known to be dead.
-    """
-    running = snapshot.gangs.get(gang.id)
-    if gang.state is not GangState.RUNNING or running is None or isinstance(request, NoFit):
-        return "it does not run" if not isinstance(request, NoFit) else request.why
-    if any(not held.shape for held in running.slices):
-        return "the shape of a slice is unknown"
-    known = dict.fromkeys(target.sick, "another incident") | dict.fromkeys(target.domain, target.text or target.incident)
-    failed = {host: Standing(Grade.SICK, why) for host, why in known.items() if host in snapshot.ground_of}
-    marked = snapshot.with_standings(failed)
-    if target.progress is None:
-        return repair(marked, request)
-    told = told_by(target.progress)
-    alive = target.domain if told.steps(target.now) else ()
-    limps: dict[Part, Effect] = {host: Effect.SLOWS for host in alive if host not in target.lost}
-    paced = replace(marked, gangs={**marked.gangs, gang.id: told.paced(running)})
-    return repair(paced, request, told.seen(target.now, limps))
 
 
 def told_by(progress: Progress) -> Told:

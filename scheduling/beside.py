@@ -13,6 +13,7 @@ from sliceward.scheduling.costs import Costs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from sliceward.scheduling.ground import Mix
     from sliceward.scheduling.quota import Account, Quota
@@ -28,16 +29,18 @@ SURE = 0.999
 class Beside:
     """What is known beside the fleet itself.
 
-    ``reserved``: hosts that runs keep for gangs; ``healing``: gangs of these runs, for which spares are.
+    ``reserved``: hosts that runs keep for gangs; ``healing``: gangs of these runs, for which spares are; ``stopped``: those of them that
+    hold nothing because a run stopped them.
     ``sick``: hosts of which more is known than the fleet says, and why; ``lost``: those of them that are surely dead.
     ``links``: condemned. ``risks``: failures of a host to be expected a day.
     ``quota``, ``protected``, ``mix``, ``costs``: as in `Snapshot`; ``elsewhere``: chips that tenants hold in clusters that the fleet has not.
     ``levels``: by cluster, the labels of its tree from the top, the slice's own last. ``sure``: how sure spares are to make it.
-    ``told``: what gangs told of themselves. ``past``: who displaced whom lately.
+    ``told``: what gangs told of themselves. ``past``: who displaced whom lately. ``moved``: when gangs were moved lately.
     """
 
     reserved: Mapping[HostId, GangId] = field(default_factory=dict)
     healing: frozenset[GangId] = frozenset()
+    stopped: frozenset[GangId] = frozenset()
     sick: Mapping[HostId, str] = field(default_factory=dict)
     lost: frozenset[HostId] = frozenset()
     links: frozenset[LinkId] = frozenset()
@@ -51,6 +54,7 @@ class Beside:
     sure: float = SURE
     told: Mapping[GangId, Told] = field(default_factory=dict)
     past: tuple[Displaced, ...] = ()
+    moved: Mapping[GangId, Sequence[datetime]] = field(default_factory=dict)
 
 
 NOTHING_BESIDE = Beside()

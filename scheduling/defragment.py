@@ -131,7 +131,7 @@ def _clearings(snapshot: Snapshot, movable: Mapping[GangId, Request], generation
             if victims is not None and victims.gangs:
                 out_of = _out_of(snapshot, movable, victims.gangs, victims.seat.hosts)
                 for changed in (out_of, _anew(snapshot, movable, victims.gangs)):
-                    if changed is not None:
+                    if changed is not None and worth_of(changed[1], generation).alive[shape]:
                         yield *changed, f"makes room for {text_of(shape)} in {key}"
 
 

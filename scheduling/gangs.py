@@ -47,6 +47,7 @@ def request_of(
         gang.id,
         gang.tenant,
         slices,
+        fewest=gang.fewest,
         priority=gang.priority,
         avoid=avoid,
         unsuited={role.name: _unsuited(fleet, gang, role) for role in gang.roles},

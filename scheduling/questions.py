@@ -6,74 +6,58 @@ command line asks it of a fleet in a file, the coordinator of the fleet that it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sliceward.scheduling.changes import Add, Event
-from sliceward.scheduling.displacement import displaced
+from sliceward.scheduling.defragment import defragment
 from sliceward.scheduling.fleet import snapshot_of
 from sliceward.scheduling.fragmentation import fragmentation_of
-from sliceward.scheduling.gangs import crossed, request_of
+from sliceward.scheduling.gangs import request_of
 from sliceward.scheduling.guarantees import kept
-from sliceward.scheduling.harm import Seen, harms_of
-from sliceward.scheduling.place import place
-from sliceward.scheduling.plan import NoFit, Plan
-from sliceward.scheduling.repair import repair
+from sliceward.scheduling.plan import NoFit
+from sliceward.scheduling.request import Request
 from sliceward.scheduling.rows import (
     answer_row,
     choice_row,
     consequences_row,
     displacement_row,
     fragmentation_row,
+    group_row,
     guarantee_row,
     spares_row,
 )
+from sliceward.scheduling.scene import ALIVE
 from sliceward.scheduling.spares import spares_of
 from sliceward.scheduling.whatif import what_if
 from sliceward.scheduling.words import MOST_CUBES, WhatIf, block_of_words, events_of, gang_named
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fleet import joined
-from sliceward.topology.gangs import GangState
+from sliceward.topology.gangs import GangState, ManagedBy
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterator
 
-    from sliceward.scheduling.beside import Beside
-    from sliceward.scheduling.snapshot import Snapshot
-    from sliceward.topology.fleet import Fleet
+    from sliceward.scheduling.scene import Scene
+    from sliceward.topology.gangs import Gang
 
 Row = dict[str, Any]
-
-_ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A fleet, and what is known beside it."""
-
-    fleet: Fleet
-    now: datetime
-    beside: Beside
-
-    def snapshot(self) -> Snapshot:
-        """Give the snapshot to ask about."""
-        return snapshot_of(self.fleet, self.now, self.beside)
 
 
 def fragmentation_rows(scene: Scene) -> list[Row]:
     """Give the figures of every generation in every cluster."""
-    return [fragmentation_row(each) for each in fragmentation_of(scene.snapshot())]
+    return [fragmentation_row(each) for each in fragmentation_of(scene.snapshot)]
 
 
 def guarantee_rows(scene: Scene) -> list[Row]:
     """Give how every guarantee stands: the quota that is given in cells."""
     cells = scene.beside.quota.cells if scene.beside.quota is not None else {}
-    return [guarantee_row(each) for each in kept(scene.snapshot(), cells)]
+    return [guarantee_row(each) for each in kept(scene.snapshot, cells)]
 
 
 def spares_rows(scene: Scene) -> list[Row]:
     """Give the spares of every block."""
-    return [spares_row(each) for each in spares_of(scene.snapshot())]
+    return [spares_row(each) for each in spares_of(scene.snapshot, scene.beside.sure)]
 
 
 def explain_gang(scene: Scene, name: str) -> Row:
@@ -82,29 +66,56 @@ def explain_gang(scene: Scene, name: str) -> Row:
     Raises:
         Misconfigured: there is no such gang, or there are several.
     """
-    gang, snapshot = gang_named(scene.fleet, name), scene.snapshot()
+    gang, snapshot = gang_named(scene.fleet, name), scene.snapshot
     head: Row = {"gang": str(gang.id), "tenant": gang.tenant, "state": gang.state.value, "chips": gang.chips}
     running = snapshot.gangs.get(gang.id)
-    request = request_of(scene.fleet, gang, scene.now, heals=running is not None)
+    request = scene.request(gang)
     if isinstance(request, NoFit):
         return head | {"stands": "unclear", "placement": answer_row(request)}
-    if gang.state not in _ALIVE:
+    if gang.state not in ALIVE:
         return head | {"stands": "over"}
     if running is not None and gang.state is GangState.RUNNING:
-        told = scene.beside.told.get(gang.id)
-        seen = Seen() if told is None else told.seen(scene.now)
-        harms = all(held.shape for held in running.slices) and harms_of(snapshot, running, seen)
-        held = sum(len(each.hosts) for each in running.slices)
-        if harms:
-            return head | {"stands": "hurt", "hosts": held, "repair": choice_row(repair(snapshot, request, seen))}
+        head["hosts"] = sum(len(each.hosts) for each in running.slices)
+        ways = scene.ways(gang, request) if scene.harms(gang.id) else ""
+        if not isinstance(ways, str):
+            there = answer_row(scene.placed(gang, request))
+            return head | {"stands": "hurt", "repair": choice_row(ways), "placement": there}
         if snapshot.chips_of(running.hosts) >= gang.chips:
-            return head | {"stands": "runs", "hosts": held}
-    answer = place(snapshot, request)
-    answer = crossed(request, answer) or answer if isinstance(answer, Plan) else answer
+            return head | {"stands": "runs"}
+        del head["hosts"]
+    answer = scene.placed(gang, request)
     found = head | {"stands": "waits", "placement": answer_row(answer)}
     if isinstance(answer, NoFit):
-        found["displacement"] = displacement_row(displaced(snapshot, request))
+        found["displacement"] = displacement_row(scene.displaced(request))
     return found
+
+
+def tidying_rows(scene: Scene) -> list[Row]:
+    """Give the groups of moves that would be worth their price, cluster by cluster, in the order in which they would be made."""
+    clusters = sorted({gang.id.cluster for gang in scene.fleet.gangs.values()})
+    return [row for cluster in clusters for row in _tidying_of(scene, cluster)]
+
+
+def _tidying_of(scene: Scene, cluster: str) -> Iterator[Row]:
+    mine = (gang for key, gang in scene.fleet.gangs.items() if key.cluster == cluster and key in scene.snapshot.gangs)
+    asked = ((gang.id, request_of(scene.fleet, gang, scene.now)) for gang in mine if _is_movable(gang))
+    movable = {
+        gang: replace(request, fewest=0) for gang, request in asked if isinstance(request, Request)
+    }  # spares are not for it
+    grounds = {
+        key: ground for key, ground in scene.snapshot.grounds.items() if cluster in {key.name, getattr(key, "cluster", None)}
+    }
+    gangs = {key: gang for key, gang in scene.snapshot.gangs.items() if key.cluster == cluster}
+    found = defragment(replace(scene.snapshot, grounds=grounds, gangs=gangs), movable)
+    yield from (
+        group_row(cluster, number, group, floor=scene.beside.costs.floor) for number, group in enumerate(found.groups, start=1)
+    )
+
+
+def _is_movable(gang: Gang) -> bool:
+    """Whether sliceward may move a gang: it runs, nobody else places it, and its marks keep it where it is put."""
+    theirs = gang.managed_by is not ManagedBy.NOBODY or any(role.tolerates_everything for role in gang.roles)
+    return gang.state is GangState.RUNNING and not theirs
 
 
 def ask_what_if(scene: Scene, asked: WhatIf) -> Row:
@@ -113,7 +124,7 @@ def ask_what_if(scene: Scene, asked: WhatIf) -> Row:
     Raises:
         Misconfigured: the question names what is not there, or nothing.
     """
-    snapshot, grown = scene.snapshot(), scene.fleet
+    snapshot, grown = scene.snapshot, scene.fleet
     events: list[Event] = []
     for words in asked.add:
         more = block_of_words(scene.fleet, scene.now, words)
@@ -128,13 +139,14 @@ def ask_what_if(scene: Scene, asked: WhatIf) -> Row:
         raise Misconfigured(
             "what if", "nothing", "Say what: --drain, --lose-switch, --add-block ... (`sliceward what-if --help`)"
         )
-    running, waiting = {}, []
+    running, waiting, wide = {}, [], replace(scene, fleet=grown, made=snapshot)
     for gang in sorted(grown.gangs.values(), key=lambda gang: (-gang.priority, gang.id)):
-        request = request_of(grown, gang, scene.now, heals=gang.id in snapshot.gangs) if gang.state in _ALIVE else None
+        request = wide.request(gang) if gang.state in ALIVE else None
         if request is None or isinstance(request, NoFit):
             continue
         if gang.id in snapshot.gangs and gang.state is GangState.RUNNING:
             running[gang.id] = request
         else:
             waiting.append(request)
-    return consequences_row(what_if(snapshot, events, running, waiting))
+    seen = {gang: scene.seen(gang) for gang in running}
+    return consequences_row(what_if(snapshot, events, running, waiting, seen=seen, past=scene.beside.past))

@@ -10,6 +10,7 @@ from sliceward.topology.generations import text_of
 
 if TYPE_CHECKING:
     from sliceward.scheduling.candidates import Choice
+    from sliceward.scheduling.defragment import Group
     from sliceward.scheduling.displacement import Displacement
     from sliceward.scheduling.fragmentation import Fragmentation
     from sliceward.scheduling.guarantees import Kept
@@ -131,6 +132,23 @@ def displacement_row(answer: Displacement | NobodyGoes) -> Row:
         ],
         "cost": round(answer.cost, 3),
         "gap": None if answer.gap is None else round(answer.gap, 4),
+    }
+
+
+def group_row(cluster: str, number: int, group: Group, *, floor: float) -> Row:
+    """Give moves that belong together; ``worth``: chip-seconds that they bring for each that they cost, ``floor`` at least."""
+    return {
+        "cluster": cluster,
+        "group": number,
+        "why": group.why,
+        "gain": round(group.gain, 3),
+        "cost": round(group.cost, 3),
+        "worth": round(group.gain / group.cost, 3),
+        "floor": floor,
+        "moves": [
+            {"gang": str(move.gang), "cost": round(move.bill.total, 3), "slices": [slice_row(piece) for piece in move.slices]}
+            for move in group.moves
+        ],
     }
 
 

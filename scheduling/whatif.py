@@ -8,6 +8,7 @@ by priority, and each leaves the next what it took or gave back, as things are a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.candidates import Way
@@ -17,7 +18,7 @@ from sliceward.scheduling.fragmentation import fragmentation_of
 from sliceward.scheduling.harm import Seen, harms_of
 from sliceward.scheduling.place import place
 from sliceward.scheduling.plan import Plan
-from sliceward.scheduling.repair import repair
+from sliceward.scheduling.repair import UNSEEN, repair
 from sliceward.scheduling.snapshot import HeldSlice
 
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from sliceward.scheduling.fragmentation import Fragmentation
     from sliceward.scheduling.plan import NoFit
     from sliceward.scheduling.request import Request
+    from sliceward.scheduling.rights import Displaced
     from sliceward.scheduling.snapshot import Running, Snapshot
     from sliceward.topology.ids import GangId
+
+
+NOBODY_SEEN: Mapping[GangId, Seen] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,18 @@ class Consequences:
     after: tuple[Fragmentation, ...]
 
 
-def what_if(
-    snapshot: Snapshot, events: Iterable[Event], requests: Mapping[GangId, Request], waiting: Sequence[Request] = ()
+def what_if(  # noqa: PLR0913 (the two last are what `repair` asks for)
+    snapshot: Snapshot,
+    events: Iterable[Event],
+    requests: Mapping[GangId, Request],
+    waiting: Sequence[Request] = (),
+    *,
+    seen: Mapping[GangId, Seen] = NOBODY_SEEN,
+    past: Sequence[Displaced] = (),
 ) -> Consequences:
     """Say what would follow from events. ``requests``: what the gangs that run ask for, where more is known than what they hold.
+
+    ``seen``: what is seen of gangs that run. ``past``: who displaced whom lately.
 
     Raises:
         Misconfigured: an event names something that is not there.
@@ -67,7 +80,7 @@ def what_if(
     for gang in sorted(then.gangs.values(), key=lambda gang: (-gang.priority, gang.id)):
         request = requests.get(gang.id) or request_of(gang)
         if request is not None and _is_hurt_anew(snapshot, then, gang):
-            choice = repair(then, request)
+            choice = repair(then, request, seen.get(gang.id, UNSEEN), past=past, requests=requests)
             hurt.append(choice)
             then = _carried_out(then, gang, choice)
     told, now = [], snapshot

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sliceward.topology.ids import GangId, HostId, SliceId
 
@@ -65,11 +66,21 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Preempted:
+    """A gang had to go for another, as Kueue says. ``by``: uid of the other's owner object."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Gang:
     """A gang: what should run (roles) and what runs (members).
 
     ``exclusive_key`` is the node label of exclusive topology, if the gang asks for one. ``slices`` names the slice that
-    each (role, slice index) sits in, where known. ``tenant`` is label ``sliceward.dev/tenant``, else the namespace.
+    each (role, slice index) sits in, where known. ``tenant`` is label ``sliceward.dev/tenant``, else the namespace. ``fewest``: with
+    so many slices an elastic gang goes on (annotation ``sliceward.dev/fewest-slices``); 0: it needs all of them. ``preempted``: it has
+    no place because it had to go.
     """
 
     id: GangId
@@ -86,6 +97,8 @@ class Gang:
     max_restarts: int | None = None
     slices: tuple[SliceId, ...] = ()
     placed_by_us: str | None = None
+    fewest: int = 0
+    preempted: Preempted | None = None
 
     @property
     def chips(self) -> int:

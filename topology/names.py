@@ -111,6 +111,7 @@ class Names:
     incident: str = "sliceward.dev/incident"
     gang: str = "sliceward.dev/gang"
     tenant: str = "sliceward.dev/tenant"
+    fewest_slices: str = "sliceward.dev/fewest-slices"
     host_index: str = "sliceward.dev/host-index"
     spare: str = "sliceward.dev/spare"
 

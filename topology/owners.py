@@ -7,6 +7,7 @@ Kueue 0.19: no object says "ready"; ``suspend`` and the conditions Completed, Co
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from sliceward.topology.fields import Fields
 from sliceward.topology.gangs import Gang, GangState, ManagedBy, Role
 from sliceward.topology.generations import GENERATIONS, Shape, shape_of
 from sliceward.topology.ids import GangId
+from sliceward.topology.preempted import preempted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,12 +34,14 @@ def read_owners(desk: Desk, jobsets: Iterable[object], jobs: Iterable[object], w
     """Read the gangs, without members."""
     queues = tuple(workloads)
     queued = desk.once("queued", queues, partial(_owners_of_workloads, desk, queues))
+    gone = desk.once("preempted", queues, partial(preempted, queues))
     found: dict[GangId, Gang] = {}
     for kind, objects in (("JobSet", jobsets), ("Job", jobs)):
         for number, value in enumerate(objects):
             gang = desk.once((kind, id(value)), (value, queued), partial(_owner, desk, kind, value, number, queued))
             if gang is not None:
-                found[gang.id] = gang
+                went = gone.get((kind, gang.id.namespace, gang.id.name)) if gone else None
+                found[gang.id] = gang if went is None else replace(gang, preempted=went)
     return dict(sorted(found.items()))
 
 
@@ -107,6 +111,7 @@ def _gang(desk: Desk, fields: Fields, gang: GangId, *, is_queued: bool) -> Gang 
     selectors = [role.node_selector for role in roles]
     restarts, most = _restarts(gang, spec, status)
     placed = {selector[names.gang] for selector in selectors if names.gang in selector}
+    slices = sum(role.slices for role in roles)
     if len(placed) > 1:
         desk.report("ContradictoryLabels", str(gang), f"its roles select different {names.gang}", "Give all roles one value")
     queue = labels.get(names.kueue_queue, "") or spec.text("managedBy").startswith(names.kueue_managed_by_prefix)
@@ -124,7 +129,20 @@ def _gang(desk: Desk, fields: Fields, gang: GangId, *, is_queued: bool) -> Gang 
         restarts=restarts,
         max_restarts=most,
         placed_by_us=placed.pop() if len(placed) == 1 else None,
+        fewest=_fewest(desk, gang, annotations.get(names.fewest_slices), slices),
     )
+
+
+def _fewest(desk: Desk, gang: GangId, told: str | None, slices: int) -> int:
+    """Read with how many slices a gang can do; all of them is 0, for it is not elastic."""
+    if told is None:
+        return 0
+    fewest = int(told) if _NUMBER.fullmatch(told) else 0
+    if not 0 < fewest <= slices:
+        why = f"{desk.names.fewest_slices} is {told!r}, and it has {slices} slices"
+        desk.report("ContradictoryLabels", str(gang), why, f"Give a number from 1 to {slices}; until then it needs all of them")
+        return 0
+    return fewest if fewest < slices else 0
 
 
 def _templates(gang: GangId, spec: Fields) -> list[Fields]:

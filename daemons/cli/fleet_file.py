@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sliceward.scheduling.beside import Beside
-from sliceward.scheduling.questions import Scene, explain_gang
+from sliceward.scheduling.questions import explain_gang
 from sliceward.scheduling.quota import Quota
+from sliceward.scheduling.scene import Scene
 from sliceward.topology import yaml_text
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.plan import fleet_from_yaml

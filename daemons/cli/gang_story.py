@@ -32,7 +32,8 @@ def stands(found: Row) -> Iterator[Text]:
     if "placement" not in found:
         return
     if found["placement"]["fits"]:
-        yield Text("  there is room for it:", style="green")
+        there = "  a run would move it so:" if found["stands"] == "hurt" else "  there is room for it:"
+        yield Text(there, style="green")
     yield from answer(found["placement"])
     victims = found.get("displacement", {}).get("victims", ())
     if victims:
@@ -54,7 +55,7 @@ def ways(choice: Row) -> Iterator[Text]:
     """Tell the ways out, the cheapest first, in chip-hours."""
     for number, way in enumerate(choice["ways"]):
         then = f", then {way['then']}" if way["then"] else ""
-        where = "; ".join(f"{_slice(piece)} to {_place(piece)}" for piece in way["slices"])
+        where = "; ".join(f"{_slice(piece)} to {place_of(piece)}" for piece in way["slices"])
         goes = f"; {', '.join(way['victims'])} would have to go" if way["victims"] else ""
         words = f"  {way['way']}{then}: {way['price'] / SECONDS_AN_HOUR:,.1f} chip-hours: {way['why']}"
         yield Text(words + (f" ({where})" if where else "") + goes, style="green" if number == 0 else "")
@@ -85,7 +86,8 @@ def _slice(piece: Row) -> str:
     return f"{piece['role'] or 'slice'} {piece['index']}"
 
 
-def _place(piece: Row) -> str:
+def place_of(piece: Row) -> str:
+    """Name the cubes of a place, or its first hosts."""
     return "+".join(cube.rpartition("/")[2] for cube in piece["cubes"]) or ", ".join(some(piece["hosts"], 3))
 
 

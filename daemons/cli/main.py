@@ -63,7 +63,9 @@ COMMANDS: Mapping[str, Entry] = {
         f"{_CLI}.placement:what_if", "Say what would follow if hosts, links, switches or blocks came or went.", "coordinator"
     ),
     "fleet": Entry(
-        f"{_CLI}.placement:fleet", "Figures of the fleet as a whole: fragmentation, guarantees, spares, moves that would pay.", "coordinator"
+        f"{_CLI}.placement:fleet",
+        "Figures of the fleet as a whole: fragmentation, guarantees, spares, moves that would pay.",
+        "coordinator",
     ),
     "approve": Entry(f"{_CLI}.act:approve", "Let a waiting incident go on.", "coordinator"),
     "abort": Entry(f"{_CLI}.act:abort", "End an incident's run; what was taken is given back.", "coordinator"),

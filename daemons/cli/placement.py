@@ -10,9 +10,9 @@ from rich.text import Text
 
 from sliceward.daemons.cli.client import Client, with_client
 from sliceward.daemons.cli.fleet_file import fleet_options, scene_of
-from sliceward.daemons.cli.gang_story import answer, harms, ways
+from sliceward.daemons.cli.gang_story import SECONDS_AN_HOUR, answer, harms, place_of, ways
 from sliceward.daemons.cli.output import console, output_option, print_data, print_rows
-from sliceward.scheduling.questions import ask_what_if, fragmentation_rows, guarantee_rows, spares_rows
+from sliceward.scheduling.questions import ask_what_if, fragmentation_rows, guarantee_rows, spares_rows, tidying_rows
 from sliceward.scheduling.words import WhatIf
 
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ SPARES: Mapping[str, Callable[[Row], object]] = {
     "LENT": lambda r: r["lent"],
     "WANTED": lambda r: "more than there are" if r["wanted"] is None else r["wanted"],
     "SURE": lambda r: f"{r['odds']:.3%}",
+}
+
+GROUPS: Mapping[str, Callable[[Row], object]] = {
+    "CLUSTER": lambda r: r["cluster"],
+    "GROUP": lambda r: r["group"],
+    "WHY": lambda r: r["why"],
+    "GAIN": lambda r: f"{r['gain'] / SECONDS_AN_HOUR:,.1f} chip-hours",
+    "COST": lambda r: f"{r['cost'] / SECONDS_AN_HOUR:,.1f} chip-hours",
+    "WORTH": lambda r: f"{r['worth']:,.1f}, at least {r['floor']:g}",
+    "MOVES": lambda r: "; ".join(
+        f"{move['gang']} to {', '.join(place_of(piece) for piece in move['slices'])}" for move in r["moves"]
+    ),
 }
 
 WORDS = {
@@ -106,6 +118,20 @@ def spares(client: Client, *, file: Path | None, quota: Path | None, output: str
     """Ask, and print one line for each block."""
     rows = client.rows("spares", limit=10_000) if file is None else spares_rows(scene_of(file, quota))
     print_rows(rows, SPARES, output)
+
+
+@fleet.command(
+    help="Say which moves of running gangs would make room that is worth more than they cost: for each group, in the order in which they"
+    " would be made, what it brings, what it costs, and how many chip-seconds it brings for each that it costs, beside the least that it"
+    " has to bring.\n\nNothing is moved, by this or by itself; docs/placement.md says how to carry a move out."
+)
+@fleet_options
+@output_option
+@with_client
+def defragment(client: Client, *, file: Path | None, quota: Path | None, output: str) -> None:
+    """Ask, and print one line for each group of moves."""
+    rows = client.rows("defragmentation", limit=10_000) if file is None else tidying_rows(scene_of(file, quota))
+    print_rows(rows, GROUPS, output)
 
 
 def _worded(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,9 +13,11 @@ from prometheus_client import Counter
 from sliceward.daemons.cancelling import Cancelling
 from sliceward.daemons.coordinator.deciding import Deciding
 from sliceward.daemons.coordinator.desk import Desk
+from sliceward.daemons.coordinator.displacing import Displacing
 from sliceward.daemons.coordinator.events import Bell
 from sliceward.daemons.coordinator.heartbeat import Beating, HeartbeatFigures, Pulse
 from sliceward.daemons.coordinator.memo import NOWHERE
+from sliceward.daemons.coordinator.orders import NO_ORDERS, Orders
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.proof import Proof
 from sliceward.daemons.coordinator.rules import Rules
@@ -26,7 +28,6 @@ from sliceward.daemons.coordinator.vigil import Vigil
 from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.detectors.finding import storable
 from sliceward.playbooks.incident import Entry, EntryKind
-from sliceward.scheduling.quota import Quota, left
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from sliceward.remediations.action import Action
     from sliceward.remediations.paging.heartbeat import Heartbeat
     from sliceward.remediations.ports import Pager
-    from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import HostId
 
 log = structlog.get_logger(__name__)
@@ -78,7 +78,6 @@ class Parts:
     actions: Mapping[str, Action]
     pagers: Mapping[str, Pager]
     alerts: AlertMap
-    quota: Quota
     pace: PaceSettings
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -94,6 +93,8 @@ class Parts:
     heartbeats: tuple[Heartbeat, ...] = ()
     leadership: Leadership | None = None
     rests: Rests = Rests()
+    orders: Orders = NO_ORDERS
+
     memo: Memo = NOWHERE
 
 
@@ -110,6 +111,7 @@ class Coordinator:
     desk: Desk = field(init=False)
     deciding: Deciding = field(init=False)
     silencing: Silencing = field(init=False)
+    displacing: Displacing = field(init=False)
     outbox: Outbox = field(init=False)
     sweep: Sweep = field(init=False)
     vigil: Vigil = field(init=False)
@@ -132,7 +134,7 @@ class Coordinator:
         rules = Rules(
             book=of.book,
             actions=of.actions,
-            quota_left=self._quota_left,
+            orders=of.orders,
             ceiling=of.ceiling,
             limits=of.limits,
             pagers=tuple(of.pagers),
@@ -146,6 +148,8 @@ class Coordinator:
         self.deciding.docket.told, self.deciding.docket.paging = self._told, self._pages_waiting.set
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
         self.deciding.looks.silences = self.silencing.present
+        self.displacing = Displacing(of.store, of.clock)
+        self.deciding.looks.past = self.displacing.past
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
         self.outbox.leads = lambda: self.leads
@@ -188,6 +192,7 @@ class Coordinator:
         epoch = await self.store.lead(self.parts.holder, now=self.clock(), leads=leads)
         await self.deciding.load()
         await self.silencing.load()
+        self.displacing.begin(self.deciding.docket.displaced)
         await self.desk.round()
         for loop in self.parts.loops:
             loop.begin()
@@ -259,7 +264,7 @@ class Coordinator:
         endless += [
             tasks.create_task(self._every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
             tasks.create_task(self._every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
-            tasks.create_task(self._every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+            tasks.create_task(self._every(pace.sweep_every, self._sweep, self.sweep.loop), name="sweep"),
             tasks.create_task(self._every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
             tasks.create_task(self._forgetting(), name="forgetting"),
         ]
@@ -271,6 +276,10 @@ class Coordinator:
         patience = 0.0 if self.deciding.stops.fenced else pace.call_timeout.total_seconds()
         await asyncio.wait([deciding], timeout=patience)
         deciding.cancel()
+
+    async def _sweep(self) -> None:
+        await self.displacing.round([side.fleet for side in self.parts.sides if side.fleet is not None])
+        await self.sweep.round()
 
     def stop(self) -> None:
         """Take no new step, finish what is under way, end."""
@@ -319,7 +328,7 @@ class Coordinator:
             findings=tuple(self.deciding.looks.findings(side).values()),
             incidents=sorted(incidents, key=lambda one: one.opened),
             progress=side.presence.progress,
-            quota=self.parts.quota,
+            quota=self.parts.orders.quota,
             problem=side.problem,
         )
 
@@ -443,10 +452,6 @@ class Coordinator:
     def _told_and_decide(self, seq: int) -> None:
         self._told(seq)
         self.deciding.wake()
-
-    def _quota_left(self, fleet: Fleet) -> dict[tuple[str, str], int]:
-        accounts = {account: left(self.parts.quota, fleet, account) for account in self.parts.quota.nominal}
-        return {account: chips for account, chips in accounts.items() if chips is not None}
 
     async def _forgetting(self) -> None:
         while True:

@@ -16,6 +16,8 @@ from sliceward.daemons.coordinator.starts import Starts
 from sliceward.daemons.coordinator.tally import Tally
 from sliceward.daemons.store import Case
 from sliceward.playbooks import turn as turns
+from sliceward.scheduling import rights
+from sliceward.scheduling.risk import REMEMBERED
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.run import Call, Run
     from sliceward.playbooks.turn import Turn
     from sliceward.playbooks.world import Started
+    from sliceward.scheduling.rights import Displaced
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,7 @@ log = structlog.get_logger(__name__)
 class Docket:
     """``look_back``: how long ago a start still matters. ``pagers``: to whom each page goes.
 
-    ``told``: called with the number of each new line of the story. ``paging``: called when a page was put into the outbox.
+    ``displaced``: which gangs had to go for which, as read at the start. ``told``: called with the number of each new line of the story. ``paging``: called when a page was put into the outbox.
     """
 
     store: Store
@@ -51,13 +54,15 @@ class Docket:
     told: Callable[[int], None] = lambda _seq: None
     paging: Callable[[], None] = lambda: None
     cases: dict[str, Case] = field(default_factory=dict)
+    displaced: tuple[Displaced, ...] = ()
     tally: Tally = field(default_factory=Tally)
     _starts: Starts = field(default_factory=Starts)
     _doubtful: dict[str, Call | None] = field(default_factory=dict)
 
     async def load(self) -> None:
-        """Read the open incidents and the starts of late."""
-        loaded = await self.store.load_open()
+        """Read the open incidents, the starts and the displacements of late."""
+        loaded = await self.store.load_open(since=self.clock() - rights.REMEMBERED)
+        self.displaced = loaded.displaced
         self.cases = {case.incident.id: case for case in loaded.cases}
         self.aside.show(loaded.set_aside)
         await self._read_starts()
@@ -66,8 +71,12 @@ class Docket:
         """Give the runs begun or ended of late."""
         return self._starts.since(self.clock() - self.look_back)
 
+    def remembered(self) -> tuple[Started, ...]:
+        """Give those of so long ago as hosts that failed are remembered."""
+        return self._starts.since(self.clock() - REMEMBERED)
+
     async def _read_starts(self) -> None:
-        edge = self.clock() - self.look_back
+        edge = self.clock() - max(self.look_back, REMEMBERED)
         self._starts.read(await self.store.started(edge), edge)
 
     # ── what is written ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +152,7 @@ class Docket:
         An intent in doubt was not called: who does not know that it stands does not call, and whose call began is in doubt no more.
         It is taken back, or the next try would be one that goes on with something irreversible, which asks for no reason.
         """
-        if self._doubtful or self._starts.are_stale(self.clock() - self.look_back):
+        if self._doubtful or self._starts.are_stale(self.clock() - max(self.look_back, REMEMBERED)):
             await self._read_starts()
         for name, call in sorted(self._doubtful.items()):
             try:

@@ -18,12 +18,15 @@ from sliceward.daemons.coordinator.draft import Draft
 from sliceward.daemons.coordinator.folding import folded
 from sliceward.daemons.coordinator.following import still
 from sliceward.daemons.coordinator.guarded import Guard, Turns
+from sliceward.daemons.coordinator.orders import Remembered, Told, beside_of
 from sliceward.daemons.coordinator.seen import Known, Seen
 from sliceward.playbooks import turn as turns
 from sliceward.playbooks.decide import decide
 from sliceward.playbooks.decision import Close, Hold, RunStep
 from sliceward.remediations.outcome import Failed, Wait
+from sliceward.scheduling.scene import Scene
 from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.fleet import joined
 from sliceward.topology.ids import HostId
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.turn import Turn
     from sliceward.playbooks.world import World
     from sliceward.remediations.outcome import Outcome
+    from sliceward.scheduling.rights import Displaced
     from sliceward.topology.ids import GangId
 
 log = structlog.get_logger(__name__)
@@ -54,6 +58,7 @@ class Looks:
     """What each look at a cluster needs.
 
     ``alerts``: present findings from the alert inbox, per cluster. ``silences``: what is to be left alone, in force or to come.
+    ``past``: who displaced whom of late.
     ``lock``: over all book-keeping; whoever else writes about incidents takes it, too.
     """
 
@@ -68,6 +73,7 @@ class Looks:
     lock: asyncio.Lock
     alerts: Callable[[str], Mapping[str, Finding]] = lambda _cluster: {}
     silences: Callable[[datetime], tuple[Silence, ...]] = lambda _now: ()
+    past: Callable[[], tuple[Displaced, ...]] = tuple
     _turns: Turns = field(default_factory=Turns)
 
     async def at(self, side: Side, only: frozenset[str] | None) -> datetime | None:
@@ -174,8 +180,28 @@ class Looks:
         if fleet is None:
             raise Retry(f"cluster {side.name} was not read yet")
         fleets = [other.fleet for other in self.sides.values() if other.fleet is not None]
-        known = Known(tuple(cases.values()), fleets, self.docket.started(), self.stops.why_paused, self.silences(now))
+        known = Known(
+            tuple(cases.values()), fleets, self.docket.started(), self.stops.why_paused, self.silences(now), self.remembered
+        )
         return Seen(side, fleet, self.rules, self.findings(side), known, now)
+
+    def remembered(self) -> Remembered:
+        """Give what is remembered over all clusters."""
+        return Remembered(tuple(self.docket.cases.values()), self.docket.remembered(), self.past(), self.reserved())
+
+    def scene(self) -> Scene | None:
+        """Give all clusters that were read as one scene, as placement sees each of them; None: none was read yet."""
+        clusters = [
+            Told(side.name, side.fleet, self.findings(side).values(), side.presence.progress)
+            for side in self.sides.values()
+            if side.fleet is not None
+        ]
+        if not clusters:
+            return None
+        now = self.clock()
+        return Scene(
+            joined(one.fleet for one in clusters), now, beside_of(self.rules.orders, clusters, (), self.remembered(), now)
+        )
 
     # ── what is decided ───────────────────────────────────────────────────────────────────────────────────────────────
 

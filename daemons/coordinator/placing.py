@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sliceward.daemons.coordinator.web import Problem, asked, page_of
-from sliceward.remediations.weighing import told_by
-from sliceward.scheduling.beside import Beside
-from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows, guarantee_rows, spares_rows
+from sliceward.scheduling.questions import (
+    ask_what_if,
+    explain_gang,
+    fragmentation_rows,
+    guarantee_rows,
+    spares_rows,
+    tidying_rows,
+)
 from sliceward.scheduling.words import WhatIf
-from sliceward.topology.fleet import joined
-from sliceward.topology.health import Health
-from sliceward.topology.ids import LinkId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from sliceward.daemons.coordinator.coordinator import Coordinator
+    from sliceward.scheduling.scene import Scene
 
 MOST_WORDS = 100
 """So many things may be asked about at once."""
@@ -42,12 +45,18 @@ class PlacingApi:
         """Give the routes."""
         api = "/api/v1"
         return [
+            web.get(f"{api}/defragmentation", self.defragmentation),
             web.get(f"{api}/fragmentation", self.fragmentation),
             web.get(f"{api}/guarantees", self.guarantees),
             web.get(f"{api}/placement", self.placement),
             web.get(f"{api}/spares", self.spares),
             web.get(f"{api}/what-if", self.what_if),
         ]
+
+    async def defragmentation(self, request: web.Request) -> web.Response:
+        """Give the moves that would be worth their price; nothing is moved."""
+        rows = await self._answer(tidying_rows)
+        return page_of(({**row, "id": f"{row['cluster']}/{row['group']}"} for row in rows), asked(request))
 
     async def fragmentation(self, request: web.Request) -> web.Response:
         """Give the figures of each generation in each cluster."""
@@ -86,18 +95,7 @@ class PlacingApi:
             return await asyncio.to_thread(question, self._scene())
 
     def _scene(self) -> Scene:
-        sights = self._of.sights()
-        fleets = [sight.fleet for sight in sights if sight.fleet is not None]
-        if not fleets:
+        scene = self._of.deciding.looks.scene()
+        if scene is None:
             raise Problem(503, "NotNow", "no cluster has been read yet", "Ask again in a moment", retry_after=2)
-        sick = {host: f"incident {incident}" for sight in sights for host, incident in sight.incident_of.items()}
-        links = frozenset(
-            part
-            for sight in sights
-            for part in sight.about
-            if isinstance(part, LinkId) and sight.health(part) is Health.UNHEALTHY
-        )
-        told = {gang: told_by(progress) for sight in sights for gang, progress in sight.progress.items()}
-        reserved = self._of.deciding.looks.reserved()
-        beside = Beside(reserved=reserved, quota=self._of.parts.quota, sick=sick, links=links, told=told)
-        return Scene(joined(fleets), self._of.clock(), beside)
+        return scene

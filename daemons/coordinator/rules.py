@@ -1,14 +1,16 @@
-"""What people configured for deciding: playbooks, actions, quota, and how far all may go."""
+"""What people configured for deciding: playbooks, actions, how far all may go, and what placement goes by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sliceward.daemons.coordinator.orders import NO_ORDERS, Orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sliceward.playbooks.load import Book
     from sliceward.playbooks.schema import BudgetSpec, Mode
@@ -19,11 +21,11 @@ LOOK_BACK = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Rules:
-    """Playbooks, actions, quota, pagers; ``ceiling``: no playbook acts above this mode; ``limits``: budget of the whole fleet."""
+    """Playbooks, actions, pagers, orders for placement; ``ceiling``: no playbook acts above this mode; ``limits``: budget of the whole fleet."""
 
     book: Book
     actions: Mapping[str, Action]
-    quota_left: Callable[[Any], Mapping[tuple[str, str], int]]
+    orders: Orders = NO_ORDERS
     ceiling: Mode | None = None
     limits: BudgetSpec | None = None
     pagers: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ from sliceward.daemons.coordinator.leadership import Candidacy, Leadership
 from sliceward.daemons.coordinator.memo import NOWHERE, InFile, OnLease
 from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.opening import until_it_answers
+from sliceward.daemons.coordinator.orders import orders_of
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.standby import standing_by
 from sliceward.daemons.coordinator.tokens import Tokens
@@ -48,7 +49,6 @@ from sliceward.remediations.paging.heartbeat import HttpHeartbeat
 from sliceward.remediations.paging.plan import PagerPlan, Surroundings
 from sliceward.remediations.providers import catalog as providers
 from sliceward.remediations.providers.plan import ProviderPlan
-from sliceward.scheduling.quota import Quota
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.names import override
 
@@ -109,7 +109,7 @@ async def running(settings: CoordinatorSettings, *, write: Callable[[str], None]
 async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] = print) -> AsyncIterator[Coordinator]:
     """Open everything, and take the lead where nobody else can want it; nothing runs yet."""
     book = read_book(settings.playbooks)
-    quota = Quota.from_mapping(settings.quota)
+    orders = orders_of(settings)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
         store = await stack.enter_async_context(open_store(store_url(settings.store)))
@@ -126,7 +126,7 @@ async def built(settings: CoordinatorSettings, *, write: Callable[[str], None] =
                 pagers=_pagers(settings, around),
                 heartbeats=_heartbeats(settings, around),
                 alerts=read_map(settings.alerts.map) if settings.alerts.map else AlertMap(),
-                quota=quota,
+                orders=orders,
                 pace=settings.pace,
                 clock=now,
                 monotonic=time.monotonic,

@@ -7,37 +7,42 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sliceward.daemons.coordinator.orders import Told, beside_of
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.world import Usage, World
 from sliceward.remediations.action import Target
-from sliceward.scheduling.fleet import snapshot_of
+from sliceward.scheduling.scene import Scene
 from sliceward.topology.ids import HostId
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.daemons.coordinator.calls import Begun
+    from sliceward.daemons.coordinator.orders import Remembered
     from sliceward.daemons.coordinator.rules import Rules
     from sliceward.daemons.coordinator.side import Side
     from sliceward.daemons.store import Case
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.silences import Silence
     from sliceward.playbooks.world import Started
-    from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import GangId
 
 
 @dataclass(frozen=True, repr=False)  # printed with a traceback, a whole fleet would take minutes
 class Known:
-    """What is known beside one cluster: incidents, fleets of all clusters, starts of late, what people switched off or silenced."""
+    """What is known beside one cluster: incidents, fleets of all clusters, starts of late, what people switched off or silenced.
+
+    ``remembered``: what placement goes by beside.
+    """
 
     cases: Collection[Case]
     fleets: Sequence[Fleet]
     started: tuple[Started, ...]
     paused: str
     silences: tuple[Silence, ...]
+    remembered: Callable[[], Remembered]
 
 
 @dataclass(frozen=True, repr=False)  # as above
@@ -95,25 +100,18 @@ class Seen:
             started=call.step.started or self.now,
             now=self.now,
             text=text,
-            quota_left=self._quota_left,
-            lost=self._lost,
+            lost=self.scene.beside.lost,
             sick=frozenset(host for host, incidents in self._hurt.items() if incidents != {begun.incident}),
-            snapshot=lambda: self._snapshot,
+            scene=lambda: self.scene,
         )
 
     @cached_property
-    def _snapshot(self) -> Snapshot:
-        """The fleet as placement sees it: a tenth of a second for 10,000 hosts, and hundreds of gangs may be planned for in one look."""
-        return snapshot_of(self.fleet, self.now)
-
-    @cached_property
-    def _quota_left(self) -> Mapping[tuple[str, str], int]:
-        return self.rules.quota_left(self.fleet)
-
-    @cached_property
-    def _lost(self) -> frozenset[HostId]:
-        found = (one for one in self.findings.values() if one.kind is Kind.HOST_LOST and one.state is State.FIRING)
-        return frozenset(one.part for one in found if isinstance(one.part, HostId))
+    def scene(self) -> Scene:
+        """The fleet as placement sees it: made once, for hundreds of gangs may be planned for in one look."""
+        cluster = Told(self.side.name, self.fleet, self.findings.values(), self.side.presence.progress)
+        others = [fleet for fleet in self.known.fleets if fleet is not self.fleet]
+        beside = beside_of(self.rules.orders, [cluster], others, self.known.remembered(), self.now)
+        return Scene(self.fleet, self.now, beside)
 
     @cached_property
     def _hurt(self) -> Mapping[HostId, set[str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sliceward.daemons.coordinator.placement_settings import PlacementSettings
 from sliceward.daemons.coordinator.windows import WindowSettings  # noqa: TC001 (pydantic resolves it at run time)
 from sliceward.daemons.settings import (
     ClusterSettings,
@@ -189,6 +190,7 @@ class CoordinatorSettings(Settings):
         description="Nominal chips by tenant and generation, e.g. `{ml: {tpu7x: 256}}`, or cells of a shape, which are guaranteed in"
         " that form: `{ml: {tpu7x: {4x4x4: 4}}}`; none: not limited.",
     )
+    placement: PlacementSettings = Field(default_factory=PlacementSettings, description="What placement goes by, beside quota.")
     budget: BudgetSpec | None = Field(
         default=None, description="Budget of the whole fleet, on top of each playbook's own; same form as in a playbook."
     )
@@ -214,6 +216,16 @@ class CoordinatorSettings(Settings):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
+        return self
+
+    @model_validator(mode="after")
+    def _placement_knows_of_whom(self) -> Self:
+        bare = [tenant for tenant in self.placement.protected if tenant not in self.quota]
+        if bare:
+            raise ValueError(f"placement.protected: {bare[0]!r} has no quota, so nothing of it would be protected: give it one")
+        strange = sorted(set(self.placement.levels) - {cluster.name for cluster in self.clusters})
+        if strange:
+            raise ValueError(f"placement.levels: there is no cluster {strange[0]!r}: name one of `clusters`")
         return self
 
     @model_validator(mode="after")

@@ -36,7 +36,7 @@ Sketch = tuple[str, "Callable[[], Row]"]
 """Id of a row, and what draws it."""
 Part = TypeVar("Part")
 
-_BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PART_SUSPECT})
+BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PART_SUSPECT})
 """Findings that say that nothing is known for certain about the part, not that it is sick."""
 
 
@@ -72,7 +72,7 @@ class Sight:
     def health(self, part: PartId) -> Health:
         """Say what is known about one part by itself."""
         found = self.about.get(part, ())
-        if any(f.state is State.FIRING and f.kind not in _BLINDS for f in found):
+        if any(f.state is State.FIRING and f.kind not in BLINDS for f in found):
             return Health.UNHEALTHY
         return Health.UNKNOWN if found or not self.telemetry or not self.reachable else Health.HEALTHY
 
@@ -88,7 +88,7 @@ def chip_health(sight: Sight, host: Host, chip: ChipId) -> Health:
     if own is not Health.HEALTHY:
         return own
     silent = host.ready is not Health.HEALTHY or any(
-        f.kind in _BLINDS or f.kind is Kind.HOST_LOST or f.state is State.UNKNOWN for f in sight.about.get(host.id, ())
+        f.kind in BLINDS or f.kind is Kind.HOST_LOST or f.state is State.UNKNOWN for f in sight.about.get(host.id, ())
     )
     return Health.UNKNOWN if silent else own
 

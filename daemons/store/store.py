@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import delete, or_, select, update
 
 from sliceward.daemons.store.connect import Database, database
+from sliceward.daemons.store.displacements import Displacements, read
 from sliceward.daemons.store.history import History
 from sliceward.daemons.store.inbox import Inbox
 from sliceward.daemons.store.outbox import Outbox, outbox_rows
@@ -41,8 +42,8 @@ Result = TypeVar("Result")
 class Store:
     """The store of one coordinator.
 
-    ``inbox``: alerts in; ``outbox``: pages out; ``silences``: what people asked to be left alone; ``history``: reads for the
-    HTTP API.
+    ``inbox``: alerts in; ``outbox``: pages out; ``silences``: what people asked to be left alone; ``displacements``: which gang had to
+    go for which; ``history``: reads for the HTTP API.
 
     Every method raises `Retry` when the database does not answer; a method that writes as leader raises `Refused`
     before `lead` was called and after another coordinator took over.
@@ -58,6 +59,7 @@ class Store:
         self.inbox = Inbox(opened, self._fenced)
         self.outbox = Outbox(opened, self._fenced)
         self.silences = Silences(opened, self._fenced)
+        self.displacements = Displacements(opened, self._fenced)
         self.history = History(opened)
 
     @property
@@ -104,8 +106,11 @@ class Store:
         """Seconds since the database was asked last for what only the present leader gets, and gave it."""
         return time.monotonic() - self._proven
 
-    async def load_open(self, cluster: str = "") -> Loaded:
-        """Give every open incident with its present or last run, oldest first; rows that cannot be read are set aside by name."""
+    async def load_open(self, cluster: str = "", *, since: datetime | None = None) -> Loaded:
+        """Give every open incident with its present or last run, oldest first; rows that cannot be read are set aside by name.
+
+        ``since``: and the displacements since then.
+        """
         later = RUNS.alias("later")
         newest = select(later.c.id).where(later.c.incident == INCIDENTS.c.id).order_by(later.c.started.desc(), later.c.id.desc())
         last = newest.limit(1).correlate(INCIDENTS).scalar_subquery()
@@ -115,14 +120,15 @@ class Store:
         joined = wanted.outerjoin_from(INCIDENTS, RUNS, RUNS.c.id == last).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
         async with self._database.reading() as connection:
             rows = (await connection.execute(joined)).all()
+            gone = () if since is None else await self.displacements.since(connection, since)
         cases: list[Case] = []
-        aside: dict[str, str] = {}
+        displaced, aside = read(gone)
         for row in rows:
             try:
                 cases.append(Case(record.incident(row.body), None if row.run is None else record.run(row.run)))
             except record.BadRecord as error:
                 aside[row.id] = str(error)
-        return Loaded(tuple(cases), aside)
+        return Loaded(tuple(cases), aside, displaced)
 
     async def load(self, incident: str) -> Case | None:
         """Give one incident, open or closed. Raises `record.BadRecord` where its row cannot be read."""
@@ -199,6 +205,7 @@ class Store:
                 await connection.execute(delete(table).where(table.c.incident.in_(old)))
             await self.outbox.forget(connection, edge)
             await self.inbox.forget(connection, edge)
+            await self.displacements.forget(connection, edge)
             return int((await connection.execute(delete(INCIDENTS).where(INCIDENTS.c.closed < edge))).rowcount)
 
     @asynccontextmanager

@@ -218,3 +218,11 @@ SILENCES = Table(
     Index("silences_ends", "ends"),
     sqlite_autoincrement=True,
 )  # fmt: skip
+
+DISPLACEMENTS = Table(
+    "displacements", METADATA,
+    Column("gang", Text, primary_key=True),
+    Column("at", Time, primary_key=True),
+    Column("by", Text, nullable=False),
+    Index("displacements_at", "at"),
+)  # fmt: skip

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sliceward.playbooks.incident import Incident
     from sliceward.playbooks.run import Run
     from sliceward.remediations.page import Page
+    from sliceward.scheduling.rights import Displaced
 
 MOST_ROWS = 500
 
@@ -26,10 +27,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Open incidents that could be read, and those that could not: id -> why."""
+    """What a new leader has to know: open incidents, and which gangs had to go for which. ``set_aside``: what cannot be read, with why."""
 
     cases: tuple[Case, ...]
     set_aside: Mapping[str, str] = field(default_factory=dict)
+    displaced: tuple[Displaced, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ async def test_a_store_of_before_there_were_silences_gains_them_and_keeps_what_i
     async with open_store(url) as store:
         await store.lead("one", now=NOW)
         await store.save(Turn(an_incident(), None), now=NOW)
+    await spoil(url, "DROP TABLE displacements")
     await spoil(url, "DROP TABLE silences")
     await spoil(url, "UPDATE schema_version SET version_num = '0001'")
     async with open_store(url) as store:

@@ -29,7 +29,6 @@ from sliceward.playbooks.schema import Mode
 from sliceward.playbooks.shipped import shipped
 from sliceward.remediations import kubernetes
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.scheduling.quota import Quota
 from sliceward.simulation import controllers
 from sliceward.simulation.controllers.client import NODES, Refusal, connect
 from sliceward.simulation.kube import kinds
@@ -394,7 +393,6 @@ async def a_life(stage: Stage, fate: Fate) -> AsyncIterator[Life]:
                 actions={name: MortalAction.of(action, fate) for name, action in ACTIONS.items()},
                 pagers={stage.pager.name: MortalPager(stage.pager, fate)},
                 alerts=AlertMap(),
-                quota=Quota(),
                 pace=pace,
                 clock=clock,
                 monotonic=clock.seconds,

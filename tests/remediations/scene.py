@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sliceward.remediations.action import Target
 from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD, WORKLOAD, Kind, Object, Ports
+from sliceward.scheduling import scene as placing
+from sliceward.scheduling.beside import Beside
+from sliceward.scheduling.quota import Quota, usage
 from sliceward.topology.reading import read_fleet
 from tests.builders import NOW, FleetBuilder, a_fleet, gang_id, host_id
 from tests.fakes.cluster import FakeCluster
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from sliceward.remediations.action import Action
     from sliceward.remediations.ports import Progress
+    from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import GangId, HostId, PartId
 
 INCIDENT = "inc-0a1b2c3d4e"
@@ -76,10 +80,17 @@ class Scene:
             started=NOW,
             now=NOW + self.elapsed,
             text="ICI link degraded",
-            quota_left=self.quota_left,
             lost=self.lost,
             sick=self.sick,
+            scene=(lambda: self._scene(fleet)) if self.quota_left else None,
         )
+
+    def _scene(self, fleet: Fleet) -> placing.Scene:
+        """Give the fleet as placement sees it, where so much quota is left beside what is held, here and elsewhere."""
+        used, elsewhere = usage(fleet), dict.fromkeys(self.quota_left, 1_000)
+        nominal = {account: left + used.get(account, 0) + 1_000 for account, left in self.quota_left.items()}
+        beside = Beside(quota=Quota(nominal), elsewhere=elsewhere, lost=self.lost, sick=dict.fromkeys(self.sick, "sick"))
+        return placing.Scene(fleet, NOW + self.elapsed, beside)
 
     @property
     def ports(self) -> Ports:

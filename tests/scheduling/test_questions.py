@@ -10,8 +10,9 @@ import pytest
 
 from sliceward.scheduling.beside import NOTHING_BESIDE, Beside
 from sliceward.scheduling.prices import Figure
-from sliceward.scheduling.questions import Scene, ask_what_if, explain_gang, fragmentation_rows
+from sliceward.scheduling.questions import ask_what_if, explain_gang, fragmentation_rows
 from sliceward.scheduling.quota import Quota
+from sliceward.scheduling.scene import Scene
 from sliceward.scheduling.told import Told
 from sliceward.scheduling.words import WhatIf
 from sliceward.topology.errors import Misconfigured

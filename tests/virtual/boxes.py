@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sliceward.daemons.store import Alert
     from sliceward.playbooks.silences import Silence
+    from sliceward.scheduling.rights import Displaced
     from tests.virtual.store import MemoryStore
 
 Row = dict[str, Any]
@@ -181,3 +182,17 @@ class MemorySilences:
 
     async def one(self, name: str) -> Silence | None:
         return await self._store.do(lambda: self._store.records.silences.get(name))
+
+
+class MemoryDisplacements:
+    """Which gang had to go for which."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def add(self, *those: Displaced) -> None:
+        def add() -> None:
+            for each in those:
+                self._store.records.displacements.setdefault((each.gang, each.at), each)
+
+        await self._store.do(add, fenced=True)

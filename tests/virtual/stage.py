@@ -25,7 +25,6 @@ from sliceward.detectors.finding import Kind, from_json, to_json
 from sliceward.playbooks.load import Book, load_book
 from sliceward.playbooks.shipped import shipped
 from sliceward.remediations.catalog import ACTIONS
-from sliceward.scheduling.quota import Quota
 from sliceward.simulation.virtual.cluster import VirtualCluster
 from sliceward.simulation.virtual.invariants import WATCHED, Invariants, Witness
 from sliceward.simulation.virtual.loop import VirtualLoop
@@ -254,7 +253,6 @@ class Stage:
                 actions={name: Watched.of(action, self, witness) for name, action in self.actions.items()},
                 pagers={"virtual": VirtualPager(self.world.receiver, self._way("pager", life))},
                 alerts=AlertMap(),
-                quota=Quota(),
                 pace=PACE,
                 clock=clock,
                 monotonic=lambda: clock.seconds,

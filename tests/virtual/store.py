@@ -16,7 +16,7 @@ from sliceward.daemons.store import Case, Delivery, Intent, Loaded
 from sliceward.playbooks import record
 from sliceward.playbooks.world import Started
 from sliceward.topology.errors import Refused, Retry
-from tests.virtual.boxes import MemoryInbox, MemoryOutbox, MemorySilences
+from tests.virtual.boxes import MemoryDisplacements, MemoryInbox, MemoryOutbox, MemorySilences
 from tests.virtual.history import MemoryHistory
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from sliceward.playbooks.silences import Silence
     from sliceward.playbooks.turn import Turn
     from sliceward.remediations.page import Page
+    from sliceward.scheduling.rights import Displaced
     from sliceward.simulation.virtual.way import Way
+    from sliceward.topology.ids import GangId
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -51,6 +53,7 @@ class Records:
     inbox: list[Row] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     silences: dict[str, Silence] = field(default_factory=dict)
+    displacements: dict[tuple[GangId, datetime], Displaced] = field(default_factory=dict)
     audit: list[Row] = field(default_factory=list)
     numbers: int = 0
     alerts: int = 0
@@ -96,6 +99,7 @@ class MemoryStore:
         self.inbox = MemoryInbox(self)
         self.outbox = MemoryOutbox(self)
         self.silences = MemorySilences(self)
+        self.displacements = MemoryDisplacements(self)
         self.history = MemoryHistory(self)
         self._way = way
         self._epoch = 0
@@ -165,10 +169,12 @@ class MemoryStore:
 
     # ── incidents ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def load_open(self, cluster: str = "") -> Loaded:
+    async def load_open(self, cluster: str = "", *, since: datetime | None = None) -> Loaded:
         def load() -> Loaded:
             known = sorted(self.records.incidents.values(), key=lambda one: (one.opened, one.id))
-            return Loaded(tuple(self._case(one) for one in known if one.open and cluster in ("", one.cluster)))
+            cases = tuple(self._case(one) for one in known if one.open and cluster in ("", one.cluster))
+            gone = (one for one in self.records.displacements.values() if since is not None and one.at >= since)
+            return Loaded(cases, displaced=tuple(sorted(gone, key=lambda one: (one.at, str(one.gang)))))
 
         return await self.do(load)
 
@@ -257,5 +263,6 @@ class MemoryStore:
         records.outbox = {
             name: row for name, row in records.outbox.items() if row["delivery"].state == "pending" or row["made"] >= edge
         }
+        records.displacements = {key: one for key, one in records.displacements.items() if one.at >= edge}
         self.inbox.forget(edge)
         return len(old)

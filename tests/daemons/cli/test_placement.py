@@ -54,6 +54,23 @@ def test_why_a_gang_waits_and_what_would_help(sliceward: Sliceward, fleet: str) 
     ]
 
 
+def test_moves_that_would_pay_are_proposed_with_what_they_bring_and_the_least_that_they_must(
+    sliceward: Sliceward, tmp_path: Path
+) -> None:
+    file = tmp_path / "boxes.yaml"
+    boxes = [f"{{name: {name}, kind: Job, topology: 2x2x2, cubes: [cube-{n}]}}" for n, name in enumerate(("one", "two"))]
+    file.write_text(f"clusters: [{{name: c1, generation: tpu7x, cubes: 2, gangs: [{', '.join(boxes)}]}}]")
+    ran = sliceward("fleet", "defragment", "--fleet", str(file))
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[0].split() == ["CLUSTER", "GROUP", "WHY", "GAIN", "COST", "WORTH", "MOVES"]
+    assert "makes room for 4x4x4" in ran.lines[1]
+    assert "at least 2" in ran.lines[1]
+    (row,) = json.loads(sliceward("fleet", "defragment", "--fleet", str(file), "-o", "json").out)
+    assert row["worth"] == pytest.approx(row["gain"] / row["cost"], abs=0.01)
+    assert row["worth"] >= row["floor"] == 2
+    assert [move["gang"].startswith("c1/gang/default/Job/") for move in row["moves"]] == [True]
+
+
 def test_guarantees_and_who_has_lost_one(sliceward: Sliceward, fleet: str, tmp_path: Path) -> None:
     quota = tmp_path / "quota.yaml"
     quota.write_text("ml: {tpu7x: {4x4x4: 4}}\nresearch: {tpu7x: {4x4x8: 2, 4x4x4: 1}}\n")
@@ -171,6 +188,10 @@ class TestOfACoordinator:
         assert json.loads(sliceward("fleet", "guarantees", "-o", "json").out) == []
         (row,) = json.loads(sliceward("fleet", "spares", "-o", "json").out)
         assert row["used_cubes"] >= 1
+
+    def test_moves_that_would_pay(self, sliceward: Sliceward, told: Told) -> None:
+        assert told.incident
+        assert json.loads(sliceward("fleet", "defragment", "-o", "json").out) == []
 
     def test_how_a_gang_stands(self, sliceward: Sliceward, told: Told) -> None:
         assert told.incident

@@ -13,6 +13,7 @@ from sliceward.daemons import topics
 from sliceward.daemons.coordinator.alerts import AlertMap
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts
 from sliceward.daemons.coordinator.memo import InFile
+from sliceward.daemons.coordinator.orders import Orders
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.loops import Loops
@@ -153,7 +154,7 @@ async def a_bench(world: World) -> AsyncIterator[Bench]:
                 actions=world.actions,
                 pagers={world.pager.name: world.pager},
                 alerts=world.alerts,
-                quota=world.quota,
+                orders=Orders(quota=world.quota),
                 pace=side.pace,
                 clock=clock,
                 monotonic=clock.seconds,

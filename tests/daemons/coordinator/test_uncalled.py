@@ -17,11 +17,11 @@ from tests.daemons.coordinator.bench import World, a_bench
 from tests.daemons.coordinator.test_deciding import PLAYBOOK, _Noting, a_world, broken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from sliceward.playbooks.turn import Turn
-    from sliceward.topology.fleet import Fleet
+    from sliceward.scheduling.rights import Displaced
     from sliceward.topology.ids import ChipId
     from tests.daemons.coordinator.bench import Bench
 
@@ -115,15 +115,15 @@ async def test_nothing_is_called_under_a_pause_after_an_intent_that_was_never_ca
 async def test_nothing_is_called_for_a_fault_that_went_after_an_action_could_not_be_told_what_to_do(tmp_path: Path) -> None:
     world, noting = irreversible(tmp_path)
 
-    def spoilt(_fleet: Fleet) -> Mapping[tuple[str, str], int]:
-        raise KeyError("no quota")
+    def spoilt() -> tuple[Displaced, ...]:
+        raise KeyError("no past")
 
     async with a_bench(world) as bench:
         deciding = bench.coordinator.deciding
         await found(bench)
-        real, deciding.looks.rules = deciding.looks.rules, replace(deciding.looks.rules, quota_left=spoilt)
+        real, deciding.looks.past = deciding.looks.past, spoilt
         await bench.round()
-        deciding.looks.rules = real
+        deciding.looks.past = real
         assert len(deciding.loop.set_aside) == 2
         await mended(bench)
         assert (noting.targets, deciding.docket.cases) == ([], {})

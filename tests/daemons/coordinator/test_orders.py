@@ -1,0 +1,183 @@
+"""What stands beside the fleet is built in one place, so that what is explained of a gang is what is planned for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from sliceward.daemons.coordinator.displacing import Displacing
+from sliceward.daemons.coordinator.orders import Orders, Remembered, Told, beside_of, orders_of
+from sliceward.daemons.coordinator.settings import CoordinatorSettings
+from sliceward.daemons.store import Case, open_store
+from sliceward.detectors.finding import Kind, State
+from sliceward.playbooks.load import load_book
+from sliceward.playbooks.world import Started
+from sliceward.remediations.catalog import ACTIONS
+from sliceward.remediations.ports import Progress
+from sliceward.scheduling.costs import Costs
+from sliceward.scheduling.questions import explain_gang
+from sliceward.scheduling.quota import Quota
+from sliceward.scheduling.rights import REMEMBERED, Displaced
+from sliceward.topology.gangs import Preempted
+from tests.builders import NOW, a_fleet, gang_id, host_id
+from tests.contracts.stored import an_incident
+from tests.daemons.coordinator.bench import World, a_bench, the_fleet
+from tests.daemons.coordinator.test_deciding import PLAYBOOK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sliceward.topology.fleet import Fleet
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+class TestConfiguration:
+    """What people order."""
+
+    FILE: dict[str, Any] = {  # noqa: RUF012 (never changed)
+        "clusters": [{"name": "c1"}],
+        "quota": {"ml": {"tpu7x": 256}},
+    }
+
+    def read(self, placement: dict[str, Any]) -> Orders:
+        return orders_of(CoordinatorSettings.model_validate({**self.FILE, "placement": placement}))
+
+    def test_without_any_all_is_as_usual(self) -> None:
+        assert self.read({}) == Orders(quota=Quota({("ml", "tpu7x"): 256}))
+
+    def test_what_is_protected_expected_and_dear(self) -> None:
+        found = self.read(
+            {
+                "protected": ["ml"],
+                "mix": {"v5p": {"4x4x4": 0.5, "4x4x8": 0.5}},
+                "count_gangs": True,
+                "costs": {"restart": 900.0},
+                "levels": {"c1": ["room", "rack"]},
+                "spares_sure": 0.99,
+            }
+        )
+        assert found == Orders(
+            quota=Quota({("ml", "tpu7x"): 256}),
+            protected=frozenset({"ml"}),
+            mix={"tpu-v5p-slice": (((4, 4, 4), 0.5), ((4, 4, 8), 0.5))},
+            counts=True,
+            costs=Costs(restart=900.0),
+            levels={"c1": ("room", "rack")},
+            sure=0.99,
+        )
+
+    @pytest.mark.parametrize(
+        ("placement", "why"),
+        [
+            ({"protected": ["other"]}, "'other' has no quota"),
+            ({"mix": {"v5q": {"4x4x4": 1.0}}}, "mix.v5q: is no TPU generation. Did you mean 'v5p'"),
+            ({"mix": {"v5p": {"4x4x5": 1.0}}}, "mix.v5p.4x4x5: is no shape of v5p"),
+            ({"mix": {"v5p": {"4x4x4": 0.7, "4x4x8": 0.7}}}, "add up to more than 1"),
+            ({"mix": {"v5p": {"4x4x4": 1.0}, "tpu-v5p-slice": {"4x4x4": 1.0}}}, "twice, by name and by label"),
+            ({"costs": {"restarts": 3.0}}, "Did you mean 'restart'"),
+            ({"costs": {"restart": -3.0}}, "cost restart"),
+            ({"costs": {"xyz": 3.0}}, "Known are again, anchor"),
+            ({"levels": {"c2": ["rack"]}}, "there is no cluster 'c2'"),
+            ({"spares_sure": 1.0}, "spares_sure"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_what_cannot_be_is_refused_by_its_key(self, placement: dict[str, Any], why: str) -> None:
+        with pytest.raises(ValidationError) as error:
+            self.read(placement)
+        assert why in str(error.value)
+
+
+class TestBeside:
+    """Fleet, findings, runs and memory together."""
+
+    FLEET = a_fleet().with_gang("llm", slices=2).on("cube-0", "cube-1").build()
+
+    def beside(self, orders: Orders = Orders(), *, others: tuple[Fleet, ...] = (), **known: Any) -> Any:  # noqa: ANN401, B008 (parts of what is remembered; frozen)
+        remembered = Remembered(**{"cases": (), "started": (), "past": (), "reserved": {}, **known})
+        progress = {gang_id("llm"): Progress(gang_id("llm"), NOW, 120, 0.4, 1.0, 100, 20.0, 32)}
+        return beside_of(orders, [Told("c1", self.FLEET, (), progress)], others, remembered, NOW)
+
+    def test_hosts_of_an_open_incident_are_sick_until_it_is_resolved(self) -> None:
+        incident = replace(an_incident(), domain=(host_id("cube-0-host-00"),))
+        assert incident.findings
+        found = self.beside(cases=(Case(incident, None),))
+        assert found.sick == {host_id("cube-0-host-00"): f"incident {incident.id}"}
+        over = replace(incident, findings=tuple(replace(one, state=State.RESOLVED) for one in incident.findings))
+        assert self.beside(cases=(Case(over, None),)).sick == {}
+        assert self.beside(cases=(Case(replace(incident, cluster="c2"), None),)).sick == {}
+
+    def test_what_failed_is_feared_and_who_was_moved_is_known(self) -> None:
+        host = host_id("cube-0-host-00")
+        run = Started(NOW - DAY, "inc-1", "c1", "p", frozenset({host}), None, gang_id("llm"))
+        found = self.beside(started=(run,))
+        assert list(found.risks) == [host]
+        assert found.moved == {gang_id("llm"): (NOW - DAY,)}
+
+    def test_chips_that_tenants_hold_in_other_clusters_count(self) -> None:
+        more = a_fleet("c2").with_gang("x").on("cube-0").build()
+        assert self.beside(others=(more, more)).elsewhere == {("default", "tpu7x"): 128}
+
+    def test_expected_requests_are_counted_where_that_is_ordered_and_none_are_said(self) -> None:
+        assert self.beside().mix == {}
+        assert list(self.beside(Orders(counts=True)).mix) == ["tpu7x"]
+        said = {"tpu7x": (((4, 4, 4), 1.0),)}
+        assert self.beside(Orders(counts=True, mix=said)).mix == said
+
+    def test_what_gangs_tell_is_in_it(self) -> None:
+        assert self.beside().told[gang_id("llm")].rate == 0.4
+
+
+class TestDisplacing:
+    """Who had to go for whom, over a restart."""
+
+    def fleet(self, by: str) -> Fleet:
+        fleet = a_fleet().with_gang("llm").on("cube-0").with_gang("late").waiting().build()
+        late = replace(fleet.gangs[gang_id("late")], preempted=Preempted(by or fleet.gangs[gang_id("llm")].uid, NOW - HOUR))
+        return replace(fleet, gangs={**fleet.gangs, late.id: late})
+
+    async def test_what_kueue_says_once_is_known_after_a_restart_for_a_day(self, tmp_path: Path) -> None:
+        url, now = f"sqlite:///{tmp_path}/s.db", [NOW]
+        went = Displaced(gang_id("late"), gang_id("llm"), NOW - HOUR)
+        async with open_store(url) as store:
+            await store.lead("one", now=NOW)
+            first = Displacing(store, lambda: now[0])
+            await first.round([self.fleet("")])
+            await first.round([self.fleet("")])
+            assert first.past() == (went,)
+        async with open_store(url) as store:
+            second = Displacing(store, lambda: now[0])
+            second.begin((await store.load_open(since=NOW - REMEMBERED)).displaced)
+            assert second.past() == (went,)
+            now[0] += DAY
+            assert second.past() == ()
+
+    async def test_who_went_for_nobody_that_is_there_displaced_nobody(self, tmp_path: Path) -> None:
+        async with open_store(f"sqlite:///{tmp_path}/s.db") as store:
+            await store.lead("one", now=NOW)
+            displacing = Displacing(store, lambda: NOW)
+            await displacing.round([self.fleet("u-unknown")])
+            assert displacing.past() == ()
+
+
+async def test_what_is_explained_is_what_is_planned(tmp_path: Path) -> None:
+    world = World(tmp_path, actions=ACTIONS, quota=Quota.from_mapping({"default": {"tpu7x": 256}}))
+    world.book = load_book({"mark.yaml": PLAYBOOK.replace("RATE", "9").replace("WINDOW", "1h")}, ACTIONS)
+    world.fill(the_fleet())
+    async with a_bench(world) as bench:
+        world.tell(world.finding(host_id("cube-0-host-03"), Kind.HOST_LOST))
+        await bench.round()
+        looks = bench.coordinator.deciding.looks
+        told, does = looks.scene(), looks._seen(bench.side, looks.docket.cases).scene  # noqa: SLF001 (the two must be one)
+        assert told is not None
+        assert told.beside == does.beside
+        assert told.beside.sick
+        assert told.beside.lost
+        assert explain_gang(told, "train") == explain_gang(does, "train")
+        assert explain_gang(told, "train")["stands"] == "hurt"

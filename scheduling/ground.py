@@ -217,6 +217,11 @@ class Ground(Protocol):
         """Who sits where, and what is known."""
         ...
 
+    @property
+    def memo(self) -> dict[tuple[object, ...], object]:
+        """What was found out of just this ground (`remembered`); nothing in it leads back here: who held a cycle would keep it for ever."""
+        ...
+
     def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> Ground:
         """Give the ground with another occupancy, which differs at these hosts (and in its links and switches) alone."""
         ...

@@ -87,17 +87,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """The hosts of one ground. ``standings`` holds those that are not plain; ``links``: condemned; ``switches``: lost, by name.
-
-    ``memo``: what was found out of just this and is dear to find out again, by what it is.
-    """
+    """The hosts of one ground. ``standings`` holds those that are not plain; ``links``: condemned; ``switches``: lost, by name."""
 
     holders: Mapping[HostId, GangId] = field(default_factory=dict)
     standings: Mapping[HostId, Standing] = field(default_factory=dict)
     bars: Mapping[HostId, Bar] = field(default_factory=dict)
     links: frozenset[LinkId] = frozenset()
     switches: frozenset[str] = frozenset()
-    memo: dict[tuple[object, ...], object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def standing(self, host: HostId) -> Standing:
         """Say what is known of a host."""

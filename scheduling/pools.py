@@ -69,6 +69,11 @@ class Pools:
         """The pools with their hosts."""
         return {pool.id: pool.hosts for pool in self.pools}
 
+    @cached_property
+    def memo(self) -> dict[tuple[object, ...], object]:
+        """What was found out of just this ground."""
+        return {}
+
     def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> Pools:
         """Look again at the pools of these hosts."""
         anew = replace(self, occupancy=occupancy)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sliceward.scheduling.occupancy import Cause
 from sliceward.scheduling.plan import Borrow, NoFit, Rejected, Release, Repair, told
 from sliceward.scheduling.remedy import lacking, smallest_change, would_fit
+from sliceward.scheduling.remembered import remembered
 from sliceward.topology.generations import GENERATIONS, text_of
 
 if TYPE_CHECKING:
@@ -87,28 +88,46 @@ def _counted(room: Room, request: Request) -> tuple[Mapping[Cause, int], int]:
     chips: Counter[Cause] = Counter()
     free = 0
     for ground in room.grounds(asked).values():
-        for host, count in ground.hosts.items():
-            reason = ground.occupancy.why_not(host, asked.want.worst)
-            if reason is None:
-                free += count
-            else:
-                chips[reason[0]] += count
+        closed, more = _tally(ground, asked.want.worst)
+        chips += closed
+        free += more
     return dict(sorted(chips.items())), free
+
+
+def _tally(ground: Ground, worst: Grade) -> tuple[Counter[Cause], int]:
+    """Count the chips of one ground that cannot be used, by cause, and those that can; once for as long as nothing changes there."""
+
+    def counted() -> tuple[Counter[Cause], int]:
+        chips: Counter[Cause] = Counter()
+        for host, count in ground.hosts.items():
+            reason = ground.occupancy.why_not(host, worst)
+            if reason is not None:
+                chips[reason[0]] += count
+        return chips, sum(ground.hosts.values()) - chips.total()
+
+    return remembered(ground, ("tally", worst), counted)
 
 
 def _rejected(room: Room, request: Request) -> tuple[tuple[Rejected, ...], int]:
     """Say of each cube, pool or pod why no slice can have the whole of it; and count all of them."""
     roles = list({asked.role: asked for asked in request.slices}.values())
-    found, parts = [], 0
+    found: list[Rejected] = []
+    parts = 0
     for key in room.views[0]:
-        grounds = [room.grounds(asked)[key] for asked in roles]
-        whole: dict[GroundId, tuple[HostId, ...]] = dict(grounds[0].parts.items()) or {key: tuple(grounds[0].hosts)}
-        for part, hosts in sorted(whole.items(), key=lambda item: str(item[0])):
-            parts += 1
-            reasons = [_why(ground, asked.want.worst, hosts) for ground, asked in zip(grounds, roles, strict=True)]
-            if all(reasons):
-                found.append(Rejected(part, reasons[0]))
+        told = [_whys(room.grounds(asked)[key], asked.want.worst) for asked in roles]
+        parts += len(told[0])
+        found += [Rejected(part, why) for part, why in told[0].items() if all(each[part] for each in told)]
     return tuple(found), parts
+
+
+def _whys(ground: Ground, worst: Grade) -> Mapping[GroundId, str]:
+    """Say of each part of a ground why it cannot be used as a whole; once for as long as nothing changes there."""
+
+    def found() -> Mapping[GroundId, str]:
+        whole: dict[GroundId, Sequence[HostId]] = dict(ground.parts.items()) or {ground.id: tuple(ground.hosts)}
+        return {part: _why(ground, worst, hosts) for part, hosts in sorted(whole.items(), key=lambda item: str(item[0]))}
+
+    return remembered(ground, ("whys", worst), found)
 
 
 def _why(ground: Ground, worst: Grade, hosts: Sequence[HostId]) -> str:

@@ -12,19 +12,20 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from sliceward.scheduling.changes import applied
 from sliceward.scheduling.clearing import sets_by_cost
 from sliceward.scheduling.costs import DAY, Costs
 from sliceward.scheduling.occupancy import Grade, Standing
 from sliceward.scheduling.plan import Borrow, Open, Release, Repair
+from sliceward.scheduling.remembered import remembered
 from sliceward.topology.ids import GangId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sliceward.scheduling.ground import Ground, GroundId
+    from sliceward.scheduling.ground import Ground, GroundId, Victims, Want
     from sliceward.scheduling.occupancy import Bar
     from sliceward.scheduling.plan import Change, Plan
     from sliceward.scheduling.request import Request, SliceAsked
@@ -146,16 +147,16 @@ class _Search:
         if self.room.domains is not None:
             return
         least = 0.0
-        near: list[tuple[float, list[Change]]] = []
+        near: list[tuple[float, GroundId, tuple[HostId, ...]]] = []
         for asked in wants.values():
             near = [*self._nearest(asked, whole=False)]
-            least = max(least, min((size for size, _ in near), default=inf))
+            least = max(least, min((size for size, _, _ in near), default=inf))
             near += self._nearest(asked, whole=True) if self._is_broken else ()
         own = any(each.tenant == self.request.tenant and key != self.request.gang for key, each in self.snapshot.gangs.items())
         self.least = max(least, self._short) if own else least + self._short
-        for size, parts in sorted(near, key=lambda one: one[0])[:MOST_OFFERED] if self.request.needed == 1 else ():
+        for size, key, hosts in sorted(near, key=lambda one: one[0])[:MOST_OFFERED] if self.request.needed == 1 else ():
             if size < self.size:
-                self.offer(parts)
+                self.offer(self._standing(key, hosts, frozenset(_Way)))
 
     @cached_property
     def _is_broken(self) -> bool:
@@ -273,8 +274,8 @@ class _Search:
             after = applied(after, change)
         return after
 
-    def _nearest(self, asked: SliceAsked, *, whole: bool) -> Iterator[tuple[float, list[Change]]]:
-        """Give for each ground what is in the way of the place that needs least. ``whole``: no link and no switch is repaired for it."""
+    def _nearest(self, asked: SliceAsked, *, whole: bool) -> Iterator[tuple[float, GroundId, tuple[HostId, ...]]]:
+        """Give for each ground the place that needs least, and how much. ``whole``: no link and no switch is repaired for it."""
         ways = frozenset(_Way)
         relaxed = _relaxed(self.snapshot, self.request, ways)
         for key in self.room.views[0] if whole else ():
@@ -282,11 +283,25 @@ class _Search:
             relaxed = relaxed.with_links(key, occupancy.links) if occupancy.links else relaxed
             relaxed = relaxed.with_switches(key, occupancy.switches) if occupancy.switches else relaxed
         for key, ground in self.asking.room_of(relaxed, self.request).grounds(asked).items():
-            holders, prices = self._held(key)
-            held = ground.changed(replace(ground.occupancy, holders=holders), holders.keys())
-            found = held.victims(asked.want, prices)
+            found = self._nearest_in(key, ground, asked.want)
             if found is not None:
-                yield found.cost / (1 + found.gap), [*self._standing(key, found.seat.hosts, ways)]
+                yield found.cost / (1 + found.gap), key, found.seat.hosts
+
+    def _nearest_in(self, key: GroundId, eased: Ground, want: Want) -> Victims | None:
+        """Give what is in the way in one ground; where it is the same for all gangs, it is found once for as long as nothing changes."""
+        ground = self.snapshot.grounds[key]
+        if (
+            not _is_alike(self.snapshot, self.request, key)
+            or _eased(ground, self.request, frozenset(_Way), alike=True) is not eased
+        ):
+            return self._victims(key, eased, want)
+        gangs = remembered(ground, ("gangs",), lambda: tuple(dict.fromkeys(ground.occupancy.holders.values())))
+        sizes = tuple(self.snapshot.sizes[gang] for gang in gangs)
+        return remembered(eased, ("nearest", want, _fine(self.request), sizes), lambda: self._victims(key, eased, want))
+
+    def _victims(self, key: GroundId, eased: Ground, want: Want) -> Victims | None:
+        holders, prices = self._held(key)
+        return eased.changed(replace(eased.occupancy, holders=holders), holders.keys()).victims(want, prices)
 
     def _held(self, key: GroundId) -> tuple[dict[HostId, GangId], dict[GangId, float]]:
         """Give who stands in the way on each host of a ground, and its size: a gang, or the host itself as if it were one."""
@@ -308,15 +323,15 @@ class _Search:
         occupancy, those = ground.occupancy, list(hosts)
         inside = set(those)
         if _Way.RELEASE in ways:
-            held = {gang for host, gang in occupancy.holders.items() if host in inside} - {self.request.gang}
+            held = {occupancy.holders[host] for host in inside if host in occupancy.holders} - {self.request.gang}
             yield from (Release((gang,)) for gang in sorted(held))
         if _Way.OPEN in ways:
             yield from (
                 Open((host,)) for host in those if host in occupancy.bars and _is_for_others(occupancy.bars[host], self.request)
             )
         if _Way.REPAIR in ways:
-            sick = {host for host, each in occupancy.standings.items() if each.grade not in _fine(self.request)} & inside
-            yield from (Repair((host,)) for host in those if host in sick)
+            fine = _fine(self.request)
+            yield from (Repair((host,)) for host in those if occupancy.standing(host).grade not in fine)
             torn = (link for link in sorted(occupancy.links) if any(end.host_id in inside for end in link.ends))
             yield from (Repair(links=(link,)) for link in torn)
             yield from (Repair(switches=((key, name),)) for name in sorted(occupancy.switches))
@@ -328,10 +343,8 @@ MOST_OFFERED = 4
 
 def _relaxed(snapshot: Snapshot, request: Request, ways: frozenset[_Way]) -> Snapshot:
     """Take away what stands in the way, and price each host by the chips that stood in it; nothing else costs anything."""
-    own = snapshot.gangs.get(request.gang)
-    held = {snapshot.ground_of[host] for host in (own.hosts if own is not None else ())}
     mine = {key: ground for key, ground in snapshot.grounds.items() if ground.generation == request.generation}
-    eased = {key: _eased(ground, request, ways, holds=key in held) for key, ground in mine.items()}
+    eased = {key: _eased(ground, request, ways, alike=_is_alike(snapshot, request, key)) for key, ground in mine.items()}
     gangs, usage, sizes = dict(snapshot.gangs), dict(snapshot.usage), dict(snapshot.sizes)
     for gang in snapshot.gangs.values() if _Way.RELEASE in ways else ():
         if gang.id != request.gang and gang.generation == request.generation:
@@ -341,14 +354,18 @@ def _relaxed(snapshot: Snapshot, request: Request, ways: frozenset[_Way]) -> Sna
     return replace(snapshot, grounds=grounds, gangs=gangs, usage=usage, sizes=sizes, costs=_HOSTS_ALONE)
 
 
-def _eased(ground: Ground, request: Request, ways: frozenset[_Way], *, holds: bool) -> Ground:
-    """Take away what stands in the way in one ground. For gangs that ``hold`` nothing there, and for whom nothing is kept, it is the same."""
-    memo, key = ground.occupancy.memo, ("eased", ways, _fine(request))
-    if holds or any(bar.kept_for == request.gang for bar in ground.occupancy.bars.values()):
+def _is_alike(snapshot: Snapshot, request: Request, key: GroundId) -> bool:
+    """Whether a ground is to a gang what it is to others: it holds nothing there, and nothing is kept for it."""
+    own, bars = snapshot.gangs.get(request.gang), snapshot.grounds[key].occupancy.bars.values()
+    holds = own is not None and any(snapshot.ground_of[host] == key for host in own.hosts)
+    return not holds and not any(bar.kept_for == request.gang for bar in bars)
+
+
+def _eased(ground: Ground, request: Request, ways: frozenset[_Way], *, alike: bool) -> Ground:
+    """Take away what stands in the way in one ground; once for all gangs to whom it is ``alike``."""
+    if not alike:
         return _let_go(ground, request, ways)
-    if key not in memo:
-        memo[key] = _let_go(ground, request, ways)
-    return cast("Ground", memo[key])
+    return remembered(ground, ("eased", ways, _fine(request)), lambda: _let_go(ground, request, ways))
 
 
 def _let_go(ground: Ground, request: Request, ways: frozenset[_Way]) -> Ground:
@@ -371,7 +388,7 @@ def _let_go(ground: Ground, request: Request, ways: frozenset[_Way]) -> Ground:
     if _Way.REPAIR in ways:
         occupancy = replace(occupancy, links=frozenset(), switches=frozenset())
     changed = dict.fromkeys([*standings, *known.bars])
-    return ground.changed(occupancy, changed) if occupancy != known else ground
+    return ground.changed(occupancy, changed)
 
 
 def _in_the_way(ground: Ground, request: Request, ways: frozenset[_Way]) -> Mapping[HostId, int]:

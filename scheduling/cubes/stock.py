@@ -57,6 +57,11 @@ class Stock:
         return {room.id: room.hosts for room in self.rooms}
 
     @cached_property
+    def memo(self) -> dict[tuple[object, ...], object]:
+        """What was found out of just this ground."""
+        return {}
+
+    @cached_property
     def places(self) -> Mapping[HostId, tuple[int, int]]:
         """The cube and the seat of each host."""
         return {

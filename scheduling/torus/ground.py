@@ -62,6 +62,11 @@ class TorusGround:
         return self.site.parts
 
     @cached_property
+    def memo(self) -> dict[tuple[object, ...], object]:
+        """What was found out of just this ground."""
+        return {}
+
+    @cached_property
     def state(self) -> State:
         """The occupancy as boards."""
         return State.of(self.site, self.occupancy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from math import comb, inf, prod
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _HELPED_FIRST = (Cause.SICK, Cause.UNKNOWN, Cause.RESERVED, Cause.HELD)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TreeGround:
     """One tree. Make it with `of`."""
 
@@ -66,6 +67,11 @@ class TreeGround:
     def occupancy(self) -> Occupancy:
         """Who sits where, and what is known."""
         return self.vacancies.occupancy
+
+    @cached_property
+    def memo(self) -> dict[tuple[object, ...], object]:
+        """What was found out of just this ground."""
+        return {}
 
     def changed(self, occupancy: Occupancy, hosts: Collection[HostId]) -> TreeGround:
         """Give the ground with another occupancy, which differs at these hosts alone."""

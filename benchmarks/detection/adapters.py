@@ -29,7 +29,7 @@ class _Fleet:
         self.watch, self.level = Watch(torus(topo.host, topo.cube, cabling)), level
 
     def update(self, t: float, chip: Mapping[str, NDArray[Any]], link: Mapping[str, NDArray[Any]]) -> list[tuple[str, int]]:
-        found = self.watch.step(t, {"chip": chip, "link": link})
+        found = (*self.watch.step(t, {"chip": chip, "link": link}), *self.watch.look())
         return [(one.kind, one.label) for one in found if one.level is self.level]
 
 

@@ -177,13 +177,16 @@ def _level(values: NDArray[np.floating], most: int, apart: int) -> float:
 
 # ── a fleet ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-EVERY = 6
-"""Ticks from one look to the next: a minute at 10 s."""
+EVERY = 60
+"""Ticks from one look to the next, ten minutes at 10 s: the features remember four, and evidence adds up only where looks are new (measured: with
+looks every five minutes the budget is passed twenty times)."""
+SHARE = 0.25
+"""Share of the budget of suspects that is this pass's."""
 KEPT, SAMPLE = 240, 512
 """Looks that history holds, and members of each."""
-ENOUGH, AGAIN = 60, 1440
-"""Looks before the first model, and from one to the next: an hour, and a day."""
-QUIET = 5
+ENOUGH, AGAIN = 24, 144
+"""Looks before the first model, and from one to the next: four hours, and a day."""
+QUIET = 3
 """Looks without evidence after which a suspect is cleared."""
 
 
@@ -225,10 +228,20 @@ class Fleet:
         scores = peers.deviations(self.base, distances, calm=known, sample=evidence.roles.sample)
         if self.base.ticks > ENOUGH:
             drift.step(self.bank, scores, sample=evidence.roles.sample, learn=known)
-        if self.base.ticks <= 2 * ENOUGH:
-            self.bank.nats[:] = 0  # offsets, scales and what noise earns are not known yet
+        # offsets, scales and what noise earns are not known yet: of nobody, or of those who are new
+        self.bank.nats[:, (self.base.seen < ENOUGH) | (self.base.ticks <= 2 * ENOUGH)] = 0
         told = self._cleared(evidence, scores[0], at)
         return [*told, *self._found(evidence, (self.bank.most[0] >= need) & calm, self.bank.nats[:, 0], at)]
+
+    def anew(self, members: NDArray[np.intp]) -> None:
+        """Forget members: another machine is behind their numbers."""
+        if self.base is not None and self.bank is not None:
+            for known in (self.base.offset, self.base.seen, self.base.short):
+                known[:, members] = 0
+            self.base.own[:, members] = 1
+            self.bank.nats[:, :, members] = 0
+        for one in members.tolist():
+            self.suspected.pop(one, None)
 
     def _remember(self, rows: Rows, calm: NDArray[np.bool_], at: float) -> None:
         """Keep some of the calm, others at each look, so that all teach in turn."""
@@ -240,7 +253,7 @@ class Fleet:
     def _learn(self, evidence: Evidence) -> None:
         role = evidence.crowd.role
         taught, rows = (np.concatenate([one[part] for one in self.history]) for part in (1, 2))
-        names = tuple(one.name for one in evidence.signals[: evidence.gauges])
+        names = tuple(one.called for one in evidence.signals[: evidence.gauges] if not one.job)
         for number in np.unique(role[taught]):
             mine = rows[role[taught] == number]
             self.models[int(number)] = learn(mine, names, began=self.history[0][0], ended=self.history[-1][0])
@@ -291,10 +304,11 @@ class Fleet:
 
 
 def _features(evidence: Evidence) -> Rows:
-    """Give the features of each member: ``[n, gauges]``, in deviations; NaN where nothing is read now."""
-    return np.asarray(np.where(np.isfinite(evidence.scores), evidence.base.short, np.float32(np.nan)).T)
+    """Give the features of each member: ``[n, features]``, in deviations; NaN where nothing is read now. What a job moves is none."""
+    rows = np.array([not one.job for one in evidence.signals[: evidence.gauges]])
+    return np.asarray(np.where(np.isfinite(evidence.scores[rows]), evidence.base.short[rows], np.float32(np.nan)).T)
 
 
 def need(budget: float, period: float) -> float:
     """Give the nats that hold a budget of false suspects per 10,000 chip-days for one series a chip, looked at each ``EVERY`` ticks."""
-    return verdicts.need(budget, 1, period * EVERY)
+    return verdicts.need(SHARE * budget, 1, period * EVERY)

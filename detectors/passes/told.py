@@ -76,6 +76,8 @@ def _says(case: Case, need: float, places: Places) -> str:
     one, verdict = case.standing, case.verdict
     if one.sticky and one.nats <= 0:
         return f"went down and came back {RETURNS} times within 12 hours: well at the moment says nothing"
+    if one.learned:
+        return f"its readings never stood together so among its peers, though each is usual: {max(one.nats, 0):.0f} nats of evidence by {one.signal}"
     members = f" of {_count(case, places)}" if case.key[0] not in {one.crowd, "chip", "link"} else ""
     text = f"{one.signal}{members} is away from its peers: {max(one.nats, 0):.0f} nats of evidence, {need:.0f} needed"
     others = [name for name, _ in verdict.signals if name != one.signal]

@@ -77,7 +77,7 @@ class Verdict:
 class Standing:
     """A part that stands accused. ``quiet``: ticks since its own evidence was gone. ``corroborated``: a second witness spoke at some time.
 
-    ``sticky``: it flapped, so that being well at the moment clears it of nothing.
+    ``sticky``: it flapped, so that being well at the moment clears it of nothing. ``learned``: the learned pass alone says so, which condemns nobody.
     """
 
     since: int
@@ -89,6 +89,7 @@ class Standing:
     level: Level = Level.SUSPECT
     corroborated: bool = False
     sticky: bool = False
+    learned: bool = False
 
 
 @dataclass(slots=True)

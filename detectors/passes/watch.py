@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sliceward.detectors.passes import counts, verdicts
+from sliceward.detectors.passes import counts, learned, verdicts
 from sliceward.detectors.passes.evidence import WARM, Evidence
 from sliceward.detectors.passes.localise import Named, name
 from sliceward.detectors.passes.signals import signals_of
@@ -32,6 +32,8 @@ LINKS, HEALTH, DOWN = "link", "link_health", 10.0
 """The reading by which a link is called down, and from where on."""
 FLAPPING = "flapping"
 """What is given as the signal of a link that comes and goes, with its returns instead of nats."""
+FEATURES = 3
+"""Gauges with which there is something to stand together."""
 NEAR = 4.0
 """Nats below the need at which a candidate is still looked at, as a rival."""
 
@@ -46,6 +48,7 @@ class Watch:
     crowds: dict[str, Evidence] = field(default_factory=dict)
     docket: Docket = field(default_factory=Docket)
     flaps: counts.Flaps = field(init=False)
+    models: dict[str, learned.Fleet] = field(default_factory=dict)
     tick: int = 0
     at: float = -np.inf
 
@@ -82,6 +85,20 @@ class Watch:
         """Forget members of a kind: another machine, boot or job is behind their numbers. They are held back until known again."""
         if kind in self.crowds:
             self.crowds[kind].anew(members)
+        if kind in self.models:
+            self.models[kind].anew(members)
+
+    def look(self) -> list[Verdict]:
+        """Let the learned pass look at the tick that was taken last, where its time has come: suspects that are new, and those that are cleared."""
+        if not self.warm or self.tick % learned.EVERY:
+            return []
+        need = learned.need(self.budget.suspects, self.period) + self.docket.stricter
+        told = []
+        for kind, evidence in self.crowds.items():
+            if evidence.gauges >= FEATURES and len(evidence.scores):
+                found = self.models.setdefault(kind, learned.Fleet()).look(evidence, self.at, need)
+                told += [one for one in found if self._take(one)]
+        return told
 
     def prepare(self, names: Mapping[str, Collection[str]]) -> None:
         """Make room for these readings by kind of member, before any of them was read: what comes later finds its row."""
@@ -153,6 +170,8 @@ class Watch:
     def _follow(self) -> Iterator[Verdict]:
         """Clear those whose evidence is long gone, and condemn those of whom there is enough."""
         for key, standing in list(self.docket.standing.items()):
+            if standing.learned:
+                continue
             nats = self.crowds[standing.crowd].follow(key, standing)
             standing.quiet = standing.quiet + 1 if nats <= 0 and not standing.sticky else 0
             if standing.quiet >= verdicts.QUIET:
@@ -202,7 +221,8 @@ class Watch:
         found = [one for evidence in self.crowds.values() for one in evidence.candidates(need - NEAR)]
         docket, held = self.docket, {}
         for named in name(found, lambda _, place: need - float(np.log(place))):
-            if named.key in docket.standing:
+            known = docket.standing.get(named.key)
+            if known is not None and not known.learned:
                 continue
             since = docket.waiting.get(named.key, self.tick)
             if not named.sure and self.tick - since < verdicts.PATIENCE:
@@ -213,17 +233,42 @@ class Watch:
 
     def _accuse(self, named: Named) -> Verdict:
         first = named.by[0]
-        self.docket.standing[named.key] = Standing(self.tick, first.crowd, first.signal, first.best, first.nats)
+        known = self.docket.standing.setdefault(named.key, Standing(self.tick, first.crowd, first.signal, first.best, first.nats))
+        known.since, known.crowd, known.signal, known.best, known.nats = (
+            self.tick,
+            first.crowd,
+            first.signal,
+            first.best,
+            first.nats,
+        )
+        known.learned = False
         rival = None if named.rival is None else (*named.rival.key, named.rival.nats)
         told = tuple((one.signal, one.nats) for one in named.by)
         again = verdicts.offence(self.docket, named.key, self.tick)
         return Verdict(*named.key, Level.SUSPECT, self.at, first.nats, told, rival, again)
+
+    def _take(self, verdict: Verdict) -> bool:
+        """Take in what the learned pass says; give whether it is news: those whom another pass accuses stay as they are."""
+        key = verdict.kind, verdict.label
+        known = self.docket.standing.get(key)
+        if verdict.level is Level.CLEARED and known is not None and known.learned:
+            del self.docket.standing[key]
+            verdicts.tighten(self.docket, known)
+            return True
+        if verdict.level is Level.SUSPECT and known is None:
+            signal, nats = verdict.signals[0]
+            self.docket.standing[key] = Standing(self.tick, verdict.kind, signal, 0, nats, learned=True)
+            verdicts.offence(self.docket, key, self.tick)
+            return True
+        return False
 
     def mute(self) -> None:
         """Let those that stand accused explain what their members show."""
         for kind, evidence in self.crowds.items():
             muted = np.zeros((len(evidence.signals), len(evidence.crowd)), dtype=bool)
             for key, standing in self.docket.standing.items():
+                if standing.learned:
+                    continue  # what the others may yet say of it is not explained by that
                 members = evidence.members(key)
                 if len(members) <= SMALL and kind in {standing.crowd, "chip"}:
                     muted[:, members] = True

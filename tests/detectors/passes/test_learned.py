@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliceward.detectors.passes import learned
+from sliceward.detectors.passes import drift, learned, peers
 from sliceward.detectors.passes.evidence import Evidence
 from sliceward.detectors.passes.layout import Crowd
 from sliceward.detectors.passes.learned import Fleet, Lone, learn
 from sliceward.detectors.passes.signals import Signal
 from sliceward.detectors.passes.verdicts import Level, Verdict
+from sliceward.detectors.passes.watch import Watch
+from tests.detectors.passes.fleet import PERIOD, Fault, Torus, healthy, named, slow
 
 FEATURES = 6
 NAMES = tuple(f"f{one}" for one in range(FEATURES))
@@ -162,5 +164,61 @@ def test_a_fleet_of_which_nobody_is_calm_learns_later() -> None:
     assert set(fleet.models) == {0, 1}
 
 
-def test_one_look_a_minute_asks_for_less_than_all_series_each_tick() -> None:
+def test_a_machine_that_takes_the_place_of_another_is_learnt_anew_and_held_back() -> None:
+    evidence, fleet = a_crowd(), Fleet()
+    looked(evidence, fleet, since=LOOKS - 5)
+    assert fleet.base is not None
+    assert fleet.bank is not None
+    fleet.suspected[17] = learned.Suspected(0, 20.0)
+    fleet.anew(np.array([17]))
+    assert fleet.bank.nats[:, 0, 17].max() == fleet.base.seen[0, 17] == 0
+    assert fleet.suspected == {}
+    Fleet().anew(np.array([3]))
+
+
+# ── in a watch ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def convinced(watch: Watch, chip: int) -> None:
+    """Let the learned pass have enough against a chip, as after hours."""
+    chips = watch.crowds["chip"]
+    fleet = watch.models["chip"] = Fleet(base=peers.Baseline.new(1, len(chips.crowd)), bank=drift.Bank.new(1, len(chips.crowd)))
+    rows = chips.base.short.T
+    fleet.models[0] = learn(rows, tuple(one.called for one in chips.signals[: chips.gauges]), began=0.0, ended=600.0)
+    assert fleet.base is not None
+    assert fleet.bank is not None
+    fleet.base.seen[:], fleet.base.ticks, fleet.looks = 500, 500, 500
+    fleet.base.scale[:] = 1
+    fleet.bank.nats[:, 0, chip] = 40
+
+
+def watched(ticks: int, *faults: Fault, convinced_at: int) -> tuple[Watch, list[Verdict]]:
+    tori = Torus()
+    watch, read, told = Watch(tori.layout()), healthy(tori, 1), list[Verdict]()
+    for tick in range(ticks):
+        readings = read(tick)
+        for fault in faults:
+            fault(tick, readings)
+        if tick == convinced_at:
+            convinced(watch, 17)
+        told += [*watch.step(tick * PERIOD, readings), *watch.look()]
+    return watch, told
+
+
+def test_the_learned_pass_makes_suspects_and_condemns_nobody() -> None:
+    watch, told = watched(126, convinced_at=110)
+    assert named(told) == [("chip", 17)]
+    assert named(told, Level.CONDEMNED) == []
+    assert watch.docket.standing["chip", 17].learned
+    assert not watch.crowds["chip"].muted.any()
+
+
+def test_a_suspect_of_the_learned_pass_is_condemned_when_the_others_say_so_by_themselves() -> None:
+    watch, told = watched(165, slow([17], 0.03, since=122), convinced_at=110)
+    assert named(told) == [("chip", 17), ("chip", 17)]
+    assert named(told, Level.CONDEMNED) == [("chip", 17)]
+    assert not watch.docket.standing["chip", 17].learned
+
+
+def test_a_look_now_and_then_asks_for_less_than_all_series_each_tick() -> None:
     assert learned.need(0.5, 10.0) < 20

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from benchmarks.streams import Flip, Job, Placer, Recipe
+    from sliceward.scheduling.plan import Plan
     from sliceward.topology.generations import Shape
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,13 +48,17 @@ class Ours:
         gang = _gang(job)
         request = Request(gang, "all", (SliceAsked("main", 0, Want(self.generation, job.shape)),))
         began = time.process_time()
-        plan = planned(self.snapshot, request)
+        plan = self.decided(request)
         self.spent.append(time.process_time() - began)
         if plan is None:
             return False
         held = tuple(HeldSlice(each.role, each.index, each.shape, each.hosts) for each in plan.slices)
         self.snapshot = self.snapshot.with_gang(Running(gang, "all", self.generation, held))
         return True
+
+    def decided(self, request: Request) -> Plan | None:
+        """Give a plan, if there is one."""
+        return planned(self.snapshot, request)
 
     def leave(self, job: Job) -> None:
         """Let it go."""

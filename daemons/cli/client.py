@@ -98,7 +98,7 @@ class Client:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CannotAsk(
                 f"the coordinator at {self.server} does not answer: {error or 'no answer in 15 s'}",
-                "Is it running? Name another one with --server or SLICEWARD_SERVER; `sliceward check` tells more.",
+                "Is it running? Name another one with --server or SLICEWARD_SERVER; `sliceward check --coordinator FILE` looks at what it needs.",
             ) from error
 
     def _headers(self) -> dict[str, str]:

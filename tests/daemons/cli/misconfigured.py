@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,11 +17,16 @@ import yaml
 
 from sliceward.daemons import topics
 from sliceward.daemons.wire import Wire
+from tests.services import servers
 from tests.services.processes import need_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import pytest
+
+    from tests.services.servers import Service
 
 WEBHOOK_SECRET = "whsec_" + "c2xpY2V3YXJkLWNoZWNrLXRlc3Q" + "x" * 9
 TOKEN = "t" * 32
@@ -127,3 +132,43 @@ def a_certificate(folder: Path, name: str, *, passphrase: str = "") -> Path:
 def tls_lines(certificate: Path) -> tuple[str, ...]:
     """Give the lines with which Mosquitto speaks TLS."""
     return f"certfile {certificate}", f"keyfile {certificate.with_suffix('.key')}"
+
+
+@dataclass
+class Place:
+    """Everything is well here. ``environ``: what is set beside the files; ``whole``: the coordinator's file as a value."""
+
+    folder: Path
+    request: pytest.FixtureRequest
+    stack: ExitStack
+    whole: dict[str, Any]
+    environ: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def cluster(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.whole["clusters"][0]
+        return found
+
+    def file(self, name: str, text: str) -> str:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    def http(self, answers: Answers) -> str:
+        return self.stack.enter_context(an_http_server(answers))
+
+    def mosquitto(self, *lines: str) -> Service:
+        (self.folder / "mosquitto").mkdir()
+        return self.stack.enter_context(servers.mosquitto(self.folder / "mosquitto", lines=lines))
+
+    def api_server(self, answers: Answers) -> None:
+        self.cluster["kubeconfig"] = str(a_kubeconfig(self.folder, self.http(answers)))
+
+    def pager(self, url: str, text: str = WEBHOOK_SECRET) -> None:
+        self.whole["pagers"] = [{"name": "chat", "kind": "webhook", "url": url, "secret": {"file": self.file("hook", text)}}]
+
+    def arguments(self) -> list[str]:
+        return ["--coordinator", self.file("coordinator.yaml", self.text or yaml.safe_dump(self.whole)), *self.others]

@@ -12,7 +12,6 @@ import re
 import sqlite3
 import subprocess
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,8 +24,8 @@ from tests.daemons.cli.misconfigured import (
     API_SERVER,
     REVIEWS,
     TOKEN,
-    WEBHOOK_SECRET,
     Answers,
+    Place,
     a_certificate,
     a_kubeconfig,
     an_http_server,
@@ -41,47 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.daemons.cli.conftest import Sliceward, Told
-    from tests.services.servers import Service
-
-
-@dataclass
-class Place:
-    """Everything is well here. ``environ``: what is set beside the files; ``whole``: the coordinator's file as a value."""
-
-    folder: Path
-    request: pytest.FixtureRequest
-    stack: ExitStack
-    whole: dict[str, Any]
-    environ: dict[str, str] = field(default_factory=dict)
-    text: str = ""
-    others: tuple[str, ...] = ()
-
-    @property
-    def cluster(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.whole["clusters"][0]
-        return found
-
-    def file(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        return str(path)
-
-    def http(self, answers: Answers) -> str:
-        return self.stack.enter_context(an_http_server(answers))
-
-    def mosquitto(self, *lines: str) -> Service:
-        (self.folder / "mosquitto").mkdir()
-        return self.stack.enter_context(servers.mosquitto(self.folder / "mosquitto", lines=lines))
-
-    def api_server(self, answers: Answers) -> None:
-        self.cluster["kubeconfig"] = str(a_kubeconfig(self.folder, self.http(answers)))
-
-    def pager(self, url: str, text: str = WEBHOOK_SECRET) -> None:
-        self.whole["pagers"] = [{"name": "chat", "kind": "webhook", "url": url, "secret": {"file": self.file("hook", text)}}]
-
-    def arguments(self) -> list[str]:
-        return ["--coordinator", self.file("coordinator.yaml", self.text or yaml.safe_dump(self.whole)), *self.others]
 
 
 @pytest.fixture(scope="module")

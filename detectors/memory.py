@@ -1,4 +1,4 @@
-"""What clauses remember of each entity between rounds: how long something has held, and when something was last seen.
+"""What detection remembers between rounds: of each entity how long something has held, and of each pod how long it lived.
 
 One track a clause, in the shape of a row of the panel's ring; it grows with the ring and forgets with it. A round that is
 evaluated twice at one instant changes nothing the second time.
@@ -14,6 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sliceward.topology.fleet import Fleet
+    from sliceward.topology.ids import HostId
+
 
 @dataclass(slots=True)
 class Track:
@@ -24,11 +27,36 @@ class Track:
     values: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One pod on its host: when it was first seen there. ``over``: it has ended, or was told to."""
+
+    born: float
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A pod that ended soon after it began. ``at``: unix seconds, ``seconds``: how long it lived."""
+
+    at: float
+    host: HostId
+    gang: str
+    seconds: float
+
+
 @dataclass(slots=True)
 class Memory:
-    """All tracks, by the name of their clause."""
+    """What is remembered. ``tracks`` by the name of their clause; ``spells``: since when something has held, by name.
+
+    ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one.
+    """
 
     tracks: dict[str, Track] = field(default_factory=dict)
+    spells: dict[str, float] = field(default_factory=dict)
+    lives: dict[str, Life] | None = None
+    deaths: list[Death] = field(default_factory=list)
+    looked_at: Fleet | None = None
 
     def track(self, key: str, shape: tuple[int, ...], now: float) -> Track:
         """Give a track with room for ``shape``; NaN where nothing is remembered."""

@@ -19,9 +19,8 @@ from sliceward.detectors.finding import Evidence, Finding, Kind, State
 from sliceward.detectors.localise import Located, Suspect, hosts_of, locate
 from sliceward.detectors.look import NO, UNKNOWN, YES, Look
 from sliceward.detectors.metrics import EntityKind
-from sliceward.topology.checks import mixed_slices
+from sliceward.detectors.traps.catalog import TRAPS
 from sliceward.topology.gangs import GangState
-from sliceward.topology.health import Severity
 from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId
 from sliceward.topology.links import port_at
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import PartId
 
-MIXED = "slice-mixed"
 NO_TIME = timedelta()
 
 
@@ -64,7 +62,7 @@ def evaluate(
     this = Round(panel, fleet, look, {rule.name: rule for rule in rules}, verdicts, now)
     known = {finding.id: finding for finding in previous}
     firing = {finding.id: finding for finding in (_fired(this, one, known) for one in locate(fleet, _suspects(this)))}
-    firing |= {finding.id: finding for finding in _mixed(this, known)}
+    firing |= {finding.id: finding for finding in _trapped(this, known)}
     causes: dict[PartId, list[Finding]] = defaultdict(list)
     for finding in firing.values():
         for part in finding.also:
@@ -168,14 +166,22 @@ def _sufferers(fleet: Fleet, part: PartId) -> tuple[GangId | None, SliceId | Non
     return gang, next(slices, None)
 
 
-def _mixed(this: Round, known: Mapping[str, Finding]) -> Iterable[Finding]:
-    for mixed in mixed_slices(this.fleet):
-        fresh = Finding(
-            Kind.SLICE_MIXED, mixed.gang, State.FIRING, Severity.ERROR, this.now, this.now, 0.9, MIXED, "1",
-            f"slice {mixed.role}-{mixed.index} is not whole: {mixed.why}", gang=mixed.gang,
-        )  # fmt: skip
-        before = known.get(fresh.id)
-        yield fresh if before is None or before.state is State.RESOLVED else replace(fresh, since=before.since)
+def _trapped(this: Round, known: Mapping[str, Finding]) -> Iterable[Finding]:
+    for trap in TRAPS.values():
+        for one in trap.find(this.panel, this.fleet):
+            gang, slice_ = _sufferers(this.fleet, one.part)
+            instance, boot = _incarnation(this, one.part)
+            fresh = Finding(
+                trap.kind, one.part, State.FIRING, trap.severity, this.now, this.now, trap.score, trap.name, trap.version,
+                one.text, one.evidence, (), gang, slice_, instance, boot,
+            )  # fmt: skip
+            before = known.get(fresh.id)
+            lived = before is not None and before.state is not State.RESOLVED
+            if not one.seen:
+                if before is not None and lived:
+                    yield replace(before, state=State.UNKNOWN)
+            else:
+                yield replace(fresh, since=before.since) if before is not None and lived else fresh
 
 
 def _not_firing(this: Round, finding: Finding, causes: Mapping[PartId, Sequence[Finding]]) -> Finding:
@@ -204,7 +210,7 @@ def _over(this: Round, finding: Finding, causes: Mapping[PartId, Sequence[Findin
         return f"{finding.part} no longer exists"
     if isinstance(finding.part, GangId) and this.fleet.hosts and this.fleet.gangs[finding.part].state in _ENDED:
         return f"{finding.part} has ended"
-    return finding.text if finding.detector == MIXED else None
+    return finding.text if finding.detector in TRAPS else None
 
 
 def _explains(this: Round, cause: Finding, finding: Finding) -> bool:

@@ -17,6 +17,7 @@ from sliceward.daemons.cli.config import MODELS
 from sliceward.daemons.settings import schema
 from sliceward.detectors.metrics import CATALOGUE
 from sliceward.detectors.rules.load import is_rules
+from sliceward.detectors.traps.catalog import TRAPS
 from sliceward.detectors.trials.pages import metrics_in, page_of, rules_in
 from sliceward.remediations.catalog import ACTIONS
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from sliceward.detectors.metrics import Metric
+    from sliceward.detectors.traps.trap import Trap
     from sliceward.remediations.action import Action
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -211,33 +213,33 @@ def shipped_rules() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"detectors/rules/{file.name}", rule
 
 
-SLICE_MIXED = """The pods of one slice of a gang sit in more than one slice: its collectives can never form, though every pod is
-Ready. It reads no metric: it is a comparison of the gang's pods with the fleet (`topology/checks.py`), each round.
-
-| finds | `SliceMixed` |
-| --- | --- |
-| part | gang |
-| severity | error |
-
-## Where the limits come from
-
-A start while old pods of the gang still end can spread each slice over several cubes; no object of Kubernetes says so.
-
-## What to do
-
-Suspend the gang, wait until no pod of it is left, and let it start again whole.
-"""
+def _trap_page(trap: Trap) -> str:
+    """Give the page of a detector that is no rule, below its heading."""
+    origins = "".join(f"* {origin}\n" for origin in trap.sources)
+    facts = {"finds": f"`{trap.kind.value}`", "part": trap.part, "severity": trap.severity.value, "says": trap.says}
+    return "\n".join(
+        (
+            f"{trap.about}\n",
+            "It accuses no hardware: nothing is drained for it.\n",
+            f"## Where the limits come from\n\n{trap.limits}\n",
+            origins,
+            f"## What to do\n\n{trap.advice}\n",
+            table(("", ""), facts.items()),
+        )
+    )
 
 
 def detectors() -> Iterator[tuple[str, str]]:
-    """One page per rule, and the list of them."""
+    """One page per rule and trap, and the list of them."""
     rows = []
     for source, rule in shipped_rules():
         name = rule["name"]
         yield f"detectors/{name}.md", page(name, source, page_of(rule))
         rows.append((f"[{name}]({name}.md)", rule["kind"], rule["part"], rule["severity"], rule["says"]))
-    yield "detectors/slice-mixed.md", page("slice-mixed", "docs/make.py", SLICE_MIXED)
-    rows.append(("[slice-mixed](slice-mixed.md)", "SliceMixed", "gang", "error", "slice {role}-{index} is not whole: {why}"))
+    for trap in TRAPS.values():
+        source = f"{trap.find.__module__.removeprefix('sliceward.').replace('.', '/')}.py"
+        yield f"detectors/{trap.name}.md", page(trap.name, source, _trap_page(trap))
+        rows.append((f"[{trap.name}]({trap.name}.md)", trap.kind.value, trap.part, trap.severity.value, trap.says))
     yield (
         "detectors/README.md",
         page("Shipped detectors", "detectors/rules", table(("name", "finding", "part", "severity", "says"), rows)),

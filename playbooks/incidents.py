@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import PartId
 
-SYMPTOMS = frozenset({Kind.COLLECTIVE_STUCK, Kind.SLICE_ERROR, Kind.SLICE_MIXED})
-BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT})
+SYMPTOMS = frozenset({Kind.COLLECTIVE_STUCK, Kind.INPUT_STARVED, Kind.SLICE_ERROR, Kind.SLICE_MIXED, Kind.GANG_DISAGREES})
+BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PROVIDER_DISAGREES})
 SUSPICIONS = frozenset({Kind.PART_SUSPECT})
 """Findings that accuse nobody yet: never the root of what is known for certain."""
 SETTLE = timedelta(seconds=10)

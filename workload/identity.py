@@ -14,6 +14,10 @@ _GANG_PARTS = 3
 _MOST_DIGITS = 9
 
 
+_LONGEST = 253
+"""Characters of a word that the agent takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Who reports. Text is "" and numbers are None where the environment does not tell; the agent then asks the pod's labels."""
@@ -25,6 +29,9 @@ class Job:
     slice_index: int | None = None
     rank: int | None = None
     pod_uid: str = ""
+    coordinator: str = ""
+    attempt: str = ""
+    slices: int | None = None
 
     def as_json(self) -> dict[str, str | int | None]:
         """Give it as it stands in ``hello``."""
@@ -51,6 +58,9 @@ def job_from(environ: Mapping[str, str], *, namespace_file: Path = _NAMESPACE_FI
         slice_index=_number(_first(environ, "SLICEWARD_SLICE", "MEGASCALE_SLICE_ID", "JOB_INDEX")),
         rank=_number(_first(environ, "SLICEWARD_RANK", "TPU_WORKER_ID", "JOB_COMPLETION_INDEX")),
         pod_uid=environ.get("POD_UID", ""),
+        coordinator=_first(environ, "JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "COORDINATOR_ADDRESS")[:_LONGEST],
+        attempt=environ.get("SLICEWARD_ATTEMPT", "")[:_LONGEST],
+        slices=_number(environ.get("MEGASCALE_NUM_SLICES", "")),
     )
 
 

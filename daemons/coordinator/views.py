@@ -36,7 +36,7 @@ Sketch = tuple[str, "Callable[[], Row]"]
 """Id of a row, and what draws it."""
 Part = TypeVar("Part")
 
-BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PART_SUSPECT})
+BLINDS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PROVIDER_DISAGREES, Kind.PART_SUSPECT})
 """Findings that say that nothing is known for certain about the part, not that it is sick."""
 
 

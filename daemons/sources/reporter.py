@@ -329,6 +329,9 @@ def _put(column: list[float], place: int | None, limit: int, score: float) -> No
 
 def _notes(jobs: list[Job], seat: Seat | None) -> dict[str, str]:
     notes = {} if seat is None else {"gang": str(seat)}
+    told = next((job.hello.job.rendezvous for job in jobs if job.hello is not None and job.hello.job.rendezvous), "")
+    if told:
+        notes["rendezvous"] = told
     if bases := _bases(jobs):
         notes["step_base"] = str(min(bases))
     saved = [job.state.checkpoint_step for job in jobs if job.state.checkpoint_step is not None]

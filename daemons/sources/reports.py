@@ -32,6 +32,15 @@ class JobSaid(msgspec.Struct, frozen=True):
     slice_index: Index | None = None
     rank: Index | None = None
     pod_uid: Text = ""
+    coordinator: Text = ""
+    attempt: Text = ""
+    slices: Index | None = None
+
+    @property
+    def rendezvous(self) -> str:
+        """What it was told of its gang, ``coordinator|attempt|slices``; "" where nothing."""
+        words = (self.coordinator, self.attempt, "" if self.slices is None else str(self.slices))
+        return "|".join(word.replace("|", "/") for word in words) if any(words) else ""
 
     def seat(self, cluster: str) -> Seat | None:
         """Give the place in a gang that the process claims, None where it cannot be one."""

@@ -27,7 +27,6 @@ from sliceward.detectors.finding import Kind, State
 from sliceward.detectors.frame import BadFrame, decode
 from sliceward.detectors.panel import Panel, PanelSize, notes_of
 from sliceward.detectors.passes.told import DETECTOR as STATISTICS
-from sliceward.detectors.rules import Stalled
 from sliceward.detectors.run import evaluate
 from sliceward.detectors.witness import write_own
 from sliceward.topology.errors import Refused, Retry
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from sliceward.daemons.watcher.surroundings import Surroundings
     from sliceward.daemons.wire import Bus, Message
     from sliceward.detectors.finding import Finding
-    from sliceward.detectors.rules import Clause, Rule
+    from sliceward.detectors.rules import Rule
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import GangId
 
@@ -123,7 +122,7 @@ class Watcher:
         size = PanelSize(
             settings.panel.period.total_seconds(), settings.panel.rows, settings.panel.max_hosts, settings.panel.max_bytes
         )
-        tracked = {name for rule in self.parts.rules for name in _stalled(rule.when)}
+        tracked = {name for rule in self.parts.rules for name in rule.stalled}
         return Panel(settings.cluster.name, size, track=tracked)
 
     @property
@@ -409,13 +408,6 @@ def _raise_first(answers: Iterable[BaseException | None]) -> None:
     for answer in answers:
         if answer is not None:
             raise answer
-
-
-def _stalled(clause: Clause) -> Iterator[str]:
-    if isinstance(clause.condition, Stalled):
-        yield clause.condition.metric
-    for inner in (*(clause.all or ()), *(clause.any or ()), *((clause.negated,) if clause.negated else ())):
-        yield from _stalled(inner)
 
 
 def utc_now() -> datetime:

@@ -304,6 +304,11 @@ class Rule(_Part):
         """Its clauses: its own and those of its overrides."""
         return (self.when, *(one.when for one in self.overrides if one.when is not None))
 
+    @property
+    def stalled(self) -> frozenset[str]:
+        """The gauges of which the last change must be remembered."""
+        return frozenset(one.stalled.metric for clause in self.clauses for one in clause.every() if one.stalled is not None)
+
     @model_validator(mode="after")
     def _sound(self) -> Rule:
         try:

@@ -54,7 +54,7 @@ def run_case(placed: Placed, rules: Sequence[Rule], *, tried: Collection[str]) -
     except Misconfigured as error:
         return [Miss(case.name, placed.place, str(error))]
     cluster = next((host.cluster for host in fleet.hosts), CLUSTER)
-    tracked = {one.stalled.metric for rule in rules for clause in rule.clauses for one in clause.every() if one.stalled}
+    tracked = {name for rule in rules for name in rule.stalled}
     panel = Panel(cluster, PanelSize(case.period, ROWS), track=tracked)
     panel.advance(FIRST - case.period)
     panel.expect(case.host_names)

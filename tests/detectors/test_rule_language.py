@@ -349,6 +349,13 @@ def test_cases_beside_the_rules_are_no_rules(name: str, holds: bool) -> None:  #
     assert is_rules(name) is holds
 
 
+def test_every_gauge_that_may_stall_is_remembered_wherever_it_is_asked() -> None:
+    stalled = "{stalled: {metric: host_step, after: 5m}}"
+    assert rule_of(f"{{not: {{sequence: {{first: {BUSY}}}, then: {stalled}, within: 5m}}}}}}").stalled == {"host_step"}
+    assert rule_of(BUSY + "}", f"  overrides: [{{pools: [a], when: {stalled}}}]\n").stalled == {"host_step"}
+    assert rule_of(BUSY + "}").stalled == frozenset()
+
+
 def test_hard_faults_that_a_reading_states_need_one_reading() -> None:
     stated = {"chip_present", "link_health", "host_slice_error", "host_slice_error_condition", "host_megascale_hang"}
     hard = {"chip-missing", "ici-link-down", "slice-error"}

@@ -12,6 +12,7 @@ from sliceward.detectors.look import NO, UNKNOWN, YES, Look
 from sliceward.detectors.metrics import CATALOGUE
 from sliceward.detectors.panel import Panel, PanelSize
 from sliceward.detectors.rules import Rule, Span, load_rules
+from sliceward.detectors.traps.catalog import TRAPS
 from sliceward.topology.errors import Misconfigured
 from tests.detectors.frames import START, Speaker, feed
 from tests.detectors.scene import shipped
@@ -45,7 +46,11 @@ def refused(**change: object) -> Misconfigured:
 
 def test_every_kind_but_those_that_no_rule_finds_has_a_shipped_rule_and_metrics_that_exist() -> None:
     rules = shipped()
-    assert {rule.kind.value for rule in rules} == {kind.value for kind in Kind} - {"SliceMixed", "PartSuspect", "PartCondemned"}
+    assert {rule.kind.value for rule in rules} == {kind.value for kind in Kind} - {
+        "PartSuspect",
+        "PartCondemned",
+        *(trap.kind.value for trap in TRAPS.values()),
+    }
     assert {name for rule in rules for name in rule.when.metrics()} <= set(CATALOGUE)
     assert all(rule.about and rule.limits and rule.sources and rule.advice for rule in rules)
 

@@ -64,6 +64,7 @@ FAULTS: Mapping[str, Fault] = {
     "device-occupied": Fault({"chip_foreign_holder": 0}, {"chip_foreign_holder": 1}),
     "host-lost": Fault(silent=True, fleet=_cluster().not_ready(HOST)),
     "telemetry-lost": Fault(silent=True),
+    "provider-disagrees": Fault(fleet=_cluster().tainted("node.cloudprovider.kubernetes.io/shutdown", HOST), rounds=66),
     "identity-conflict": Fault(boot_id=""),
     "agent-unwell": Fault({"host_disk_free_percent": 40}, {"host_disk_free_percent": 1}),
     "memory-errors-host": Fault({"host_edac_correctable_total": 0}, {"host_edac_correctable_total": 100}),
@@ -72,6 +73,12 @@ FAULTS: Mapping[str, Fault] = {
         {"host_step_age_seconds": 900},
         everywhere=True,
         rounds=95,  # a little over 15 minutes without a step
+    ),
+    "input-starved": Fault(
+        {"host_step": 5, "host_step_age_seconds": 0, "chip_duty_cycle_percent": 0, "host_hlo_queue_size": 0},
+        {"host_step_age_seconds": 900},
+        everywhere=True,
+        rounds=95,
     ),
     "slice-error": Fault({"host_slice_error": 0}, {"host_slice_error": 1}),
     "partition-unhealthy": Fault(fleet=_cluster().partition_state("cube-0", "UNHEALTHY")),

@@ -386,6 +386,28 @@ def test_the_gang_comes_from_the_environment(tmp_path: Path, environ: dict[str, 
     assert (job.slice_index, job.rank) == (1, None)
 
 
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, ("", "", None)),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:8476", "MEGASCALE_COORDINATOR_ADDRESS": "b", "MEGASCALE_NUM_SLICES": "2"},
+            ("a:8476", "", 2),
+        ),
+        (
+            {"MEGASCALE_COORDINATOR_ADDRESS": "b:8080", "SLICEWARD_ATTEMPT": "3", "MEGASCALE_NUM_SLICES": "x"},
+            ("b:8080", "3", None),
+        ),
+        ({"COORDINATOR_ADDRESS": "c" * 999}, ("c" * 253, "", None)),
+    ],
+)
+def test_where_the_gang_meets_comes_from_the_environment(
+    tmp_path: Path, environ: dict[str, str], wanted: tuple[str, str, int | None]
+) -> None:
+    job = job_from(environ, namespace_file=tmp_path / "none")
+    assert (job.coordinator, job.attempt, job.slices) == wanted
+
+
 def test_a_line_is_one_object_with_a_bound() -> None:
     with pytest.raises(ValueError, match="at most"):
         line({"say": "x" * MAX_LINE})

@@ -93,6 +93,25 @@ async def reading_of(source: ReporterSource, note: str = "gang") -> Reading:
             await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize(
+    ("told", "note"),
+    [
+        ({"coordinator": "10.0.0.1:8476", "attempt": "2", "slices": 4}, "10.0.0.1:8476|2|4"),
+        ({"coordinator": "a|b"}, "a/b||"),
+        ({"slices": 0}, "||0"),
+    ],
+)
+async def test_a_job_tells_where_its_gang_meets(tmp_path: Path, told: dict[str, Any], note: str) -> None:
+    async with a_source(tmp_path) as source, a_talker(tmp_path, hello=False) as job:
+        job.say(say="hello", version=1, job=JOB | told, pid=1)
+        assert (await reading_of(source, "rendezvous")).notes["rendezvous"] == note
+
+
+async def test_a_job_that_is_told_nothing_of_its_gang_says_nothing_of_it(tmp_path: Path) -> None:
+    async with a_source(tmp_path) as source, a_talker(tmp_path):
+        assert "rendezvous" not in (await reading_of(source)).notes
+
+
 async def test_a_job_tells_steps_links_and_throttling(tmp_path: Path) -> None:
     async with a_source(tmp_path) as source, a_talker(tmp_path) as job:
         places = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]

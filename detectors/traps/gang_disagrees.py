@@ -1,0 +1,124 @@
+"""Members that disagree: half a gang joined another coordinator, attempt or number of slices, all run, and no step comes.
+
+What each process was told stands in the note ``rendezvous`` of its host's frames: ``coordinator|attempt|slices``, from the
+environment in which the in-job reporter began.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from sliceward.detectors.finding import Kind
+from sliceward.detectors.progress import gang_of
+from sliceward.detectors.traps.trap import Trap, Trapped
+from sliceward.topology.health import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sliceward.detectors.panel import Panel
+    from sliceward.topology.fleet import Fleet
+    from sliceward.topology.gangs import Gang
+    from sliceward.topology.ids import GangId
+
+NAME = "gang-disagrees"
+START_UP = 120.0
+"""Seconds for which members may disagree: those of the former attempt end while the first of the next begin."""
+SILENT = 3
+"""Periods after which what a host said is no news."""
+FIELDS = ("coordinator", "attempt", "number of slices")
+MOST_NAMED = 4
+
+
+def find(panel: Panel, fleet: Fleet) -> Iterator[Trapped]:
+    """Give each gang whose members have disagreed for longer than a start takes, and those of which a member is silent."""
+    told, silent = _said(panel, fleet)
+    spells = panel.memory.spells
+    for gang in sorted({*told, *silent}, key=str):
+        why = _odds(told.get(gang, {}), fleet.gangs.get(gang))
+        key = f"{NAME}/{gang}"
+        if why:
+            began = spells.setdefault(key, panel.now)
+            if panel.now - began >= START_UP:
+                yield Trapped(gang, why)
+        elif gang in silent:
+            yield Trapped(gang, "a member is silent", seen=False)
+        else:
+            spells.pop(key, None)
+
+
+def _said(panel: Panel, fleet: Fleet) -> tuple[dict[GangId, dict[str, list[str]]], set[GangId]]:
+    """Give what members were told, by gang and host, and the gangs of which a member is silent."""
+    told: dict[GangId, dict[str, list[str]]] = defaultdict(dict)
+    silent: set[GangId] = set()
+    gangs: dict[str, GangId | None] = {}
+    members: dict[GangId, frozenset[str] | None] = {}
+    for name, slot in panel.slots.items():
+        known = panel.hosts[slot]
+        if known is None or "rendezvous" not in known.notes:
+            continue
+        # By the text of the id: 25,000 hosts are of few gangs, and to read an id takes longer than all the rest.
+        note = known.notes.get("gang", "").partition("|")[0]
+        gang = gangs[note] if note in gangs else gangs.setdefault(note, gang_of(panel.cluster, note))
+        if gang is None:
+            continue
+        if gang not in members:
+            members[gang] = _members(fleet.gangs.get(gang))
+        there = members[gang]
+        if there is not None and name not in there:
+            continue
+        if panel.silence(slot) > SILENT * max(known.period, panel.size.period):
+            silent.add(gang)
+        else:
+            told[gang][name] = known.notes["rendezvous"].split("|")
+    return told, silent
+
+
+def _members(gang: Gang | None) -> frozenset[str] | None:
+    """Give the hosts that still hold a member; None of a gang that nobody shows us: then any may."""
+    return None if gang is None else frozenset(one.name for one in gang.hosts)
+
+
+def _odds(told: Mapping[str, list[str]], gang: Gang | None) -> str:
+    """Say in what members disagree, with each other or with what the gang is; "" where they agree."""
+    for place, field in enumerate(FIELDS):
+        said: dict[str, list[str]] = defaultdict(list)
+        for host, words in sorted(told.items()):
+            if place < len(words) and words[place]:
+                said[words[place]].append(host)
+        if len(said) > 1:
+            fewest = sorted(said.items(), key=lambda one: (len(one[1]), one[0]))
+            named = "; ".join(f"{word[:80]} on {_hosts(hosts)}" for word, hosts in fewest[:MOST_NAMED])
+            return f"members disagree on the {field}: {named}"
+        # Of several roles each may be a job of its own; of one the number of slices is known.
+        if field == FIELDS[-1] and said and gang is not None and len(gang.roles) == 1:
+            word = next(iter(said))
+            if word.isdecimal() and int(word) != gang.roles[0].slices:
+                return f"members were told of {word} slices, and the gang has {gang.roles[0].slices}"
+    return ""
+
+
+def _hosts(hosts: list[str]) -> str:
+    more = f" and {len(hosts) - MOST_NAMED} more" if len(hosts) > MOST_NAMED else ""
+    return ", ".join(hosts[:MOST_NAMED]) + more
+
+
+GANG_DISAGREES = Trap(
+    name=NAME,
+    kind=Kind.GANG_DISAGREES,
+    part="gang",
+    severity=Severity.ERROR,
+    says="members disagree on the {coordinator, attempt or number of slices}: {who said what}",
+    about="The processes of one gang were told of different coordinators, attempts or numbers of slices, or of a number that the gang does not have: all"
+    " run, none fails, and no step ever comes. The odd ones are named first. It reads what the in-job reporter tells of its environment"
+    " (`JAX_COORDINATOR_ADDRESS`, `MEGASCALE_COORDINATOR_ADDRESS`, `MEGASCALE_NUM_SLICES`, `SLICEWARD_ATTEMPT`), so it sees only jobs that import it.",
+    limits="Two minutes: while a gang starts again, processes of the former attempt may live beside those of the next. While a member is silent it is"
+    " unknown.",
+    sources=(
+        "Post-mortems of production fleets: half of a gang joined the address of attempt 0, half that of attempt 1; all running, no step",
+        "Ray issue 62893: MEGASCALE_NUM_SLICES was 3 in a job of 2 slices after one was replaced",
+    ),
+    advice="Let the whole gang start again once, so that all are told the same; if it comes back, look at who writes these variables. The hardware is well.",
+    find=find,
+)

@@ -1,0 +1,43 @@
+"""What a trap is: fleet and panel in, parts with a reason out. A trap accuses no hardware, so nothing is drained for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sliceward.detectors.finding import Evidence, Kind
+    from sliceward.detectors.panel import Panel
+    from sliceward.topology.fleet import Fleet
+    from sliceward.topology.health import Severity
+    from sliceward.topology.ids import PartId
+
+
+@dataclass(frozen=True, slots=True)
+class Trapped:
+    """A part that shows it. ``seen`` False: what would tell is silent, so what was known stays known as unknown."""
+
+    part: PartId
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+    seen: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """One detector. ``find`` gives every part that shows it now; the other words are its page, as those of a rule."""
+
+    name: str
+    kind: Kind
+    part: str
+    severity: Severity
+    says: str
+    about: str
+    limits: str
+    sources: tuple[str, ...]
+    advice: str
+    find: Callable[[Panel, Fleet], Iterable[Trapped]]
+    score: float = 0.9
+    version: str = "1"

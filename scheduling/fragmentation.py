@@ -13,15 +13,14 @@ from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING
 
-from sliceward.scheduling.ground import Want
+from sliceward.scheduling.ground import Want, cluster_of
 from sliceward.scheduling.occupancy import Cause, Grade, Occupancy
 from sliceward.topology.generations import GENERATIONS
-from sliceward.topology.ids import ClusterId
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sliceward.scheduling.ground import Ground, GroundId, Mix
+    from sliceward.scheduling.ground import Ground, Mix
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.generations import Shape
     from sliceward.topology.ids import HostId
@@ -61,7 +60,7 @@ def fragmentation_of(snapshot: Snapshot) -> tuple[Fragmentation, ...]:
     kinds: dict[tuple[str, str], list[Ground]] = {}
     for key in sorted(snapshot.grounds, key=str):
         ground = snapshot.grounds[key]
-        kinds.setdefault((_cluster(key), ground.generation), []).append(ground)
+        kinds.setdefault((cluster_of(key), ground.generation), []).append(ground)
     return tuple(_figures(snapshot, each, kinds[each]) for each in sorted(kinds))
 
 
@@ -145,7 +144,3 @@ def _without_quota(snapshot: Snapshot, generation: str, free: int) -> int:
         return 0
     left = sum(max(0, snapshot.quota_left((tenant, generation)) or 0) for tenant in limited)
     return max(0, free - left)
-
-
-def _cluster(ground: GroundId) -> str:
-    return ground.name if isinstance(ground, ClusterId) else ground.cluster

@@ -33,6 +33,11 @@ Mix = tuple[tuple[Shape, float], ...]
 """The requests that are expected: shapes in chips with their probabilities, which add up to 1 at most."""
 
 
+def cluster_of(ground: GroundId) -> str:
+    """Give the cluster that a ground lies in."""
+    return ground.name if isinstance(ground, ClusterId) else ground.cluster
+
+
 def checked_mix(mix: Mix, generation: str) -> Mix:
     """Give the mix of a generation back as it is.
 

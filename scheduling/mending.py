@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sliceward.scheduling.candidates import Closed, Way
 from sliceward.scheduling.displacement import cheapest_displacement
 from sliceward.scheduling.occupancy import Bar, Cause, Grade
-from sliceward.scheduling.plan import PlannedSlice
+from sliceward.scheduling.plan import PlannedSlice, listed
 from sliceward.scheduling.prices import Figure, Item, Line
 from sliceward.scheduling.request import Over
 from sliceward.scheduling.seating import Seating, seat_all
@@ -82,7 +82,7 @@ def swapped(case: Case) -> Fix | Closed:
         held = held.taken(seat)
         room = room.taken(seat) if len(case.harms) > 1 else room
     out = sorted(host.name for harm in case.harms for host in harm.out)
-    fix = _fix(case, Way.SWAP, seats, f"replaces {_some(out)}, keeps the rest of its slices")
+    fix = _fix(case, Way.SWAP, seats, f"replaces {listed(out)}, keeps the rest of its slices")
     sure = len(seats) == 1 and not any(seat.slack for seat in seats.values())
     return fix if sure else replace(fix, gap=None)  # one after the other, or not all ways looked at
 
@@ -115,9 +115,9 @@ def _anew(case: Case, way: Way, among: Collection[GroundId]) -> Fix | Closed:
     found = seat_all(room, asked, case.terms, Over.CHEAPEST)
     if isinstance(found, Seating):
         pods = sorted({seat.ground.name for seat in found.seats.values()})
-        fix = _fix(case, way, found.seats, f"forms {len(asked)} of {len(case.gang.slices)} slices anew in {_some(pods)}")
+        fix = _fix(case, way, found.seats, f"forms {len(asked)} of {len(case.gang.slices)} slices anew in {listed(pods)}")
         return replace(fix, gap=found.gap)
-    shapes = _some(sorted({text_of(each.want.shape) for each in asked}))
+    shapes = listed(sorted({text_of(each.want.shape) for each in asked}))
     where = "its own pods" if way is Way.RESTITCH else "any other pod"
     return Closed(way, f"no room in {where} for {len(asked)} of {shapes}" + ("" if found.surely else " was found in time"))
 
@@ -141,7 +141,7 @@ def _displacing(case: Case) -> Fix | Closed:
     inside = own.issuperset(planned.ground for planned in found.plan.slices)
     gangs = tuple(victim.gang for victim in found.victims)
     why = (
-        f"forms {len(request.slices)} of {len(case.gang.slices)} slices anew; {_some([str(victim) for victim in found.victims])}"
+        f"forms {len(request.slices)} of {len(case.gang.slices)} slices anew; {listed([str(victim) for victim in found.victims])}"
     )
     return Fix(Way.RESTITCH if inside else Way.MOVE, found.plan.slices, tuple(lines), why, gangs, found.gap)
 
@@ -185,7 +185,3 @@ def _lines(price: tuple[tuple[str, float], ...]) -> list[Line]:
     return [
         Line(item, amount, (Figure(amount, _SOURCES[item]),)) for item, amount in ((Item(name), amount) for name, amount in price)
     ]
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.ground import cluster_of
 from sliceward.scheduling.occupancy import Bar, Cause, Grade
 from sliceward.scheduling.plan import Plan, PlannedSlice
 from sliceward.scheduling.refusal import refused
@@ -110,7 +111,7 @@ def room_of(snapshot: Snapshot, request: Request) -> Room:
         (
             key
             for key, each in freed.grounds.items()
-            if each.generation == request.generation and _cluster(key) == request.gang.cluster
+            if each.generation == request.generation and cluster_of(key) == request.gang.cluster
         ),
         key=str,
     )
@@ -131,10 +132,6 @@ def room_of(snapshot: Snapshot, request: Request) -> Room:
                 closed.setdefault(freed.ground_of[host], {})[host] = bar
         views.append({key: _closed(ground, closed.get(key, {})) for key, ground in opened.items()})
     return Room(request.gang, tuple(views), view_of, Domains(request.domains) if request.domains is not None else None)
-
-
-def _cluster(ground: GroundId) -> str:
-    return getattr(ground, "cluster", None) or ground.name
 
 
 def _opened(ground: Ground, request: Request) -> Ground:

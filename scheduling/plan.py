@@ -106,11 +106,11 @@ def told(change: Change) -> str:
     match change:
         case Repair(hosts, links, switches):
             named = [*(host.name for host in hosts), *map(str, links), *(f"switch {name} of {g.name}" for g, name in switches)]
-            return f"repair {_some(named)}"
+            return f"repair {listed(named)}"
         case Release(gangs):
-            return f"wait for {_some([gang.name for gang in gangs])} to end, or displace it"
+            return f"wait for {listed([gang.name for gang in gangs])} to end, or displace it"
         case Open(hosts):
-            return f"give free {_some([host.name for host in hosts])}"
+            return f"give free {listed([host.name for host in hosts])}"
         case Borrow(tenant, generation, chips):
             return f"give {tenant} {chips} more chips of {generation}"
         case _:
@@ -147,5 +147,6 @@ class NoFit:
     smallest: bool = True
 
 
-def _some(names: list[str], most: int = 4) -> str:
+def listed(names: list[str], most: int = 4) -> str:
+    """Name the first few, and say how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -86,7 +86,9 @@ def _kept(found: dict[str, NDArray[Any]], about: dict[str, Any], cluster: str, s
     if not about["at"] >= since:
         return None
     words = {str(name): tuple(map(str, texts)) for name, texts in about["names"].items()}
-    whole = {one.name: found.pop(f"{NAMES}{one.name}").astype(np.intp, copy=False) for one in fields(Names) if one.name not in words}
+    whole = {
+        one.name: found.pop(f"{NAMES}{one.name}").astype(np.intp, copy=False) for one in fields(Names) if one.name not in words
+    }
     names = Names(
         words["hosts"], words["incarnations"], words["cubes"], words["domains"], words["slices"], words["switches"], words["roles"],
         whole["chip_host"], whole["chip_index"], whole["one"], whole["other"], whole["port"], whole["role"],

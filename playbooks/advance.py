@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sliceward.playbooks.load import PlannedStep, Playbook
     from sliceward.remediations.outcome import Outcome
 
+LONGEST_TAKING_OFF = timedelta(minutes=10)
+"""As the shipped playbooks allow for giving back."""
 SHORTEST_WAIT = timedelta(milliseconds=50)
 """No action is asked again sooner, whatever it answers."""
 
@@ -178,6 +180,14 @@ def release(run: Run, why: str, now: datetime) -> Moved:
         return Moved(run)
     entry = Entry(now, run.incident, EntryKind.DECIDED, f"taking back what is ours: {why}")
     return Moved(replace(run, steps=(*run.steps, *back), ended=None), (entry,))
+
+
+def take_off(run: Run, why: str, now: datetime) -> Moved:
+    """Give an ended run opened again to take off its incident's marks that it knows nothing of: an earlier run's, or a late write's."""
+    back = Step(
+        "take-off", "domain.give_back", LONGEST_TAKING_OFF, on_error=OnError.CONTINUE, purpose=Purpose.UNDO, phase="repairing"
+    )
+    return Moved(replace(run, steps=(*run.steps, back), ended=None), (Entry(now, run.incident, EntryKind.DECIDED, why),))
 
 
 def refuse(run: Run, why: str, now: datetime) -> Moved:

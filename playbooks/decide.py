@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from sliceward.detectors.finding import State
-from sliceward.playbooks.advance import abort, cancel, due, give_up, half_done, refuse, release, start, tick, undo_of
+from sliceward.playbooks.advance import abort, cancel, due, give_up, half_done, refuse, release, start, take_off, tick, undo_of
 from sliceward.playbooks.allow import may_begin, may_step
 from sliceward.playbooks.choose import about, choose
 from sliceward.playbooks.decision import Close, Decision, Hold, RunStep
@@ -186,16 +186,22 @@ def _closed(incident: Incident, run: Run | None, close: Close, world: World, dec
     if run is not None and undo_of(run):
         if run.ended is not None and run.why.startswith("undo-") and now < run.ended + LONGEST_RELEASE:
             return replace(decision, verdict=Hold(run.ended + LONGEST_RELEASE, run.why, Needs.HUMAN))
-        moved = release(run, close.why, now)
-        call = Call(moved.run.steps[moved.run.at], moved.run.at, moved.run.operation)
-        return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(call))
+        return _opened(release(run, close.why, now), decision)
     if marked:
         why = f"{len(marked)} hosts still carry our mark of a closed story, e.g. {marked[0].name}; waiting to see them gone"
         if now < (incident.settles if run is None or run.ended is None else run.ended) + PATIENCE:
             return replace(decision, verdict=Hold(now + RECHECK, why, between=True))
-        # It came late, or an earlier run left it: no run takes it back any more.
-        return replace(decision, verdict=Hold(now + RECHECK, f"{why}: take the taint off by hand", Needs.HUMAN))
+        # It came late, or an earlier run left it: nothing proves those hosts, so a human says that they may come back.
+        if run is not None and incident.aborted_by:
+            return _opened(take_off(run, f"taking off the marks of an earlier run: {close.why}", now), decision)
+        what = "take the taint off by hand" if run is None else f"`sliceward abort {incident.id}` takes it off once they are well"
+        return replace(decision, verdict=Hold(now + RECHECK, f"{why}: {what}", Needs.HUMAN))
     return replace(decision, verdict=close)
+
+
+def _opened(moved: Moved, decision: Decision) -> Decision:
+    call = Call(moved.run.steps[moved.run.at], moved.run.at, moved.run.operation)
+    return replace(decision, run=moved.run, entries=(*decision.entries, *moved.entries), verdict=RunStep(call))
 
 
 def _nobody(incident: Incident, run: Run | None, choice: Choice, now: datetime) -> Hold:

@@ -79,6 +79,6 @@ def test_a_chip_that_somebody_holds_is_not_lost() -> None:
 
 
 def test_every_decision_names_every_playbook_that_was_looked_at() -> None:
-    stage = Stage().see(a_finding(Kind.TELEMETRY_LOST, HostId("c1", "cube-0-host-00"))).play(40, seconds(10))
+    stage = Stage().see(a_finding(Kind.PART_SUSPECT, HostId("c1", "cube-0-host-00"))).play(40, seconds(10))
     names = {one.playbook for one in stage.decisions[0].candidates}
     assert names == {playbook.name for playbook in stage.book.playbooks}

@@ -140,11 +140,22 @@ def test_a_mark_that_no_run_knows_of_is_waited_for_and_then_asked_of_a_human() -
     assert (stage.incident.open, stage.incident.needs) == (True, Needs.NOTHING)
     stage.play(20, seconds(60))
     assert (stage.incident.open, stage.incident.needs) == (True, Needs.HUMAN)
-    assert "cube-3-host-05; waiting to see them gone: take the taint off by hand" in stage.incident.why
+    assert f"cube-3-host-05; waiting to see them gone: `sliceward abort {stage.incident.id}` takes it off" in stage.incident.why
     stage.builder = clean
     stage.play(3)
     assert stage.incident.how is How.HEALED
     assert stage.pages[-1].event is PageEvent.RESOLVE
+
+
+def test_marks_that_no_run_knows_of_are_taken_off_once_a_human_stops_the_incident() -> None:
+    stage = Stage().see(a_finding(Kind.CHIP_LOST, chip("cube-3-host-05"))).until("domain.give_back")
+    stage.builder = stage.builder.marked(stage.incident.id, "cube-3-host-05")
+    stage.become(State.RESOLVED).play(30, seconds(60))
+    assert (stage.incident.open, stage.actions.count("domain.give_back")) == (True, 1)
+    stage.save(turns.abort(stage.incident, stage.run, by="ada", reason="it is well", now=stage.now))
+    stage.play(3)
+    assert stage.actions.count("domain.give_back") == 2
+    assert stage.incident.how is How.ABORTED
 
 
 def test_a_fault_that_resolves_before_anything_irreversible_is_given_back_and_closed() -> None:

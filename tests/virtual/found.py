@@ -16,6 +16,7 @@ FOUND: dict[int, str] = {
     1611: "3.11: who was frozen in the middle of an action woke, and suspended a gang that its successor had resumed",
     1646: "3.11: without a Lease who was frozen between an intent and its call woke, and suspended a gang that its successor had resumed",
     239: "3.11: the outbox went on no more after a round whose last page failed: a TaskGroup had asked its own task to end",
+    93: "3.11: a second run of an incident knew nothing of the marks of the first, and a human's stop left them there",
     640: "3.11: a mark came late, its run knew nothing of it, and the incident waited for it for ever",
 }
 OPEN: dict[int, str] = {}

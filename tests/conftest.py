@@ -3,8 +3,8 @@
 A test that needs an absent service is skipped by name; the names stand at the end of each run. In CI (``CI=true``) or with
 ``SLICEWARD_NO_SKIPS=1`` a skipped test is a failure. ``make unit`` leaves services out on purpose: those tests are counted alone.
 
-``make test`` runs `GROUPS` beside each other, each in one process from its first test to its last: a flow on real parts uses a
-third of a core and otherwise waits for real clocks, and services that a group shares start once.
+``make test`` runs two of `GROUPS` beside each other, each in one process from its first test to its last, the one with most tests first:
+flows wait for real clocks and come late where nothing computes any more; services that a group shares start once.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from sliceward.daemons.manifests.install import (
     CONFIG,
     COORDINATOR_PORT,
     COORDINATOR_USER,
+    DISK,
     STORE,
     TOKENS,
     Overlay,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sliceward.remediations.ports import Object
 
 NAME = "sliceward-coordinator"
-DISK = "/var/lib/sliceward"
 ROLES = {"viewers": "view", "operators": "operate", "alertmanager": "alert"}
 PATIENCE = 60
 """Seconds from SIGTERM to SIGKILL: calls under way are finished (``pace.call_timeout``), saved, and the lead is given back."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sliceward.remediations.ports import Object
 
+DISK = "/var/lib/sliceward"
 CONFIG, BROKER, CA, TOKENS, STORE = (f"/etc/sliceward/{part}" for part in ("config", "broker", "ca", "tokens", "store"))
 """Folders in our containers, beside each other: nothing can be mounted into a folder that is mounted read-only."""
 COORDINATOR_PORT, WATCHER_PORT, AGENT_PORT, BROKER_PORT = 8482, 8483, 8484, 8883

@@ -49,7 +49,7 @@ def base(install: Install) -> tuple[File, ...]:
         ),
         File(
             "watcher.yaml",
-            "One watcher a cluster. Its windows are in memory: a restart holds findings back until they are filled again.",
+            "One watcher a cluster. Its windows are in memory: a restart holds findings back until they are filled again; baselines outlive its process, not its pod.",
             (watcher.config(install), *watcher.objects(install)),
         ),
     )

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from sliceward.daemons.manifests import agent, coordinator, rbac, secrets, tree, watcher
-from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER
+from sliceward.daemons.manifests.install import COORDINATOR_USER, DISK, WATCHER_USER
 from sliceward.topology.names import NAMES
 from tests.daemons.manifests.deployed import (
     KEY,
@@ -81,7 +81,7 @@ class Deployed:
             (home / "tokens" / role).write_text(secrets.token_of(KEY, INSTALL.cluster, role), encoding="utf-8")
         self.ports[name] = free_port()
         text = FILES[name].replace(INSTALL.url, self.broker.url).replace("/etc/sliceward", str(home))
-        text = text.replace(coordinator.DISK, str(home)).replace("host: 0.0.0.0", "host: 127.0.0.1").replace(agent.ROOT, "/")
+        text = text.replace(DISK, str(home)).replace("host: 0.0.0.0", "host: 127.0.0.1").replace(agent.ROOT, "/")
         for port in ("8482", "8483", "8484"):
             text = text.replace(f"port: {port}", f"port: {self.ports[name]}")
         (home / f"{name}.yaml").write_text(text, encoding="utf-8")

@@ -123,9 +123,9 @@ def test_resources_with_the_same_verbs_stand_in_one_rule() -> None:
 
 
 def test_no_part_of_a_daemon_calls_kubernetes_of_which_the_roles_know_nothing() -> None:
-    """Actions declare, and the guard passes on what they call; mirrors list and watch; the sweep and the lease have their lines in
+    """Actions declare, and the guard passes on what they call; mirrors list and watch; the sweep and the lease (also what is noted on it) have their lines in
     `rbac`; `check` only asks what we may.
     """
     call = re.compile(r"(?:cluster|link)\.(?:get|list|create|patch|delete)\(")
     callers = {file.name for file in (ROOT / "daemons").rglob("*.py") if call.search(file.read_text(encoding="utf-8"))}
-    assert callers - {"check_cluster.py", "guarded.py"} == {"leadership.py", "sweep.py"}
+    assert callers - {"check_cluster.py", "guarded.py"} == {"leadership.py", "memo.py", "sweep.py"}

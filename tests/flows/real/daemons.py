@@ -20,7 +20,7 @@ import yaml
 from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.demo.plans import quick_rules
 from sliceward.daemons.manifests import agent, coordinator, rbac, secrets, watcher
-from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER, Install
+from sliceward.daemons.manifests.install import COORDINATOR_USER, DISK, WATCHER_USER, Install
 from sliceward.daemons.settings import load
 from tests.daemons.manifests.deployed import KEY, Broker, kubeconfig_of, token_of, with_the_agents_capabilities
 from tests.services.processes import free_port
@@ -203,7 +203,7 @@ class Doors:
 
     def _file(self, name: str, text: str, more: Mapping[str, Any]) -> Path:
         home = self.folder / "etc" / name
-        text = text.replace(self.install.url, self.broker.url).replace("/etc/sliceward", str(home))
+        text = text.replace(self.install.url, self.broker.url).replace("/etc/sliceward", str(home)).replace(DISK, str(home))
         return _write(home / "config.yaml", json.dumps(_merged(yaml.safe_load(text), more), indent=1))
 
     def _kubeconfig(self, process: str, name: str, api: str) -> Path:

@@ -22,7 +22,7 @@ EVERY = 0.25
 MANY = 100_000
 """Blocks of memory that were taken since all was frozen, three to a container or so; to look at those takes 5 ms or so."""
 NEVER = 1_000_000
-"""Collections of the middle generation after which there is a full one: cycles wait for the next freezing, `MANY` blocks at most."""
+"""Collections of the middle generation after which there is a full one by itself; `Freezer` makes them in time."""
 OFTEN = 50
 """Collections of the middle generation after which garbage is looked for: under hostile load some 1,000 objects, every two seconds."""
 GIVES_WAY = 0.0001
@@ -45,7 +45,7 @@ class Freezer:
         before, self._seen = self._seen, sys.getallocatedblocks()
         self._blocks = min(self._blocks, self._seen)
         if min(before, self._seen) - self._blocks < MANY:
-            if gc.get_count()[2] >= OFTEN:
+            if gc.get_count()[2] >= OFTEN and self._seen - self._blocks < MANY:  # not while much has just come, to pass by
                 gc.collect()  # garbage that gathers would make the next freezing long
             return False
         self.freeze()

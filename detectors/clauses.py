@@ -106,8 +106,10 @@ def _lasting(look: Look, verdicts: Verdicts, span: Span, key: str) -> Verdicts:
     passed, track.at = min(max(0.0, now - track.at), 2 * look.panel.size.period), now
     held = np.where(np.isnan(track.values), 0.0, track.values + passed)
     track.values = np.where(verdicts == YES, held, np.where(verdicts == NO, np.nan, track.values))
-    enough = track.values >= widened(look.seconds(span), verdicts.ndim - 1) - EPSILON
-    return np.where(verdicts == YES, np.where(enough, YES, NO), verdicts).astype(np.int8)
+    wanted = widened(look.seconds(span), verdicts.ndim - 1) - EPSILON
+    # After a restart it may have held long before: no reason to take back what was told.
+    not_yet = np.where(now - track.began >= wanted, NO, UNKNOWN)
+    return np.where(verdicts == YES, np.where(track.values >= wanted, YES, not_yet), verdicts).astype(np.int8)
 
 
 def _sequence(look: Look, sequence: Sequence, kind: EntityKind, key: str) -> Verdicts:

@@ -252,6 +252,9 @@ class Looks:
         """Make the calls whose intents were just saved; an intent that does not hold any more is taken back."""
         if not due:
             return
+        await (
+            self.stops.asks()
+        )  # here and not in the calls: what is looked at next is what they go by, with nothing awaited in between
         await side.read()  # saving took time
         seen = self._seen(side, self.docket.cases)
         # Saving took time: whoever said stop meanwhile waits for the lock, and is heard all the same.
@@ -281,7 +284,6 @@ class Looks:
         try:
             action = self.rules.actions.get(call.step.action)
             if action is not None:
-                await self.stops.asks()
                 if not self.stops.leads():
                     # Paused since the intent was saved: another may lead by now, and finds the intent.
                     raise Refused("the lead ran out before the call; nothing was called")  # noqa: TRY301 (one way out)

@@ -116,11 +116,16 @@ def beside_of(orders: Orders, clusters: Sequence[Told], others: Iterable[Fleet],
     )
 
 
+def _tells_of_harm(finding: Finding) -> bool:
+    """Tell whether it keeps its hosts from new places: a suspect is watched, and no cube is kept empty for it."""
+    return finding.state is not State.RESOLVED and finding.kind is not Kind.PART_SUSPECT
+
+
 def sick_hosts(cases: Iterable[Case], clusters: Collection[str]) -> dict[HostId, str]:
     """Give the hosts that leave service with an incident that is not resolved, and which."""
     found: dict[HostId, str] = {}
     for case in sorted(cases, key=lambda case: (case.incident.opened, case.incident.id), reverse=True):
         incident = case.incident
-        if incident.cluster in clusters and any(one.state is not State.RESOLVED for one in incident.findings):
+        if incident.cluster in clusters and any(map(_tells_of_harm, incident.findings)):
             found.update(dict.fromkeys(incident.domain, f"incident {incident.id}"))
     return found

@@ -199,9 +199,8 @@ class Watch:
             whole = evidence.against(key) if kind != standing.crowd else None
             shown = evidence.shown(members) if whole is None else whole[:, None]
             for signal, nats in zip(evidence.signals, shown, strict=True):
-                if signal.meter != mine and verdicts.second(nats):
-                    return True
-                if not signal.job and verdicts.witnessed(nats):
+                # What a job does to itself shows in many meters of it: none of those speaks for another.
+                if not signal.job and ((signal.meter != mine and verdicts.second(nats)) or verdicts.witnessed(nats)):
                     return True
         return False
 

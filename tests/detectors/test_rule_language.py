@@ -112,6 +112,7 @@ def test_a_limit_of_another_unit_is_refused(written: object, unit: str, why: str
 
 def test_for_wants_the_condition_to_hold_so_long_without_a_break() -> None:
     watched = Watched(rule_of(BUSY + ", for: 30s}"))
+    assert [watched.say(host_cpu_percent=9) for _ in range(4)][-1] == NO
     assert [watched.say(host_cpu_percent=99) for _ in range(4)] == [NO, NO, NO, YES]
     assert [watched.say(host_cpu_percent=9) for _ in range(3)][-1] == NO
     assert [watched.say(host_cpu_percent=99) for _ in range(4)] == [NO, NO, NO, YES]
@@ -129,9 +130,16 @@ def test_for_is_not_broken_and_not_filled_by_a_time_in_which_nothing_is_known() 
 
 def test_a_round_that_is_judged_twice_counts_once() -> None:
     watched = Watched(rule_of(BUSY + ", for: 30s}"))
+    for _ in range(4):
+        watched.say(host_cpu_percent=9)
     for _ in range(3):
         watched.say(host_cpu_percent=99)
         assert {watched.verdict() for _ in range(9)} == {NO}
+
+
+def test_after_a_restart_what_lasts_too_short_yet_is_unknown_for_it_may_have_begun_before() -> None:
+    watched = Watched(rule_of(BUSY + ", for: 30s}"))
+    assert [watched.say(host_cpu_percent=99) for _ in range(4)] == [UNKNOWN, UNKNOWN, UNKNOWN, YES]
 
 
 def test_a_stall_of_our_own_is_no_time_in_which_anything_lasted() -> None:

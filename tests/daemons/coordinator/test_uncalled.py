@@ -241,3 +241,39 @@ async def test_a_poisoned_finding_holds_no_call_and_is_shown_for_as_long_as_it_i
         world.clock.pass_(120)
         await bench.round()
         assert deciding.loop.set_aside == {}
+
+
+@pytest.mark.parametrize("meanwhile", ["pause", "abort", "mended"])
+async def test_what_is_said_while_the_store_is_asked_who_leads_is_heard_before_anything_is_called(
+    tmp_path: Path, meanwhile: str
+) -> None:
+    world, noting = irreversible(tmp_path)
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        asked, may_go_on, asks = asyncio.Event(), asyncio.Event(), deciding.stops.asks
+
+        async def slowly() -> None:
+            asked.set()
+            await may_go_on.wait()
+            await asks()
+
+        deciding.stops.asks = slowly
+        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+            tasks.create_task(deciding.round())
+            await asked.wait()
+            match meanwhile:
+                case "pause":
+                    tasks.create_task(bench.coordinator.pause("a storm", by="ann"))
+                case "abort":
+                    for name in deciding.docket.cases:
+                        tasks.create_task(deciding.abort(name, by="ann", reason="no"))
+                case _:
+                    for number in range(2):
+                        world.tell(world.finding(broken(number), Kind.CHIP_LOST, State.RESOLVED))
+                    await bench.settle()
+            for _ in range(9):
+                await asyncio.sleep(0)
+            may_go_on.set()
+        await deciding.idle()
+        assert noting.targets == []

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from tests.builders import FleetBuilder
 
 H0, H1 = "cube-0-host-00", "cube-0-host-01"
+ENVIRON = {"SLICEWARD_CLUSTER": "c1", "SLICEWARD_MQTT_URL": "mqtt://b", "SLICEWARD_STATISTICS__ENABLED": "true"}
 A_CLUSTER = a_fleet().with_cubes(1).with_gang("llm").on("cube-0")
 
 
 def settings_of(**environ: str) -> WatcherSettings:
-    return load(WatcherSettings, file=None, environ={"SLICEWARD_CLUSTER": "c1", "SLICEWARD_MQTT_URL": "mqtt://b"} | environ)
+    return load(WatcherSettings, file=None, environ=ENVIRON | environ)
 
 
 @dataclass

@@ -7,7 +7,6 @@ Kueue 0.19: no object says "ready"; ``suspend`` and the conditions Completed, Co
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
@@ -17,10 +16,11 @@ from sliceward.topology.fields import Fields
 from sliceward.topology.gangs import Gang, GangState, ManagedBy, Role
 from sliceward.topology.generations import GENERATIONS, Shape, shape_of
 from sliceward.topology.ids import GangId
-from sliceward.topology.preempted import preempted
+from sliceward.topology.preempted import preempted, went_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from sliceward.topology.names import Names
     from sliceward.topology.problems import Desk
@@ -30,18 +30,20 @@ _BACKOFF_LIMIT = 6
 """What an absent ``backoffLimit`` of a Job means (batch/v1)."""
 
 
-def read_owners(desk: Desk, jobsets: Iterable[object], jobs: Iterable[object], workloads: Iterable[object]) -> dict[GangId, Gang]:
+def read_owners(
+    desk: Desk, jobsets: Iterable[object], jobs: Iterable[object], workloads: Iterable[object], as_of: datetime
+) -> dict[GangId, Gang]:
     """Read the gangs, without members."""
     queues = tuple(workloads)
     queued = desk.once("queued", queues, partial(_owners_of_workloads, desk, queues))
-    gone = desk.once("preempted", queues, partial(preempted, queues))
+    gone = desk.once("preempted", queues, partial(preempted, desk, queues))
     found: dict[GangId, Gang] = {}
     for kind, objects in (("JobSet", jobsets), ("Job", jobs)):
         for number, value in enumerate(objects):
             gang = desk.once((kind, id(value)), (value, queued), partial(_owner, desk, kind, value, number, queued))
             if gang is not None:
                 went = gone.get((kind, gang.id.namespace, gang.id.name)) if gone else None
-                found[gang.id] = gang if went is None else replace(gang, preempted=went)
+                found[gang.id] = gang if went is None else went_for(desk, gang, went, as_of)
     return dict(sorted(found.items()))
 
 

@@ -71,7 +71,7 @@ class Reader:
         self._memory.turn()
         desk = Desk(self.cluster, self.names, self._memory)
         seen = read_nodes(desk, nodes, _checked(desk, positions or {}))
-        owners = read_owners(desk, jobsets, jobs, workloads)
+        owners = read_owners(desk, jobsets, jobs, workloads, as_of)
         crewed, strangers = read_members(desk, pods, owners, seen.hosts, seen.names)
         found, gangs = read_slices(desk, slices, seen, crewed)
         return Fleet(

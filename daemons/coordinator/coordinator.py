@@ -23,7 +23,7 @@ from sliceward.daemons.coordinator.proof import Proof
 from sliceward.daemons.coordinator.rules import Rules
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
-from sliceward.daemons.coordinator.views import Row, Sight
+from sliceward.daemons.coordinator.views import Row, Sight, playbook_row
 from sliceward.daemons.coordinator.vigil import Vigil
 from sliceward.daemons.health import Dependency, Health, new_registry
 from sliceward.detectors.finding import storable
@@ -94,7 +94,6 @@ class Parts:
     leadership: Leadership | None = None
     rests: Rests = Rests()
     orders: Orders = NO_ORDERS
-
     memo: Memo = NOWHERE
 
 
@@ -148,7 +147,7 @@ class Coordinator:
         self.deciding.docket.told, self.deciding.docket.paging = self._told, self._pages_waiting.set
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
         self.deciding.looks.silences = self.silencing.present
-        self.displacing = Displacing(of.store, of.clock)
+        self.displacing = Displacing(of.store, of.clock, set_aside=self.deciding.loop.set_aside)
         self.deciding.looks.past = self.displacing.past
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
@@ -264,7 +263,8 @@ class Coordinator:
         endless += [
             tasks.create_task(self._every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
             tasks.create_task(self._every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
-            tasks.create_task(self._every(pace.sweep_every, self._sweep, self.sweep.loop), name="sweep"),
+            tasks.create_task(self._every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+            tasks.create_task(self._every(pace.sweep_every, self._displace, self.sweep.loop), name="displacing"),
             tasks.create_task(self._every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
             tasks.create_task(self._forgetting(), name="forgetting"),
         ]
@@ -277,9 +277,8 @@ class Coordinator:
         await asyncio.wait([deciding], timeout=patience)
         deciding.cancel()
 
-    async def _sweep(self) -> None:
+    async def _displace(self) -> None:
         await self.displacing.round([side.fleet for side in self.parts.sides if side.fleet is not None])
-        await self.sweep.round()
 
     def stop(self) -> None:
         """Take no new step, finish what is under way, end."""
@@ -391,21 +390,7 @@ class Coordinator:
 
     def playbook_rows(self) -> list[Row]:
         """Give the playbooks."""
-        return [
-            {
-                "name": playbook.name,
-                "mode": playbook.mode.value,
-                "summary": playbook.spec.summary,
-                "kinds": sorted({kind.value for selector in playbook.spec.trigger.findings for kind in selector.kinds}),
-                "conditions": [{"name": one.name, "expression": one.expression} for one in playbook.conditions],
-                "steps": [{"name": step.spec.name, "action": step.spec.action} for step in playbook.steps],
-                "hands_over": playbook.spec.hand_over,
-                "runbook": playbook.runbook,
-                "where": playbook.where,
-                "digest": playbook.digest,
-            }
-            for playbook in self.parts.book.playbooks
-        ]
+        return [playbook_row(playbook) for playbook in self.parts.book.playbooks]
 
     def loop_rows(self) -> list[Row]:
         """Give the loops."""

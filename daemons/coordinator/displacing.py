@@ -1,6 +1,7 @@
 """Which gang had to go for which of late, so that nobody displaces its displacer, also not after a restart.
 
-Kueue says it of a gang that waits, and no longer once that runs again: what is new is kept in the store for a day.
+Kueue says it of a gang that waits, and no longer once that runs again: what is new is kept in the store for a day. What the store
+can never keep is set aside by name, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.daemons.store import Unstorable
 from sliceward.scheduling.rights import REMEMBERED, Displaced
+from sliceward.topology.preempted import SKEW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from sliceward.daemons.store import Store
@@ -25,11 +28,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class Displacing:
-    """The displacements that are known."""
+    """The displacements that are known. ``set_aside``: those that cannot be kept, name -> why, shown with the loop whose it is."""
 
     store: Store
     clock: Callable[[], datetime]
     _known: dict[tuple[GangId, datetime], Displaced] = field(default_factory=dict)
+    set_aside: dict[str, str] = field(default_factory=dict)
+    _aside: set[str] = field(default_factory=set)
 
     def begin(self, stored: Iterable[Displaced]) -> None:
         """Begin with what the store has of late."""
@@ -37,19 +42,35 @@ class Displacing:
 
     def past(self) -> tuple[Displaced, ...]:
         """Give those of late, the oldest first."""
-        edge = self.clock() - REMEMBERED
-        return tuple(sorted((one for one in self._known.values() if one.at > edge), key=lambda one: (one.at, one.gang)))
+        return tuple(sorted(filter(self._of_late, self._known.values()), key=lambda one: (one.at, one.gang)))
 
     async def round(self, fleets: Iterable[Fleet]) -> None:
         """Keep what is new. Raises `Retry` where the store is away."""
-        fresh = {key: one for key, one in _told(fleets) if key not in self._known and one.at > self.clock() - REMEMBERED}
-        if not fresh:
-            return
-        await self.store.displacements.add(*fresh.values())
-        edge = self.clock() - REMEMBERED
-        self._known = {key: one for key, one in self._known.items() if one.at > edge} | fresh
-        for one in fresh.values():
-            log.info("displaced", gang=str(one.gang), by=str(one.by), at=one.at)
+        aside = dict[str, str]()
+        for key, one in _told(fleets):
+            if key not in self._known and self._of_late(one):
+                try:
+                    await self.store.displacements.add(one)
+                except Unstorable as error:
+                    aside[f"displacement of {one.gang}"] = str(error)
+                else:
+                    log.info("displaced", gang=str(one.gang), by=str(one.by), at=one.at)
+                    self._known[key] = one
+        self._known = {key: one for key, one in self._known.items() if self._of_late(one)}
+        self._show(aside)
+
+    def _of_late(self, one: Displaced) -> bool:
+        """Whether it counts; a time that is still to come would count for ever."""
+        now = self.clock()
+        return now - REMEMBERED < one.at <= now + SKEW
+
+    def _show(self, aside: Mapping[str, str]) -> None:
+        for name in self._aside - aside.keys():
+            self.set_aside.pop(name, None)
+        for name in aside.keys() - self._aside:
+            log.warning("displacement set aside", name=name, why=aside[name])
+        self.set_aside.update(aside)
+        self._aside = set(aside)
 
 
 def _told(fleets: Iterable[Fleet]) -> Iterator[tuple[tuple[GangId, datetime], Displaced]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sliceward.detectors.finding import Finding
     from sliceward.playbooks.incident import Incident
+    from sliceward.playbooks.load import Playbook
     from sliceward.playbooks.silences import Silence
     from sliceward.remediations.ports import Progress
     from sliceward.topology.fleet import Cube, Fleet, Host, Problem, Slice
@@ -273,6 +274,22 @@ def quota_rows(sight: Sight) -> list[Row]:
 def problem_row(problem: Problem) -> Row:
     """Give a ``Problem``."""
     return {"name": problem.name, "about": str(problem.about), "why": problem.why, "what_to_do": problem.what_to_do}
+
+
+def playbook_row(playbook: Playbook) -> Row:
+    """Give what a playbook says."""
+    return {
+        "name": playbook.name,
+        "mode": playbook.mode.value,
+        "summary": playbook.spec.summary,
+        "kinds": sorted({kind.value for selector in playbook.spec.trigger.findings for kind in selector.kinds}),
+        "conditions": [{"name": one.name, "expression": one.expression} for one in playbook.conditions],
+        "steps": [{"name": step.spec.name, "action": step.spec.action} for step in playbook.steps],
+        "hands_over": playbook.spec.hand_over,
+        "runbook": playbook.runbook,
+        "where": playbook.where,
+        "digest": playbook.digest,
+    }
 
 
 def silence_row(silence: Silence, now: datetime) -> Row:

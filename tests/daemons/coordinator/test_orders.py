@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sliceward.daemons.coordinator.displacing import Displacing
 from sliceward.daemons.coordinator.orders import Orders, Remembered, Told, beside_of, orders_of
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
-from sliceward.daemons.store import Case, open_store
+from sliceward.daemons.store import Case, Unstorable, open_store
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.load import load_book
 from sliceward.playbooks.world import Started
@@ -164,6 +164,45 @@ class TestDisplacing:
             displacing = Displacing(store, lambda: NOW)
             await displacing.round([self.fleet("u-unknown")])
             assert displacing.past() == ()
+
+    @pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z"])
+    async def test_what_is_still_to_come_is_neither_kept_nor_counted(self, tmp_path: Path, at: str) -> None:
+        fleet, to_come = self.fleet(""), datetime.fromisoformat(at)
+        late = fleet.gangs[gang_id("late")]
+        told = replace(late, preempted=Preempted(fleet.gangs[gang_id("llm")].uid, to_come))
+        async with open_store(f"sqlite:///{tmp_path}/s.db") as store:
+            await store.lead("one", now=NOW)
+            displacing = Displacing(store, lambda: NOW)
+            await displacing.round([replace(fleet, gangs={**fleet.gangs, told.id: told})])
+            assert displacing.past() == ()
+            assert (await store.load_open(since=NOW - REMEMBERED)).displaced == ()
+            displacing.begin([Displaced(gang_id("late"), gang_id("llm"), to_come)])
+            assert displacing.past() == ()
+
+    async def test_what_the_store_cannot_keep_is_set_aside_by_name_and_the_others_are_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fleet = self.fleet("")
+        late = fleet.gangs[gang_id("late")]
+        odd = replace(late, id=gang_id("odd"))
+        fleet = replace(fleet, gangs={odd.id: odd, **fleet.gangs})
+        async with open_store(f"sqlite:///{tmp_path}/s.db") as store:
+            await store.lead("one", now=NOW)
+            displacing, add = Displacing(store, lambda: NOW), store.displacements.add
+
+            async def all_but_odd(*those: Displaced) -> None:
+                if gang_id("odd") in {one.gang for one in those}:
+                    raise Unstorable("the store cannot keep this: odd")
+                await add(*those)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(store.displacements, "add", all_but_odd)
+                await displacing.round([fleet])
+                assert [one.gang for one in displacing.past()] == [gang_id("late")]
+                assert displacing.set_aside == {f"displacement of {gang_id('odd')}": "the store cannot keep this: odd"}
+            await displacing.round([fleet])
+            assert {one.gang for one in displacing.past()} == {gang_id("late"), gang_id("odd")}
+            assert displacing.set_aside == {}
 
 
 async def test_what_is_explained_is_what_is_planned(tmp_path: Path) -> None:

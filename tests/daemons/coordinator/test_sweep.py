@@ -235,3 +235,22 @@ async def test_a_pause_does_not_stop_giving_back(world: World) -> None:
         await bench.coordinator.pause("storm", by="ann")
         await bench.settle()
         assert await bench.coordinator.sweep.round() == 1
+
+
+async def test_the_sweep_goes_round_whatever_becomes_of_displacements(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_bench(world) as bench:
+        loop, asked = bench.coordinator.sweep.loop, asyncio.Event()
+
+        async def broken(_fleets: object) -> None:
+            asked.set()
+            raise OverflowError("date value out of range")
+
+        monkeypatch.setattr(bench.coordinator.displacing, "round", broken)
+        before = loop.beats
+        running = asyncio.create_task(bench.coordinator.run())
+        async with asyncio.timeout(20):
+            await asked.wait()
+            while loop.beats == before:
+                await bench.settle()
+        bench.coordinator.stop()
+        await running

@@ -18,7 +18,7 @@ PRIORITY, AGENT_PRIORITY = "sliceward", "sliceward-agent"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One Deployment of ours. ``mounts`` and ``volumes``: beside ``/tmp``; ``replicas`` > 1 are rolled one by one."""
+    """One Deployment of ours. ``mounts`` and ``volumes``: beside ``/tmp``; ``replicas`` > 1 are rolled one by one; ``memory``: its limit."""
 
     component: str
     port: int
@@ -27,6 +27,7 @@ class Process:
     args: Sequence[str]
     env: Sequence[Object] = ()
     replicas: int = 1
+    memory: str = "2Gi"
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,7 +72,7 @@ def deployment(install: Install, process: Process) -> Object:
         **({"env": list(process.env)} if process.env else {}),
         "ports": [{"name": "http", "containerPort": process.port}],
         **probes("http"),
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": process.memory}},
         "securityContext": confined(),
         "volumeMounts": [*process.mounts, mount("tmp", "/tmp", read_only=False)],  # noqa: S108 (a folder in the container)
     }

@@ -177,3 +177,14 @@ def test_a_loop_that_is_late_is_told_before_it_is_restarted() -> None:
     scraped = timedelta(minutes=1)
     probe = probes("http")["livenessProbe"]
     assert timedelta(seconds=probe["periodSeconds"] * probe["failureThreshold"]) > lasting + 2 * scraped
+
+
+@OVERLAYS
+def test_the_watcher_has_the_memory_that_25000_hosts_of_four_chips_take(overlay: Overlay) -> None:
+    """The figures of docs/limits.md: MB beside all else, MB for each 1,000 hosts, KiB of baselines a chip, twice while they are saved."""
+    takes = (115 + 80 * 25) * 10**6 + 2 * 100_000 * 2**10
+    (container,) = pods(an_install(overlay))["sliceward-watcher"]["containers"]
+    allowed = container["resources"]["limits"]["memory"]
+    assert allowed.endswith("Gi")
+    assert int(allowed.removesuffix("Gi")) * 2**30 > 1.5 * takes
+    assert container["resources"]["requests"]["memory"] == "256Mi"

@@ -5,11 +5,11 @@ On SQLite a file beside the database; where replicas take turns, an annotation o
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sliceward.daemons.coordinator.leadership import LEASE
+from sliceward.daemons.sources.threads import OneAtATime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,17 +49,21 @@ NOWHERE = Nowhere()
 
 @dataclass(frozen=True, slots=True)
 class InFile:
-    """A file, replaced as a whole."""
+    """A file, replaced as a whole.
+
+    A disk may hang: nobody else waits for it then, and nothing is begun before it came back, so that what was kept last stands.
+    """
 
     path: Path
+    _thread: OneAtATime = field(default_factory=OneAtATime, init=False, repr=False, compare=False)
 
     async def keep(self, text: str) -> None:
-        """Write it, in a thread: a disk may hang."""
-        await asyncio.to_thread(self._write, text)
+        """Write it."""
+        await self._thread.run(lambda: self._write(text))
 
     async def recall(self) -> str:
         """Read it."""
-        return await asyncio.to_thread(self._read)
+        return await self._thread.run(self._read)
 
     def _write(self, text: str) -> None:
         if not text:

@@ -1,9 +1,10 @@
 """What the coordinator says of itself and of its sight: late loops, a store, cluster, broker or watcher silent for long.
 
 None of this is an incident: nothing is decided about it, and the loop that decides may be the one that is late. So each
-trouble is a page of its own, through the outbox, with a resolve when it is over; while the store is away, straight to the
-pagers. What was told is kept in the store, so that a restart neither repeats it nor forgets to resolve it; what went straight is
-kept in another place (`memo`) until the store has it.
+trouble is a page of its own, through the outbox, with a resolve when it is over. While the store is away a trigger goes
+straight to the pagers, and a resolve waits. What was told is kept in the store, so that a restart neither repeats it nor forgets
+to resolve it; what went straight is kept in another place (`memo`) until the store has it. Who reads it there does not know
+whether a pager got it: it is told again under the same delivery id, or resolved.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ SETTING = "troubles"
 QUIET = timedelta(minutes=1)
 """A trouble is over when it was not seen for so long: one that comes and goes is one trouble."""
 NO_PATIENCE = timedelta(0)
+LONGEST = 1 << 20
+"""Characters of what was told straight; an annotation holds a quarter of it."""
+_UNKNOWN = "?"
+"""In place of what the memo holds, where a call to it failed; never what is kept."""
 _AWAY = (Retry, Refused, OSError, TimeoutError)
 """What a place that is away answers."""
 
@@ -76,10 +81,10 @@ class Vigil:
     _first: dict[str, datetime] = field(default_factory=dict)
     _last: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, dict[str, str]] = field(default_factory=dict)
+    _past: dict[str, dict[str, str]] = field(default_factory=dict)  # given to the pagers past the store, and not saved there yet
+    _kept: str | None = None  # what the memo holds; None: not read yet
     _recalled: bool = False
-    _reread: bool = False
     _unsaved: bool = False
-    _past: bool = False
 
     async def round(self) -> None:
         """Tell what began to be told about, and what is over. Raises `Retry` where the store is away."""
@@ -87,22 +92,26 @@ class Vigil:
         self._first = {key: self._first.get(key, now) for key in seen}
         self._last |= dict.fromkeys(seen, now)
         await self._recall()
-        told = self._told
+        told, past = self._told, self._past
         for key, trouble in seen.items():
             if key not in told and now - self._first[key] >= trouble.patience:
-                row = {"kind": trouble.kind, "text": trouble.text, "since": self._first[key].isoformat()}
+                row = past.get(key) or {"kind": trouble.kind, "text": trouble.text, "since": self._first[key].isoformat()}
                 if await self._page(trouble, PageEvent.TRIGGER, row["since"]):
                     told[key], self._unsaved = row, True
-        for key in [key for key in told if key not in seen and now - self._last.setdefault(key, now) >= QUIET]:
-            row = told[key]
+        for key, row in (past | told).items():
+            if key in seen or now - self._last.setdefault(key, now) < QUIET:
+                continue
             if await self._page(Trouble(key, row["kind"], row["text"], "nothing any more"), PageEvent.RESOLVE, row["since"]):
-                del told[key]
+                told.pop(key, None)
+                past.pop(key, None)
                 self._unsaved = True
+        await self._keep()
         if self._unsaved:
+            if not self._recalled:
+                raise Retry("the store did not say yet what was told before")
             await self.store.set_setting(SETTING, told, who="coordinator", now=now)
             self._unsaved = False
-        if self._past:
-            self._past = not await self._keep({})
+        self._past = {key: row for key, row in past.items() if key not in told}
         self.loop.beat()
 
     def troubles(self) -> Iterator[Trouble]:
@@ -145,7 +154,15 @@ class Vigil:
             yield Trouble(f"watcher {name}", "WatcherSilent", text, "look at the watcher's log", lasting)
 
     async def _recall(self) -> None:
-        """Read once what was told before a restart; while the store is away, what is known here must do."""
+        """Read once what was told before a restart; while a place is away, what is known here must do."""
+        if self._kept is None:
+            try:
+                async with asyncio.timeout(self.within.total_seconds()):
+                    self._kept = await self.memo.recall()
+            except _AWAY as error:
+                log.debug("what was told straight before is not known yet", why=str(error))
+            else:
+                self._past = _rows(self._kept) | self._past
         if not self._recalled:
             try:
                 kept = await self.store.setting(SETTING)
@@ -153,29 +170,23 @@ class Vigil:
                 return
             self._told = (kept if isinstance(kept, dict) else {}) | self._told
             self._recalled = True
-        if not self._reread:
-            try:
-                async with asyncio.timeout(self.within.total_seconds()):
-                    straight = await self.memo.recall()
-            except _AWAY as error:
-                log.debug("what was told straight before is not known yet", why=str(error))
-                return
-            past = _rows(straight)
-            self._told = past | self._told
-            self._unsaved, self._past, self._reread = self._unsaved or bool(past), bool(straight), True
 
-    async def _keep(self, told: Mapping[str, Mapping[str, str]]) -> bool:
-        """Keep what was told past the store; gives whether that was done."""
+    async def _keep(self) -> None:
+        """Keep what went past the store, unless that is kept; never over what was not read yet, or is another's by now."""
+        text = json.dumps(self._past) if self._past else ""
+        if self._kept in (None, text) or not self.leads():
+            return
+        self._kept = _UNKNOWN  # a time-out says neither yes nor no
         try:
             async with asyncio.timeout(self.within.total_seconds()):
-                await self.memo.keep(json.dumps(told) if told else "")
+                await self.memo.keep(text)
         except _AWAY as error:
             log.warning("what was told straight is not kept", why=str(error))
-            return False
-        return True
+        else:
+            self._kept = text
 
     async def _page(self, trouble: Trouble, event: PageEvent, since: str) -> bool:
-        """Put the page into the outbox, or while the store is away give it to the pagers; gives whether that was done."""
+        """Put the page into the outbox, or while the store is away give a trigger to the pagers; gives whether that was done."""
         now = self.clock()
         word = "" if event is PageEvent.TRIGGER else "over: "
         page = Page(
@@ -194,11 +205,12 @@ class Vigil:
         try:
             await self.store.tell(page, about=trouble.id, pagers=tuple(self.pagers), now=now)
         except Retry:
-            if not self.leads():
+            # A resolve that one of many pagers took leaves the page open at the others; the outbox sends it to each, in order.
+            if event is not PageEvent.TRIGGER or not self.leads():
                 return False
             # Before it goes out: one resolve too many harms nobody, one too few leaves a page open for ever.
-            row = {"kind": trouble.kind, "text": trouble.text, "since": since}
-            self._past = await self._keep(self._told | {trouble.key: row}) or self._past
+            self._past[trouble.key] = {"kind": trouble.kind, "text": trouble.text, "since": since}
+            await self._keep()
             sent = [await self._straight(pager, page) for pager in self.pagers.values()]
             return any(sent) or not sent
         return True
@@ -217,8 +229,8 @@ class Vigil:
 def _rows(text: str) -> dict[str, dict[str, str]]:
     """Read what was kept; what cannot be read is left out."""
     try:
-        rows = json.loads(text or "{}")
+        rows = json.loads(text[:LONGEST] or "{}")
         return {str(key): {name: str(row[name]) for name in ("kind", "text", "since")} for key, row in rows.items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         log.warning("what was told straight before cannot be read")
         return {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from sliceward.daemons.coordinator.leadership import LEASE
 from sliceward.daemons.coordinator.memo import NOWHERE, InFile, Memo, OnLease
 from sliceward.daemons.coordinator.run import memo_of
 from sliceward.daemons.coordinator.settings import StoreSettings
+from sliceward.topology.errors import Retry
 from tests.daemons.coordinator.test_leadership import NAME, SPACE, a_candidate, kept
 from tests.fakes.cluster import FakeCluster
 
@@ -34,6 +37,26 @@ async def holds(memo: Memo) -> None:
 
 async def test_a_file_holds_the_last_that_was_kept_and_is_gone_with_it(tmp_path: Path) -> None:
     await holds(InFile(tmp_path / "told"))
+    assert files(tmp_path) == []
+
+
+async def test_while_a_write_hangs_nothing_else_is_begun_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    memo, before = InFile(tmp_path / "told"), set(threading.enumerate())
+    os.mkfifo(tmp_path / "told.new")
+    first = asyncio.create_task(memo.keep("one"))
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(10):
+            for call in (memo.keep("two"), memo.recall()):
+                with pytest.raises(Retry):
+                    await call
+        assert all(thread.daemon for thread in set(threading.enumerate()) - before), "the end of the process does not wait"
+    finally:
+        reader = os.open(tmp_path / "told.new", os.O_RDONLY | os.O_NONBLOCK)
+        await first
+        assert os.read(reader, 9) == b"one"
+        os.close(reader)
+    await memo.keep("")
     assert files(tmp_path) == []
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +18,14 @@ from sliceward.remediations.page import PageEvent
 from sliceward.topology.errors import Refused, Retry
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 from tests.daemons.coordinator.test_heartbeat import unreadable
+from tests.fakes.pager import FakePager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sliceward.daemons.coordinator.memo import Memo
+    from sliceward.remediations.page import Page
     from tests.daemons.coordinator.bench import Bench
 
 TRIGGER, RESOLVE = PageEvent.TRIGGER, PageEvent.RESOLVE
@@ -130,10 +135,6 @@ async def test_a_restart_neither_repeats_a_page_nor_forgets_to_resolve_it(world:
 async def test_while_the_store_is_away_the_pagers_are_told_straight(world: World) -> None:
     async with a_bench(world) as bench:
         store = bench.coordinator.store
-
-        async def away(*_: object, **__: object) -> None:
-            raise Retry("the store did not answer")
-
         store.tell = store.set_setting = store.setting = away  # type: ignore[method-assign]  # the store goes away while it is in use
         store._last_ok -= 1000  # noqa: SLF001 (its age is in real seconds)
         live(bench)
@@ -198,7 +199,7 @@ async def test_what_was_told_straight_before_a_crash_is_resolved_by_who_begins_a
     assert len(told(world)) == 2, "it is over once"
 
 
-async def test_what_was_told_straight_and_still_lasts_after_a_crash_is_not_told_again(world: World) -> None:
+async def test_what_was_told_straight_and_still_lasts_after_a_crash_is_at_most_told_again_under_the_same_id(world: World) -> None:
     async with a_bench(world) as bench:
         await pass_(bench, 60)
         with no_store(bench):
@@ -208,8 +209,89 @@ async def test_what_was_told_straight_and_still_lasts_after_a_crash_is_not_told_
     assert ("LoopLate", TRIGGER) in before
     async with a_bench(world) as bench:
         await pass_(bench, 300, decided=False)
-    late = [one for one in world.pager.pages if one.component == "loop deciding"]
-    assert [page.event for page in late] == [TRIGGER]
+    assert of_deciding(world.pager, repeats=False) == [TRIGGER]
+
+
+async def test_a_page_that_no_pager_took_before_a_crash_is_sent_by_who_begins_anew(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        hanging = HangingPager()
+        bench.coordinator.vigil.pagers = {"fake": hanging}
+        with no_store(bench):
+            world.clock.pass_(400)
+            round_ = asyncio.create_task(bench.coordinator.vigil.round())
+            await hanging.asked.wait()
+            round_.cancel()
+            await asyncio.wait([round_])
+    assert told(world) == []
+    async with a_bench(world) as bench:
+        await pass_(bench, 150, decided=False)
+        assert of_deciding(world.pager) == [TRIGGER]
+        await pass_(bench, 120)
+    assert of_deciding(world.pager) == [TRIGGER, RESOLVE]
+    assert not (world.folder / "store.db-told").exists()
+
+
+async def test_what_the_life_before_told_straight_is_not_forgotten_while_the_store_stays_away(world: World) -> None:
+    await told_of_deciding(world)
+    async with a_bench(world) as bench:
+        with no_store(bench):
+            live(bench)
+            world.pager.failing = [Retry("later") for _ in range(9)]
+            await bench.coordinator.vigil.round()
+            world.pager.failing = []
+    async with a_bench(world) as bench:
+        await pass_(bench, 120)
+    assert of_deciding(world.pager) == [TRIGGER, RESOLVE]
+
+
+async def test_what_the_life_before_told_straight_is_not_written_over_before_it_was_read(world: World) -> None:
+    await told_of_deciding(world)
+    async with a_bench(world) as bench:
+        memo = bench.coordinator.vigil.memo
+        bench.coordinator.vigil.memo = Unread(memo)
+        await pass_(bench, 30)
+        with no_store(bench):
+            live(bench)
+            await straight(bench)
+        await pass_(bench, 30)
+        bench.coordinator.vigil.memo = memo
+        await pass_(bench, 120)
+    assert of_deciding(world.pager) == [TRIGGER, RESOLVE]
+
+
+async def test_what_was_kept_though_the_answer_was_late_is_forgotten_once_the_store_has_it(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        memo = bench.coordinator.vigil.memo
+        bench.coordinator.vigil.memo = Late(memo)
+        with no_store(bench):
+            world.clock.pass_(400)
+            live(bench)
+            await straight(bench)
+        await pass_(bench, 10)
+        assert (world.folder / "store.db-told").exists()
+        bench.coordinator.vigil.memo = memo
+        await pass_(bench, 20)
+    assert not (world.folder / "store.db-told").exists()
+
+
+async def test_a_resolve_waits_for_the_store_so_that_each_pager_gets_it(world: World) -> None:
+    async with a_bench(world) as bench:
+        other = FakePager("other")
+        bench.coordinator.vigil.pagers = bench.coordinator.outbox.pagers = {"fake": world.pager, "other": other}
+        await pass_(bench, 60)
+        with no_store(bench):
+            world.clock.pass_(400)
+            await straight(bench)
+            other.failing = [Retry("later") for _ in range(9)]
+            for _ in range(9):
+                world.clock.pass_(10)
+                live(bench)
+                await straight(bench)
+            other.failing = []
+        await pass_(bench, 60)
+    assert of_deciding(world.pager) == of_deciding(other) == [TRIGGER, RESOLVE]
 
 
 async def test_after_a_crash_with_a_store_that_was_there_nothing_is_resolved_that_was_not_told(world: World) -> None:
@@ -233,7 +315,14 @@ async def test_a_place_for_what_was_told_straight_that_is_away_keeps_nobody_from
     assert told(world) == [("StoreAway", TRIGGER)]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"store": 1}', '{"store": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"store": 1}', '{"store": {}}'),
+        pytest.param("[" * 200_000, id="deep"),
+        pytest.param(json.dumps({"store": {"kind": "StoreAway", "text": "x" * (1 << 20), "since": ""}}), id="long"),
+    ],
+)
 async def test_what_was_kept_and_cannot_be_read_is_left_out(world: World, text: str) -> None:
     (world.folder / "store.db-told").write_text(text)
     async with a_bench(world) as bench:
@@ -253,14 +342,35 @@ async def test_who_does_not_lead_any_more_tells_nobody_straight(world: World) ->
     assert not (world.folder / "store.db-told").exists()
 
 
+async def test_who_does_not_lead_any_more_leaves_what_is_kept_to_who_does(world: World) -> None:
+    await told_of_deciding(world)
+    kept = (world.folder / "store.db-told").read_text()
+    async with a_bench(world) as bench:
+        bench.coordinator.vigil.leads = lambda: False
+        await pass_(bench, 120)
+    assert (world.folder / "store.db-told").read_text() == kept
+
+
+async def test_what_the_store_holds_of_the_life_before_is_not_written_over_before_it_was_read(world: World) -> None:
+    async with a_bench(world) as bench:
+        await pass_(bench, 300, decided=False)
+    async with a_bench(world) as bench:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(bench.coordinator.store, "setting", away)
+            bench.coordinator.outbox.loop.last -= 1000
+            await straight(bench)
+        await pass_(bench, 120)
+    assert of_deciding(world.pager) == [TRIGGER, RESOLVE]
+
+
+async def away(*_: object, **__: object) -> None:
+    raise Retry("the store did not answer")
+
+
 @contextmanager
 def no_store(bench: Bench) -> Iterator[None]:
     """Let the store be away meanwhile."""
     store = bench.coordinator.store
-
-    async def away(*_: object, **__: object) -> None:
-        raise Retry("the store did not answer")
-
     with pytest.MonkeyPatch.context() as patched:
         for name in ("tell", "set_setting", "setting"):
             patched.setattr(store, name, away)
@@ -271,3 +381,60 @@ def no_store(bench: Bench) -> Iterator[None]:
 async def straight(bench: Bench) -> None:
     with pytest.raises(Retry):
         await bench.coordinator.vigil.round()
+
+
+async def told_of_deciding(world: World) -> None:
+    """Let a life that ends in a crash tell straight of a late loop."""
+    async with a_bench(world) as bench:
+        await pass_(bench, 60)
+        with no_store(bench):
+            world.clock.pass_(400)
+            await straight(bench)
+    assert of_deciding(world.pager) == [TRIGGER]
+
+
+def of_deciding(pager: FakePager, *, repeats: bool = True) -> list[PageEvent]:
+    """Give what a pager heard of the loop that decides."""
+    pages = pager.pages if repeats else pager.delivered.values()
+    return [page.event for page in pages if page.component == "loop deciding"]
+
+
+class HangingPager(FakePager):
+    """A pager that never answers when it is told of the loop that decides, and takes nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__("hanging")
+        self.asked = asyncio.Event()
+
+    async def send(self, page: Page) -> None:
+        if page.component != "loop deciding":
+            raise Retry("later")
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A place that can be written and not read."""
+
+    memo: Memo
+
+    async def keep(self, text: str) -> None:
+        await self.memo.keep(text)
+
+    async def recall(self) -> str:
+        raise OSError("input/output error")
+
+
+@dataclass(frozen=True)
+class Late:
+    """A place that does what it is told and answers too late."""
+
+    memo: Memo
+
+    async def keep(self, text: str) -> None:
+        await self.memo.keep(text)
+        raise TimeoutError
+
+    async def recall(self) -> str:
+        return await self.memo.recall()

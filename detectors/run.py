@@ -210,6 +210,10 @@ def _over(this: Round, finding: Finding, causes: Mapping[PartId, Sequence[Findin
         return f"{finding.part} no longer exists"
     if isinstance(finding.part, GangId) and this.fleet.hosts and this.fleet.gangs[finding.part].state in _ENDED:
         return f"{finding.part} has ended"
+    if finding.kind is Kind.TELEMETRY_LOST and isinstance(finding.part, SliceId | CubeId):
+        rule = this.rules.get(finding.detector)
+        known = rule is not None and _verdict_on(this, rule, finding.part) != UNKNOWN
+        return "not half of its hosts are silent any more: each speaks for itself" if known else None
     return finding.text if finding.detector in TRAPS else None
 
 

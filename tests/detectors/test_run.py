@@ -45,6 +45,9 @@ def test_half_a_slice_that_falls_silent_at_once_is_the_network_or_the_broker() -
     assert (found.kind, str(found.part)) == (Kind.TELEMETRY_LOST, "c1/slice/default.llm-slice-0")
     assert found.text.startswith("8 hosts fell silent at once, the first 9")
     assert found.also == tuple(HostId("c1", name) for name in hosts[:8])
+    scene.silent = {hosts[0]}
+    (alone,) = scene.go(9).of().values()
+    assert alone.part == HostId("c1", hosts[0])
     scene.silent.clear()
     assert scene.go(9).of() == {}
 

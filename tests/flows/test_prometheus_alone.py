@@ -25,7 +25,7 @@ from sliceward.detectors.finding import Kind, State, from_json
 from sliceward.simulation.controllers.client import connect
 from sliceward.simulation.hosts.host import Pace
 from sliceward.simulation.world import furnish, running_hosts
-from sliceward.topology.ids import ChipId, HostId
+from sliceward.topology.ids import ChipId, HostId, SliceId
 from sliceward.topology.names import NAMES
 from tests.builders import a_fleet
 from tests.daemons.manifests.deployed import an_install, broker_as_deployed, kubeconfigs_as_deployed
@@ -203,11 +203,12 @@ async def test_a_chip_is_found_lost_through_prometheus_alone_and_what_is_not_scr
     (age,) = next(one for one in reversed(scene.told) if f"{one.kind} {one.part}" == silent).evidence
     assert age.value >= age.limit == 10
 
-    # Without Prometheus nothing is known of any host, nor of the chip that was lost.
+    # Without Prometheus nothing is known of any host, nor of the chip that was lost: whole slices are silent at once.
     scene.prometheus.close()
-    everyone = {f"TelemetryLost {HostId(CLUSTER, name)}" for name in scene.hosts}
+    everyone = {f"TelemetryLost {SliceId(CLUSTER, name.partition('-host-')[0])}" for name in scene.hosts}
     found = await scene.findings(lambda found: found.get(lost) == "unknown" and everyone <= found.keys())
     assert {found[one] for one in everyone} == {"firing"}
+    assert found[silent] == "resolved"
     ready = await scene.until("watcher", "/readyz", lambda shown: not shown["ok"])
     (need,) = (one for one in ready["dependencies"] if one["name"] == "prometheus")
     assert need["age_seconds"] > 0

@@ -218,7 +218,6 @@ MUTANTS = (
     Mutant("no record of a decision", (9,), no_record_of_a_decision, (1, 0)),
     Mutant("no ear for a pause", (10,), no_ear_for_a_pause, (230, 373)),
     Mutant("a pause holds all", (10,), a_pause_holds_all, (62,)),
-    Mutant("no question who leads before a write", (2,), no_question, (5046,)),
     Mutant("no fence", (2, 3), no_fence, (64, 38, 264)),
     Mutant("a result before its effect", (), a_result_before_its_effect, (86,)),
     Mutant("what was under way at a death is done", (), what_was_under_way_at_a_death_is_done, (243,)),

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sliceward.playbooks.load import book_of, load_playbook
 from sliceward.playbooks.schema import Mode
+from sliceward.topology.complaint import Complaint, Level
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sliceward.playbooks.load import Known, Playbook
-
-
-class Level(StrEnum):
-    """An error keeps a coordinator from starting; a warning does not."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing to look at."""
-
-    level: Level
-    where: str
-    why: str
-    what_to_do: str
 
 
 def lint(texts: Mapping[str, str], catalog: Mapping[str, Known]) -> tuple[Complaint, ...]:

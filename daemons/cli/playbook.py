@@ -14,14 +14,16 @@ import click
 from rich.text import Text
 
 from sliceward.daemons.cli.client import Client, with_client
+from sliceward.daemons.cli.complaining import complain
 from sliceward.daemons.cli.output import console, output_option, print_data, print_rows
 from sliceward.playbooks import record
-from sliceward.playbooks.lint import Complaint, Level, lint
+from sliceward.playbooks.lint import lint
 from sliceward.playbooks.load import Playbook, load_book, load_playbook
 from sliceward.playbooks.plan import plan
 from sliceward.playbooks.schema import json_schema
 from sliceward.playbooks.shipped import shipped
 from sliceward.remediations.catalog import ACTIONS
+from sliceward.topology.complaint import Complaint
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -47,19 +49,9 @@ def playbook() -> None:
 def lint_files(paths: Sequence[Path], *, strict: bool, output: str) -> None:
     """Read all files together, so that names that stand twice and playbooks that are never reached are seen."""
     texts, unreadable = _read_all(paths)
-    complaints = [Complaint(Level.ERROR, no.where, no.why, no.what_to_do) for no in unreadable]
+    complaints = [*map(Complaint.error, unreadable)]
     complaints += lint(texts, ACTIONS)
-    if output != "table":
-        print_rows([record.plain(one) | {"id": one.where} for one in complaints], {}, output)
-    else:
-        for one in complaints:
-            style = "red" if one.level is Level.ERROR else "yellow"
-            console().print(Text(f"{one.level}: ", style=style) + Text(f"{one.where}: {one.why}"))
-            if one.what_to_do:
-                console().print(Text(f"    {one.what_to_do}", style="dim"))
-        errors = sum(one.level is Level.ERROR for one in complaints)
-        click.echo(f"{len(texts) + len(unreadable)} files: {errors} errors, {len(complaints) - errors} warnings")
-    raise SystemExit(int(any(strict or one.level is Level.ERROR for one in complaints)))
+    complain(complaints, files=len(texts) + len(unreadable), strict=strict, output=output)
 
 
 @playbook.command(

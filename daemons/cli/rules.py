@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
+from sliceward.daemons.cli.complaining import complain
 from sliceward.daemons.cli.output import console, output_option, print_rows
 from sliceward.detectors.rules.load import CASES, is_rules, load_rules, read_rules
 from sliceward.detectors.rules.units import Span
 from sliceward.detectors.trials.cases import read_cases
-from sliceward.detectors.trials.lint import MEMORY, Complaint, Level, lint
+from sliceward.detectors.trials.lint import MEMORY, lint
 from sliceward.detectors.trials.pages import page_of, rules_in
 from sliceward.detectors.trials.trial import Miss, run_case
+from sliceward.topology.complaint import Complaint
 from sliceward.topology.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -55,17 +57,7 @@ def lint_files(paths: Sequence[Path], *, strict: bool, memory: str, output: str)
     before = {} if not paths else {name: text for name, text in texts_of(()).items() if is_rules(name)}
     complaints = [*map(Complaint.error, errors)]
     complaints += lint(wanted, shipped=before, tried=tried, memory=_seconds(memory))
-    if output != "table":
-        print_rows([_row(one) | {"level": one.level.value} for one in complaints], {}, output)
-    else:
-        for one in complaints:
-            style = "red" if one.level is Level.ERROR else "yellow"
-            console().print(Text(f"{one.level}: ", style=style) + Text(f"{one.where}: {one.why}"))
-            if one.what_to_do:
-                console().print(Text(f"    {one.what_to_do}", style="dim"))
-        wrong = sum(one.level is Level.ERROR for one in complaints)
-        click.echo(f"{len(texts)} files: {wrong} errors, {len(complaints) - wrong} warnings")
-    raise SystemExit(int(any(strict or one.level is Level.ERROR for one in complaints)))
+    complain(complaints, files=len(texts), strict=strict, output=output)
 
 
 @rules.command(
@@ -89,7 +81,7 @@ def test_files(paths: Sequence[Path], *, output: str) -> None:
         own = set(read_rules(beside).rules) or {rule.name for rule in known}
         misses += run_case(one, known, tried=own)
     if output != "table":
-        print_rows([_row(one) | {"case": one.case} for one in misses], {}, output)
+        print_rows([{"id": one.where, "where": one.where, "why": one.why, "case": one.case} for one in misses], {}, output)
     else:
         for miss in misses:
             console().print(Text("failed: ", style="red") + Text(f"{miss.where}: {miss.case}: {miss.why}"))
@@ -178,8 +170,3 @@ def _seconds(text: str) -> float:
         return Span.parse(text).seconds
     except ValueError as error:
         raise Misconfigured("--memory", str(error), "Write 720s, 12m or 2h") from None
-
-
-def _row(one: Complaint | Miss) -> dict[str, Any]:
-    row = {"id": one.where, "where": one.where, "why": one.why}
-    return row | {"what_to_do": one.what_to_do} if isinstance(one, Complaint) else row

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sliceward.detectors.panel import PanelSize
 from sliceward.detectors.rules.load import PAGES, is_rules, read_rules
+from sliceward.topology.complaint import Complaint, Level
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from sliceward.detectors.rules.load import Read
     from sliceward.detectors.rules.schema import Clause
-    from sliceward.topology.errors import Misconfigured
 
 MEMORY = PanelSize().rows * PanelSize().period
 """Seconds that a panel remembers unless it is configured otherwise."""
-
-
-class Level(StrEnum):
-    """An error keeps a watcher from starting; a warning does not."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing to look at; ``where`` is file, line, column and rule."""
-
-    level: Level
-    where: str
-    why: str
-    what_to_do: str
-
-    @classmethod
-    def error(cls, error: Misconfigured) -> Complaint:
-        """Give an error as a complaint."""
-        return cls(Level.ERROR, error.where, error.why, error.what_to_do)
 
 
 def lint(

@@ -14,7 +14,7 @@ from sliceward.playbooks import turn as turns
 from sliceward.playbooks.advance import begun
 from sliceward.playbooks.explain import explain
 from sliceward.playbooks.incident import EntryKind, How
-from sliceward.playbooks.lint import Level, lint
+from sliceward.playbooks.lint import lint
 from sliceward.playbooks.load import load_book, load_playbook
 from sliceward.playbooks.plan import plan
 from sliceward.playbooks.schema import Mode
@@ -22,6 +22,7 @@ from sliceward.playbooks.shipped import shipped
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.outcome import Failed
 from sliceward.remediations.page import PageEvent
+from sliceward.topology.complaint import Level
 from sliceward.topology.health import Severity
 from sliceward.topology.ids import HostId, LinkId
 from tests.builders import NOW, gang_id

@@ -254,3 +254,4 @@ async def test_the_sweep_goes_round_whatever_becomes_of_displacements(world: Wor
                 await bench.settle()
         bench.coordinator.stop()
         await running
+        assert loop.beats > before

@@ -45,11 +45,22 @@ class Death:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A program that an error on a chip ended. ``machine``: the provider's id of the host then; ``place``: where on it, as libtpu names it."""
+
+    host: HostId
+    machine: str
+    place: str
+    gang: str
+    pod: str
+
+
 @dataclass(slots=True)
 class Memory:
     """What is remembered. ``tracks`` by the name of their clause; ``spells``: since when something has held, by name.
 
-    ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one.
+    ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one. ``crashes``: unix seconds of each.
     """
 
     tracks: dict[str, Track] = field(default_factory=dict)
@@ -57,6 +68,7 @@ class Memory:
     lives: dict[str, Life] | None = None
     deaths: list[Death] = field(default_factory=list)
     looked_at: Fleet | None = None
+    crashes: dict[Crash, float] = field(default_factory=dict)
 
     def track(self, key: str, shape: tuple[int, ...], now: float) -> Track:
         """Give a track with room for ``shape``; NaN where nothing is remembered."""

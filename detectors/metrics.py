@@ -159,6 +159,7 @@ _ALL = (
     Metric("host_source_age_host_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the last good host reading."),
     Metric("host_source_age_kernel_log_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the last good reading of the kernel log."),
     Metric("host_source_age_holders_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the last good look at who holds the devices."),
+    Metric("host_source_age_pod_log_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the last good reading of the logs of the TPU pods."),
     Metric("host_source_age_selftest_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the agent's last complete test of its own host."),
     Metric("host_source_age_reporter_seconds", _HOST, "seconds", _G, "agent", _HIGH, 0, _INF, "Age of the last message of an in-job reporter."),
     Metric("host_frame_age_seconds", _HOST, "seconds", _G, "watcher", _HIGH, 0, _INF, "Age of the newest frame of the host, made by the watcher; the panel's own clock."),

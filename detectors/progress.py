@@ -95,15 +95,16 @@ def gang_of(cluster: str, note: str) -> GangId | None:
 
 
 def _voice(panel: Panel, name: str, known: Known) -> Voice:
-    step = _latest(panel, "host_step", name, known)
+    step = latest(panel, "host_step", name)
     base = _whole(known.notes.get("step_base"))
-    age = _latest(panel, "host_checkpoint_age_seconds", name, known)
+    age = latest(panel, "host_checkpoint_age_seconds", name)
     return Voice(None if step is None or base is None else base + int(step), _whole(known.notes.get("checkpoint_step")), age)
 
 
-def _latest(panel: Panel, metric: str, name: str, known: Known) -> float | None:
-    column = panel.ring.columns.get(metric)
-    if column is None:
+def latest(panel: Panel, metric: str, name: str) -> float | None:
+    """Give the newest reading of a host's metric that is still news; None where there is none."""
+    column, known = panel.ring.columns.get(metric), panel.known(name)
+    if column is None or known is None:
         return None
     rows = panel.ring.recent(STALE * max(known.period, panel.size.period))
     series = column[rows, panel.slots[name]]

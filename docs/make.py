@@ -220,7 +220,7 @@ def _trap_page(trap: Trap) -> str:
     return "\n".join(
         (
             f"{trap.about}\n",
-            "It accuses no hardware: nothing is drained for it.\n",
+            "Nothing is drained for it.\n" if trap.accuses else "It accuses no hardware: nothing is drained for it.\n",
             f"## Where the limits come from\n\n{trap.limits}\n",
             origins,
             f"## What to do\n\n{trap.advice}\n",

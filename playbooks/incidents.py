@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import PartId
 
-SYMPTOMS = frozenset({Kind.COLLECTIVE_STUCK, Kind.INPUT_STARVED, Kind.SLICE_ERROR, Kind.SLICE_MIXED, Kind.GANG_DISAGREES})
+SYMPTOMS = frozenset({
+    Kind.COLLECTIVE_STUCK, Kind.INPUT_STARVED, Kind.SLICE_ERROR, Kind.SLICE_MIXED, Kind.GANG_DISAGREES, Kind.SLICE_FAILURE,
+    Kind.GANG_FAILED, Kind.PROGRAM_FATAL,
+})  # fmt: skip
 BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PROVIDER_DISAGREES})
-SUSPICIONS = frozenset({Kind.PART_SUSPECT})
+SUSPICIONS = frozenset({Kind.PART_SUSPECT, Kind.CHIP_FATAL})
 """Findings that accuse nobody yet: never the root of what is known for certain."""
 SETTLE = timedelta(seconds=10)
 """Settle time of a kind that no playbook names."""

@@ -36,6 +36,7 @@ REASONS: Mapping[str, str] = {
     "mount.dev": "read-only: whether each chip's device file is there, the kernel log",
     "mount.proc": "read-only: descriptors of processes, load and memory of the host",
     "mount.sys": "read-only: PCI errors of the chips, memory errors of the host",
+    "mount.logs": "read-only: the lines of training pods that tell why a gang fails",
     "mount.run": "the socket that training pods reach by mounting the same folder; the only folder of the host that is written",
     "apparmor": "the default profile forbids to look at processes outside of the container, whatever the capabilities",
     "tolerations": "a host that nobody may use is the one that most needs watching",
@@ -101,6 +102,7 @@ def _pod(install: Install) -> Object:
             volume("dev", hostPath={"path": "/dev"}),
             volume("sys", hostPath={"path": "/sys"}),
             volume("proc", hostPath={"path": "/proc"}),
+            volume("logs", hostPath={"path": "/var/log/pods"}),
             volume("run", hostPath={"path": "/run/sliceward", "type": "DirectoryOrCreate"}),
             volume("state", emptyDir={"sizeLimit": "64Mi"}),
             volume("tmp", emptyDir={"sizeLimit": "16Mi"}),
@@ -134,6 +136,7 @@ def _container(install: Install) -> Object:
             mount("dev", f"{ROOT}/dev", recursiveReadOnly="IfPossible"),
             mount("sys", f"{ROOT}/sys", recursiveReadOnly="IfPossible"),
             mount("proc", f"{ROOT}/proc", recursiveReadOnly="IfPossible"),
+            mount("logs", f"{ROOT}/var/log/pods", recursiveReadOnly="IfPossible"),
             mount("run", "/run/sliceward", read_only=False),
             mount("state", "/var/lib/sliceward", read_only=False),
             mount("tmp", "/tmp", read_only=False),  # noqa: S108 (a folder in the container)

@@ -14,6 +14,9 @@ from sliceward.daemons.sources.holders import Holders
 from sliceward.daemons.sources.host import Host
 from sliceward.daemons.sources.kernel_log import KernelLog, read_patterns, shipped_patterns
 from sliceward.daemons.sources.libtpu import Libtpu
+from sliceward.daemons.sources.pod_log import PodLog
+from sliceward.daemons.sources.pod_log import read_patterns as read_lines
+from sliceward.daemons.sources.pod_log import shipped_patterns as shipped_lines
 from sliceward.daemons.sources.reporter import Doors, ReporterSource
 from sliceward.daemons.sources.selftest import SelfTest
 from sliceward.topology.errors import Misconfigured
@@ -73,10 +76,7 @@ def _kernel_log(around: Surroundings) -> Source:
     settings = around.settings.kernel_log
     patterns = shipped_patterns()
     if settings.patterns is not None:
-        try:
-            patterns = read_patterns(settings.patterns.read_text(encoding="utf-8"), where=str(settings.patterns))
-        except OSError as error:
-            raise Misconfigured(str(settings.patterns), f"cannot be read: {error.strerror}") from error
+        patterns = read_patterns(_text(settings.patterns), where=str(settings.patterns))
     return KernelLog(around.layout, around.devices, settings.file or around.settings.root / "dev/kmsg", patterns)
 
 
@@ -99,6 +99,22 @@ def _reporter(around: Surroundings) -> Source:
     )
 
 
+def _pod_log(around: Surroundings) -> Source:
+    settings = around.settings.pod_log
+    patterns = shipped_lines()
+    if settings.patterns is not None:
+        patterns = read_lines(_text(settings.patterns), where=str(settings.patterns))
+    folder = settings.folder or around.settings.root / "var/log/pods"
+    return PodLog(around.node, folder, patterns, floor=settings.floor.total_seconds())
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(str(file), f"cannot be read: {error.strerror}") from error
+
+
 def _selftest(around: Surroundings) -> Source:
     settings, root = around.settings.selftest, around.settings.root
     watched = (*(root / str(folder).lstrip("/") for folder in settings.watched), around.state)
@@ -112,6 +128,7 @@ SOURCES: Mapping[str, Callable[[Surroundings], Source]] = {
     "kernel_log": _kernel_log,
     "holders": _holders,
     "reporter": _reporter,
+    "pod_log": _pod_log,
     "selftest": _selftest,
 }
 

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field
 from sliceward.daemons.settings import Duration, Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-SourceName = Literal["libtpu", "device_plugin", "host", "kernel_log", "holders", "reporter", "selftest"]
-ALL: tuple[SourceName, ...] = ("libtpu", "device_plugin", "host", "kernel_log", "holders", "reporter", "selftest")
+SourceName = Literal["libtpu", "device_plugin", "host", "kernel_log", "holders", "reporter", "pod_log", "selftest"]
+ALL: tuple[SourceName, ...] = ("libtpu", "device_plugin", "host", "kernel_log", "holders", "reporter", "pod_log", "selftest")
 
 
 LONGEST_SOCKET = 107
@@ -86,6 +86,14 @@ class ReporterSettings(Section):
     stale: Duration = Field(default=_seconds(15), description="Silence after which a training process no longer counts.")
 
 
+class PodLogSettings(Section):
+    """Logs of the TPU pods of this node."""
+
+    floor: Duration = Field(default=_seconds(10), description="Least time between two reads.")
+    folder: Path | None = Field(default=None, description="Where the kubelet keeps them; default: `var/log/pods` under `root`.")
+    patterns: Path | None = Field(default=None, description="YAML file of patterns; default: those that come with sliceward.")
+
+
 class SelfTestSettings(Section):
     """The agent's test of its own host."""
 
@@ -104,4 +112,5 @@ class SourcesSettings(Section):
     kernel_log: KernelLogSettings = Field(default_factory=KernelLogSettings, description="The kernel log.")
     holders: HoldersSettings = Field(default_factory=HoldersSettings, description="Who holds the devices.")
     reporter: ReporterSettings = Field(default_factory=ReporterSettings, description="The in-job reporter.")
+    pod_log: PodLogSettings = Field(default_factory=PodLogSettings, description="Logs of the TPU pods.")
     selftest: SelfTestSettings = Field(default_factory=SelfTestSettings, description="The agent's self test.")

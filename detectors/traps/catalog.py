@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sliceward.detectors.traps.chip_fatal import CHIP_FATAL
 from sliceward.detectors.traps.gang_disagrees import GANG_DISAGREES
+from sliceward.detectors.traps.gang_failed import GANG_FAILED
+from sliceward.detectors.traps.program_fatal import PROGRAM_FATAL
 from sliceward.detectors.traps.short_deaths import SHORT_DEATHS
+from sliceward.detectors.traps.slice_failure import SLICE_FAILURE
 from sliceward.detectors.traps.slice_mixed import SLICE_MIXED
 
 if TYPE_CHECKING:
     from sliceward.detectors.traps.trap import Trap
 
-TRAPS: dict[str, Trap] = {trap.name: trap for trap in (SLICE_MIXED, GANG_DISAGREES, SHORT_DEATHS)}
+_ALL = (
+    SLICE_MIXED,
+    GANG_DISAGREES,
+    SHORT_DEATHS,
+    SLICE_FAILURE,
+    GANG_FAILED,
+    CHIP_FATAL,
+    PROGRAM_FATAL,
+)
+TRAPS: dict[str, Trap] = {trap.name: trap for trap in _ALL}

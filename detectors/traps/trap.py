@@ -1,4 +1,4 @@
-"""What a trap is: fleet and panel in, parts with a reason out. A trap accuses no hardware, so nothing is drained for it."""
+"""What a trap is: fleet and panel in, parts with a reason out. Nothing is ever drained for a trap, and few accuse hardware at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Trapped:
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """One detector. ``find`` gives every part that shows it now; the other words are its page, as those of a rule."""
+    """One detector. ``find`` gives every part that shows it now; the other words are its page, as those of a rule.
+
+    ``accuses``: it speaks against hardware, which a person or a burn-in then judges.
+    """
 
     name: str
     kind: Kind
@@ -39,5 +42,6 @@ class Trap:
     sources: tuple[str, ...]
     advice: str
     find: Callable[[Panel, Fleet], Iterable[Trapped]]
+    accuses: bool = False
     score: float = 0.9
     version: str = "1"

@@ -31,6 +31,7 @@ class RootFolder:
             "proc/sys/kernel/random",
             "dev",
             "run/sliceward",
+            "var/log/pods",
             "sys/devices/system/edac/mc/mc0",
             "sys/kernel/iommu_groups",
         ):

@@ -83,6 +83,10 @@ def test_the_whole_cube_of_the_fault_is_marked_and_no_other_host() -> None:
         (a_finding(Kind.PROVIDER_DISAGREES, HostId("c1", "cube-0-host-00")), "host-in-doubt"),
         (a_finding(Kind.INPUT_STARVED, gang_id("llm")), "job-stuck"),
         (a_finding(Kind.GANG_DISAGREES, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.GANG_FAILED, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.PROGRAM_FATAL, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.SLICE_FAILURE, gang_id("llm")), "chip-in-doubt"),
+        (a_finding(Kind.CHIP_FATAL, HostId("c1", "cube-0-host-00")), "chip-in-doubt"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.kind,
 )

@@ -23,8 +23,8 @@ MANY = 100_000
 """Blocks of memory that were taken since all was frozen, three to a container or so; to look at those takes 5 ms or so."""
 NEVER = 1_000_000
 """Collections of the middle generation after which there is a full one by itself; `Freezer` makes them in time."""
-OFTEN = 50
-"""Collections of the middle generation after which garbage is looked for: under hostile load some 1,000 objects, every two seconds."""
+OFTEN = 20
+"""Collections of the middle generation after which garbage is looked for: under hostile load some 1,000 objects, every second."""
 GIVES_WAY = 0.0001
 """Seconds after which a thread lets another run that waits; a switch costs some millionths."""
 

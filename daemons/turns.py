@@ -14,9 +14,9 @@ MANY = 200
 """Things in one turn, of which each takes some hundredths of a millisecond."""
 
 
-async def in_turns(things: Iterable[Thing]) -> AsyncIterator[Thing]:
-    """Give them one by one; after every `MANY` the others have their turn."""
+async def in_turns(things: Iterable[Thing], *, many: int = MANY) -> AsyncIterator[Thing]:
+    """Give them one by one; after every ``many`` the others have their turn."""
     for number, thing in enumerate(things, 1):
         yield thing
-        if number % MANY == 0:
+        if number % many == 0:
             await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from sliceward.daemons.coordinator.web import (
     Problem,
     asked,
     guard,
-    listed,
+    listing,
     number_of,
     page_of,
     told,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sliceward.daemons.coordinator.coordinator import Coordinator
     from sliceward.daemons.coordinator.tokens import Tokens
     from sliceward.daemons.coordinator.views import Row
+    from sliceward.daemons.store import Rows
     from sliceward.playbooks.incident import Incident
 
 _SERVED = frozenset({".html", ".js", ".mjs", ".css", ".svg", ".png", ".ico", ".woff2"})
@@ -114,7 +116,7 @@ class Api:
         """Give incidents, newest first."""
         wanted = asked(request)
         rows = await self._history(self._of.store.history.incidents, wanted.filters, wanted.after, wanted.limit)
-        return listed(rows.items, rows.next)
+        return await _listed(rows, dict)
 
     async def incident(self, request: web.Request) -> web.Response:
         """Give one incident with its whole story."""
@@ -222,14 +224,18 @@ class Api:
     ) -> web.Response:
         wanted = asked(request)
         rows = await self._history(read, wanted.filters, number_of(wanted.after), wanted.limit)
-        drawn = [shown(row) async for row in in_turns(rows.items)]
-        return listed(drawn, rows.next)
+        return await _listed(rows, shown)
 
-    async def _history(self, read: Callable[..., Any], filters: Mapping[str, str], after: object, limit: int) -> Any:  # noqa: ANN401 (Rows)
+    async def _history(self, read: Callable[..., Awaitable[Rows]], filters: Mapping[str, str], after: object, limit: int) -> Rows:
         try:
             return await read(filters, after=after, limit=limit)
         except Refused as error:
             raise Problem(400, "BadRequest", str(error), "See docs/api.md") from None
+
+
+async def _listed(rows: Rows, shown: Callable[[Mapping[str, Any]], Row]) -> web.Response:
+    """Give a page, row by row: 500 at once would stop the event loop for as long as it takes to write them down."""
+    return told(listing([json.dumps(shown(row)) async for row in in_turns(rows.items)], rows.next))
 
 
 def _page_routes() -> list[web.RouteDef]:

@@ -108,7 +108,7 @@ class Desk:
         while True:
             fresh, aside = await self.store.inbox.take()
             by_reason: dict[str, list[int]] = defaultdict(list)
-            for received in fresh:
+            async for received in in_turns(fresh):
                 why = self._why(read(received))
                 self.counts["unmapped" if why else "mapped"] += 1
                 by_reason[why].append(received.seq)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sliceward.daemons.coordinator.views import SKETCHES, cluster_view
-from sliceward.daemons.coordinator.web import cursor_of, page
+from sliceward.daemons.coordinator.web import listing, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def fleet_text(sights: Sequence[Sight], as_of: datetime) -> bytes:
 
 def _page(sights: Sequence[Sight], kind: str, wanted: Asked) -> bytes:
     rows, following = page((one for sight in sights for one in SKETCHES[kind](sight)), wanted, keep=json.dumps)
-    return f'{{"items": [{", ".join(rows)}], "next": {json.dumps(cursor_of(following))}}}'.encode()
+    return listing(rows, following)
 
 
 def written(row: Row) -> str:

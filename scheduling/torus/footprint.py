@@ -76,6 +76,17 @@ def inside(torus: Torus, box: Shape) -> int:
 
 
 @cache
+def within(torus: Torus, box: Shape, part: Shape) -> int:
+    """Give all anchors from which a box lies inside one of the equal parts into which the torus is divided from its origin on."""
+    board = full_board(torus)
+    for axis, (length, edge, room) in enumerate(zip(box, part, torus.shape, strict=True)):
+        starts = range(0, room if length <= edge else 0, edge)
+        spans = (layers(torus, axis, start, min(start + edge, room) - length + 1) for start in starts if start + length <= room)
+        board &= sum(spans)  # they share no place
+    return board
+
+
+@cache
 def _growth(torus: Torus, box: Shape) -> tuple[tuple[int, int, int, int], ...]:
     """Give the steps that join a board with itself moved upwards by every step from 0 to below the lengths, doubling what is joined.
 

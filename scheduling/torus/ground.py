@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf, prod
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from sliceward.scheduling.torus.anchors import anchors
 from sliceward.scheduling.torus.board import places_on
 from sliceward.scheduling.torus.burdens import Burdens
 from sliceward.scheduling.torus.catalogue import legal_shapes
-from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning
+from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning, within
 from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numbers
 from sliceward.scheduling.torus.outlook import Prospect, alive, least_of_each, likeliest, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
@@ -182,7 +182,7 @@ class TorusGround:
             return 0
         boxes = frozenset(self.site.lattice.boxes(shape))
         found = anchors(self._torus, boxes, self._expected, dict(self.state.between))
-        return sum(board.bit_count() for board in found.values())
+        return sum(board.bit_count() for board in self._unparted(found).values())
 
     def loss(self, seat: Seat, mix: Mix) -> float:
         """Add up over the mix: probability x places that overlap the seat."""
@@ -201,9 +201,8 @@ class TorusGround:
         sits = sorted(((gang, board & suits) for gang, board in self._boards.items() if gang in prices), key=lambda one: one[0])
         found = cheapest_clearing(
             self._torus,
-            self._boxes(want),
+            partial(self._placed, want),
             suits & ~state.held,
-            {} if want.broken_links else dict(state.between),
             [Sitting(board, prices[gang]) for gang, board in sits],
         )
         if found is None:
@@ -220,9 +219,8 @@ class TorusGround:
         lacking = as_grids(self._torus, [~free & self.site.there])[0]
         there = self.site.there if want.broken_links else self.site.there & ~self.state.within
         there = 0 if self._is_parted(want.shape) and not want.broken_links else there
-        between = {} if want.broken_links else dict(self.state.between)
         best: tuple[float, Shape, Coordinate] | None = None
-        for box, board in self._anchors(self._boxes(want), there, between).items():
+        for box, board in self._placed(want, there).items():
             if board:
                 numbers = set_numbers(self._torus, board)
                 bad = box_sums(self._torus, lacking, box)[numbers]
@@ -277,14 +275,24 @@ class TorusGround:
     def _fits(self, want: Want) -> Mapping[Shape, int]:
         key = (want.shape, want.turned, want.worst, want.broken_links, want.generation)
         if key not in self._fitting:
-            between = {} if want.broken_links else dict(self.state.between)
             free = 0 if self._is_parted(want.shape) and not want.broken_links else self._suiting(want) & ~self.state.held
-            self._fitting[key] = self._anchors(self._boxes(want), free, between)
+            self._fitting[key] = self._placed(want, free)
         return self._fitting[key]
 
-    def _anchors(self, boxes: tuple[Shape, ...], free: int, between: Mapping[int, int]) -> Mapping[Shape, int]:
-        found = anchors(self._torus, frozenset(boxes), free, between)
-        return {box: found[box] for box in boxes}
+    def _placed(self, want: Want, free: int) -> Mapping[Shape, int]:
+        """Give the anchors of the boxes of a want on some hosts, over links that it puts up with."""
+        boxes = self._boxes(want)
+        found = anchors(self._torus, frozenset(boxes), free, {} if want.broken_links else dict(self.state.between))
+        found = {box: found[box] for box in boxes}
+        return found if want.broken_links else self._unparted(found)
+
+    def _unparted(self, found: Mapping[Shape, int]) -> Mapping[Shape, int]:
+        """Leave out the places at which a box below a cube lies in two cubes, which a lost switch joined."""
+        cube = GENERATIONS[self.generation].cube
+        if not self.occupancy.switches or cube is None:
+            return found
+        part = self.site.lattice.in_hosts(cube)
+        return {box: board & within(self._torus, box, part) for box, board in found.items()}
 
     @cached_property
     def _fitting(self) -> dict[tuple[Shape, bool, Grade, bool, str], Mapping[Shape, int]]:
@@ -325,4 +333,5 @@ class TorusGround:
         room = footprint(self._torus, box, at)
         if any(self.occupancy.standings[host].grade is not Grade.HEALTHY for host in self.site.hosts_on(room & self.state.told)):
             return True
-        return bool(room & self.state.within) or not self._anchors((box,), room, dict(self.state.between))[box]
+        whole = self._unparted(anchors(self._torus, frozenset({box}), room, dict(self.state.between)))
+        return bool(room & self.state.within) or not whole[box]

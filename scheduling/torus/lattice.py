@@ -77,6 +77,10 @@ class Lattice:
         """
         return _boxes(self, shape, turned)
 
+    def in_hosts(self, box: Shape) -> Shape:
+        """Give the lengths of a box of chips in hosts, one at least."""
+        return tuple(max(1, length // part) for length, part in zip(box, self.tray, strict=True))
+
     def in_chips(self, box: Shape) -> Shape:
         """Give the lengths of a box of hosts in chips."""
         return tuple(length * part for length, part in zip(box, self.tray, strict=True))

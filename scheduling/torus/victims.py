@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sliceward.scheduling.cover import in_thousandths
-from sliceward.scheduling.torus.anchors import anchors
 from sliceward.scheduling.torus.footprint import footprint, touching
 from sliceward.scheduling.torus.losses import as_grids, set_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sliceward.topology.generations import Shape
     from sliceward.topology.torus import Torus
@@ -41,19 +40,20 @@ class Clearing:
 
 
 def cheapest_clearing(
-    torus: Torus, boxes: Sequence[Shape], free: int, between: Mapping[int, int], sitting: Sequence[Sitting]
+    torus: Torus, placed: Callable[[int], Mapping[Shape, int]], free: int, sitting: Sequence[Sitting]
 ) -> Clearing | None:
     """Give the box whose clearing costs least; of equals the fewest who go, then the first box, then the lowest place.
 
-    ``free``: hosts that can be used as they are. Whoever is not ``sitting`` is never displaced. None where no clearing is enough.
+    ``placed``: gives the anchors of each box on some hosts. ``free``: hosts that can be used as they are. Whoever is not ``sitting`` is
+    never displaced. None where no clearing is enough.
     """
     once_free = free
     for one in sitting:
         once_free |= one.board
     each = len(sitting) + 1
     prices = np.array([in_thousandths(one.price) * each + 1 for one in sitting], np.float64)
-    best: tuple[float, Shape, int] | None = None
-    for box, board in anchors(torus, frozenset(boxes), once_free, between).items() if boxes else ():
+    best: tuple[float, int, int, Shape] | None = None
+    for order, (box, board) in enumerate(placed(once_free).items()):
         if not board:
             continue
         numbers = set_numbers(torus, board)
@@ -61,11 +61,10 @@ def cheapest_clearing(
             prices @ as_grids(torus, [touching(torus, box, one.board) for one in sitting]) if sitting else np.zeros(torus.size)
         )
         least = int(costs[numbers].argmin())
-        rank = (float(costs[numbers[least]]), box, int(numbers[least]))
-        if best is None or (rank[0], boxes.index(box), rank[2]) < (best[0], boxes.index(best[1]), best[2]):
-            best = rank
+        rank = (float(costs[numbers[least]]), order, int(numbers[least]), box)
+        best = rank if best is None or rank < best else best
     if best is None:
         return None
-    _, box, number = best
+    *_, number, box = best
     room = footprint(torus, box, torus.coordinate(number))
     return Clearing(box, number, tuple(n for n, one in enumerate(sitting) if one.board & room))

@@ -26,7 +26,7 @@ MOST_CHARGES = 8
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A host that can be taken: its cost in thousandths, its place, the charges that it brings, whether it is healthy."""
+    """A host that can be taken: its cost in thousandths, its place, the charges that it brings, whether it is lost to others then."""
 
     cost: int
     place: int

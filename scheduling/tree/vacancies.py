@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.cover import in_thousandths
 from sliceward.scheduling.occupancy import PLAIN, Grade, Occupancy
+from sliceward.scheduling.tree.apart import Pair, pairs_of
 from sliceward.scheduling.tree.cheapest import Candidate, Choice, Unit, cheapest
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ class Crew:
     kind: int
     hosts: int
     worst: Grade = Grade.HEALTHY
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """How many hosts are taken, and which not. ``limps``: the slice is slow anyway, whatever hosts it has."""
+
+    count: int
+    without: frozenset[int] = frozenset()
+    limps: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ class Vacancies:
 
     def lost_with(self, places: Iterable[int], mix: Mix) -> float:
         """Add up over the mix: probability x slices that fit no more once these hosts are taken."""
-        healthy = (place for place in places if self.states[place] % _STATES == _HEALTHY)
+        healthy = (place for place in places if self.states[place] % _STATES == _HEALTHY and place not in self._odd)
         taken = Counter((self.lie.unit_of[place], self.kind_of(place)) for place in healthy)
         return sum(self._lost(unit, kind, count, mix) for (unit, kind), count in sorted(taken.items()))
 
@@ -110,30 +120,50 @@ class Vacancies:
         units = self.lie.units_of(span)
         if len(units) > 1:
             return 0
-        degraded = usable - self.count(span, replace(crew, worst=Grade.HEALTHY))
-        return in_thousandths(self._lost(units[0], crew.kind, max(0, crew.hosts - degraded), terms.mix) * terms.costs.anchor)
+        others = usable - self.count(span, replace(crew, worst=Grade.HEALTHY)) + self._count_odd(span, crew.kind)
+        return in_thousandths(self._lost(units[0], crew.kind, max(0, crew.hosts - others), terms.mix) * terms.costs.anchor)
 
-    def cheapest(self, span: Span, crew: Crew, terms: Terms, count: int) -> Choice | None:
+    def alive(self, chips: int) -> int:
+        """Count the slices of so many chips that fit at once on healthy free hosts, each in a unit; never too few."""
+        return sum(free[crew.kind] // crew.hosts for free in self._open for crew in self.crews(chips))
+
+    def cheapest(self, span: Span, crew: Crew, terms: Terms, pick: Pick) -> Choice | None:
         """Give the cheapest so many hosts of a kind in a domain for a slice of a crew; None: there are too few."""
-        chips = crew.hosts * self.lie.sizes[crew.kind]
+        chips, count = crew.hosts * self.lie.sizes[crew.kind], pick.count
         windows = self._windows(span, terms)
         charges = {number: in_thousandths(terms.maintenance((window,), chips)) for window, number in windows.items()}
-        charges[_SLOW] = in_thousandths(terms.limp(chips))
+        limp = in_thousandths(terms.limp(chips))
+        charges[_SLOW] = 0 if pick.limps else limp
         units = []
         for number in self.lie.units_of(span):
             first, end = self.units[number]
             inside = max(first, span[0]), min(end, span[1])
-            hosts = tuple(self._candidate(place, windows, terms, chips) for place in self.usable(inside, crew))
+            usable = (place for place in self.usable(inside, crew) if place not in pick.without)
+            hosts = tuple(self._candidate(place, windows, terms, chips) for place in usable)
             most = min(sum(host.healthy for host in hosts), count)
             lost = (self._lost(number, crew.kind, taken, terms.mix) * terms.costs.anchor for taken in range(most + 1))
             units.append(Unit(hosts, tuple(in_thousandths(cost) for cost in lost)))
-        return cheapest(units, count, charges)
+        choice = cheapest(units, count, charges)
+        return replace(choice, cost=choice.cost + limp) if choice is not None and pick.limps else choice
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The condemned links by the places of their ends."""
+        return pairs_of(self.occupancy.links, self.lie.place_of) if self.occupancy.links else ()
+
+    @cached_property
+    def _odd(self) -> frozenset[int]:
+        """The healthy free hosts with a condemned link inside: future requests do not use them."""
+        return frozenset(one for one, other in self.pairs if one == other and self.states[one] % _STATES == _HEALTHY)
+
+    def _count_odd(self, span: Span, kind: int) -> int:
+        return sum(span[0] <= place < span[1] and self.kind_of(place) == kind for place in self._odd)
 
     @cached_property
     def _open(self) -> list[list[int]]:
         """Healthy free hosts by unit, then by kind."""
         crews = [Crew(kind, 1) for kind in range(len(self.lie.sizes))]
-        return [[self.count(span, crew) for crew in crews] for span in self.units]
+        return [[self.count(span, crew) - self._count_odd(span, crew.kind) for crew in crews] for span in self.units]
 
     def _lost(self, unit: int, kind: int, count: int, mix: Mix) -> float:
         free, size = self._open[unit][kind], self.lie.sizes[kind]
@@ -152,12 +182,13 @@ class Vacancies:
 
     def _candidate(self, place: int, windows: Mapping[Window, int], terms: Terms, chips: int) -> Candidate:
         standing = self.occupancy.standing(self.lie.hosts[place])
-        if standing is PLAIN:
+        if standing is PLAIN and place not in self._odd:
             return Candidate(0, place)
         healthy = standing.grade is Grade.HEALTHY
         charges = {windows[standing.window]} if standing.window is not None and standing.window in windows else set()
         charges |= set() if healthy else {_SLOW}
-        return Candidate(in_thousandths(terms.failures(standing.risk, chips)), place, frozenset(charges), healthy)
+        expected = healthy and place not in self._odd
+        return Candidate(in_thousandths(terms.failures(standing.risk, chips)), place, frozenset(charges), expected)
 
 
 def _state(occupancy: Occupancy, host: HostId) -> int:

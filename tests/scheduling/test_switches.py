@@ -35,8 +35,8 @@ def a_block() -> Ground:
     return block_of(PodId("c1", "p0"), fleet, fleet.cubes.values())
 
 
-def a_torus() -> Ground:
-    lattice = Lattice(Torus((4, 4, 8), (True, True, True)), (2, 2, 1))
+def a_torus(size: tuple[int, int, int] = (4, 4, 8)) -> Ground:
+    lattice = Lattice(Torus(size, (True, True, True)), (2, 2, 1))
     hosts = tuple(HostId("c1", f"h{number:02}") for number in range(lattice.hosts.size))
     return TorusGround(PodId("c1", "p0"), "tpu-v5p-slice", Site(lattice, hosts))
 
@@ -84,6 +84,47 @@ def test_a_repair_forms_no_slice_anew_over_the_switch_that_was_lost(kind: str) -
     gang = Running(request.gang, "red", ground.generation, (HeldSlice("s", 0, CUBE, plan.slices[0].hosts),))
     lost = Snapshot.of(NOW, [ground], gangs=[gang]).with_switches(ground.id, ["ocs-1"])
     assert [way.way for way in repair(lost, request).open if way.slices] == []
+
+
+@pytest.mark.parametrize("size", [(4, 4, 8), (8, 4, 4), (4, 4, 4), (8, 8, 4)], ids=str)
+def test_no_small_box_lies_in_two_cubes_that_a_lost_switch_joined(size: tuple[int, int, int]) -> None:
+    ground = a_torus(size)
+    lost = Snapshot.of(NOW, [ground]).with_switches(ground.id, ["ocs-1"]).grounds[ground.id]
+    assert isinstance(ground, TorusGround)
+    places = {host: ground.site.lattice.hosts.coordinate(number) for host, number in ground.site.numbers.items()}
+
+    def is_inside(hosts: tuple[HostId, ...]) -> bool:
+        """Whether hosts are a box of one cube, over none of its edges."""
+        along = [sorted({places[host][axis] for host in hosts}) for axis in range(3)]
+        return all(
+            at[-1] - at[0] + 1 == len(at) and at[0] // edge == at[-1] // edge for at, edge in zip(along, (2, 2, 4), strict=True)
+        )
+
+    for shape in ((2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4)):
+        want = Want(ground.generation, shape)
+        inside = {seat.hosts for seat in ground.seats(want) if is_inside(seat.hosts)}
+        assert {seat.hosts for seat in lost.seats(want)} == inside
+        assert lost.alive(shape) == lost.seats(want).count > 0
+        assert all(seat.grade is Grade.HEALTHY for seat in lost.seats(want))
+        limping = replace(want, broken_links=True)
+        assert lost.seats(limping).count == ground.seats(want).count
+        assert sum(seat.grade is Grade.DEGRADED for seat in lost.seats(limping)) == ground.seats(want).count - lost.alive(shape)
+
+
+def test_a_box_that_needs_the_lost_switch_is_refused_and_the_switch_named() -> None:
+    ground = a_torus()
+    assert isinstance(ground, TorusGround)
+    places = {host: ground.site.lattice.hosts.coordinate(number) for host, number in ground.site.numbers.items()}
+    others = [host for host, at in places.items() if not (at[:2] == (0, 0) and 2 <= at[2] <= 5)]
+    whole = Snapshot.of(NOW, [ground]).with_standings(dict.fromkeys(others, Standing(Grade.SICK, "x")))
+    lost = whole.with_switches(ground.id, ["ocs-1"])
+    across = asking(ground, (2, 2, 4))
+    assert planned(whole, across) is not None
+    no = place(lost, across)
+    assert isinstance(no, NoFit)
+    assert no.helps == (Repair(switches=((ground.id, "ocs-1"),)),)
+    assert lost.grounds[ground.id].victims(across.slices[0].want, {}) is None
+    assert planned(lost, asking(ground, (2, 2, 2))) is not None
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -71,10 +71,11 @@ class Drawn:
         return iter(sorted(found, key=lambda hosts: [order[host] for host in hosts]))
 
     def alive(self, chips: int, occupancy: Occupancy) -> int:
-        """Count slices of so many chips at once, each in one rack, on healthy free hosts of one kind."""
+        """Count slices of so many chips at once, each in one rack, on healthy free hosts of one kind with no condemned link inside."""
         rooms: dict[tuple[object, int], int] = {}
+        torn = {link.ends[0].host_id for link in occupancy.links if link.ends[0].host_id == link.ends[1].host_id}
         for host, leaf in self.leaves.items():
-            if occupancy.is_usable(host):
+            if occupancy.is_usable(host) and host not in torn:
                 room = self.path(host, "rack"), leaf.chips
                 rooms[room] = rooms.get(room, 0) + 1
         return sum(count * size // chips for (_, size), count in rooms.items() if chips % size == 0)

@@ -116,7 +116,7 @@ def beside_of(orders: Orders, clusters: Sequence[Told], others: Iterable[Fleet],
     )
 
 
-def _tells_of_harm(finding: Finding) -> bool:
+def tells_of_harm(finding: Finding) -> bool:
     """Tell whether it keeps its hosts from new places: a suspect is watched, and no cube is kept empty for it."""
     return finding.state is not State.RESOLVED and finding.kind is not Kind.PART_SUSPECT
 
@@ -126,6 +126,6 @@ def sick_hosts(cases: Iterable[Case], clusters: Collection[str]) -> dict[HostId,
     found: dict[HostId, str] = {}
     for case in sorted(cases, key=lambda case: (case.incident.opened, case.incident.id), reverse=True):
         incident = case.incident
-        if incident.cluster in clusters and any(map(_tells_of_harm, incident.findings)):
+        if incident.cluster in clusters and any(map(tells_of_harm, incident.findings)):
             found.update(dict.fromkeys(incident.domain, f"incident {incident.id}"))
     return found

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sliceward.daemons.coordinator.orders import Told, beside_of
+from sliceward.daemons.coordinator.orders import Told, beside_of, tells_of_harm
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks.world import Usage, World
 from sliceward.remediations.action import Target
@@ -69,7 +69,9 @@ class Seen:
             past=tuple(run for run in runs if not run.open),
             started=self.known.started,
             progress=self.side.presence.progress,
-            sick=frozenset().union(*(case.incident.domain for case in self.known.cases)),
+            sick=frozenset().union(
+                *(case.incident.domain for case in self.known.cases if not _is_suspicion(case.incident.findings))
+            ),
             paused=self.known.paused,
             silences=self.known.silences,
             ceiling=self.rules.ceiling,
@@ -119,7 +121,12 @@ class Seen:
         found: dict[HostId, set[str]] = {}
         for case in self.known.cases:
             incident = case.incident
-            if incident.cluster == self.side.name and any(one.state is not State.RESOLVED for one in incident.findings):
+            if incident.cluster == self.side.name and any(map(tells_of_harm, incident.findings)):
                 for host in incident.domain:
                     found.setdefault(host, set()).add(incident.id)
         return found
+
+
+def _is_suspicion(findings: Sequence[Finding]) -> bool:
+    """Whether nothing but suspects stand in an incident: those are watched, and make no host unfit."""
+    return all(one.kind is Kind.PART_SUSPECT for one in findings)

@@ -220,3 +220,19 @@ async def test_what_is_explained_is_what_is_planned(tmp_path: Path) -> None:
         assert told.beside.lost
         assert explain_gang(told, "train") == explain_gang(does, "train")
         assert explain_gang(told, "train")["stands"] == "hurt"
+
+
+@pytest.mark.parametrize(("kind", "counts"), [(Kind.PART_SUSPECT, False), (Kind.PART_CONDEMNED, True)])
+async def test_a_suspect_makes_no_host_unfit_for_what_others_planned(tmp_path: Path, kind: Kind, *, counts: bool) -> None:
+    world = World(tmp_path, actions=ACTIONS, quota=Quota.from_mapping({"default": {"tpu7x": 256}}))
+    world.book = load_book({"mark.yaml": PLAYBOOK.replace("RATE", "9").replace("WINDOW", "1h")}, ACTIONS)
+    world.fill(the_fleet())
+    host = host_id("cube-0-host-03")
+    async with a_bench(world) as bench:
+        for finding in (world.finding(host, kind), world.finding(host_id("cube-1-host-01"), Kind.HOST_LOST)):
+            world.tell(finding)
+        await bench.round()
+        looks = bench.coordinator.deciding.looks
+        seen = looks._seen(bench.side, looks.docket.cases)  # noqa: SLF001 (what actions are told)
+        assert {one.kind for case in seen.known.cases for one in case.incident.findings} == {kind, Kind.HOST_LOST}
+        assert all((host in sick) is counts for sick in (seen._hurt, seen.world.sick, seen.scene.beside.sick))  # noqa: SLF001 (as above)

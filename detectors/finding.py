@@ -51,6 +51,7 @@ class Kind(StrEnum):
     INPUT_STARVED = "InputStarved"
     SHORT_DEATHS = "ShortDeaths"
     PROVIDER_DISAGREES = "ProviderDisagrees"
+    HOST_DYING = "HostDying"
     SLICE_FAILURE = "SliceFailure"
     GANG_FAILED = "GangFailed"
     CHIP_FATAL = "ChipFatal"

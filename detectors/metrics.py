@@ -126,6 +126,7 @@ _ALL = (
     Metric("host_kernel_faults_total", _HOST, "events", _C, "host", _HIGH, 0, _INF, "Kernel-log lines that match a pattern of severity fault (soft lockup, MCE, I/O error).", "kernel log"),
     Metric("host_disk_free_percent", _HOST, "percent", _G, "host", _LOW, 0, 100, "Free space of the fullest watched file system.", "statvfs"),
     Metric("host_disk_writable", _HOST, "1", _G, "host", _LOW, 0, 1, "The agent wrote and read back a file this minute (1), or could not, or hung over it (0).", "self test"),
+    Metric("host_runtime_answers", _HOST, "1", _G, "host", _LOW, 0, 1, "The container runtime answered within its deadline (1) or not (0); asked only where its socket is named.", "self test"),
     Metric("host_slice_error", _HOST, "1", _G, "libtpu", _HIGH, 0, _INF, "libtpu reports a slice error; notes hold its text.", "slice.error.detected.gauge"),
     Metric("host_megascale_hang", _HOST, "1", _G, "libtpu", _HIGH, 0, _INF, "libtpu reports HANG_DETECTED.", "megascale.error.detected.gauge"),
     Metric("host_hlo_queue_size", _HOST, "programs", _G, "libtpu", _NO, 0, _INF, "Programs waiting to run, largest over the cores.", "hlo.queue.size.gauge"),
@@ -170,6 +171,9 @@ _ALL = (
     Metric("host_ready", _HOST, "1", _G, "kubernetes", _LOW, 0, 1, "Node condition Ready: 1 True, 0 False or Unknown; missing where the node has none.", "Ready"),
     Metric("host_slice_error_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition SliceErrorDetected is True.", "SliceErrorDetected"),
     Metric("host_megascale_hang_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition MegascaleHangDetected is True.", "MegascaleHangDetected"),
+    Metric("host_kernel_deadlock_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition KernelDeadlock is True.", "KernelDeadlock"),
+    Metric("host_read_only_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition ReadonlyFilesystem is True.", "ReadonlyFilesystem"),
+    Metric("host_restarts_condition", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Node condition FrequentContainerdRestart or FrequentKubeletRestart is True.", "FrequentContainerdRestart, FrequentKubeletRestart"),
     Metric("host_partition_unhealthy", _HOST, "1", _G, "kubernetes", _HIGH, 0, 1, "Partition state label of the host's cube is UNHEALTHY.", "gke-tpu-partition-4x4x4-state"),
 )
 # fmt: on

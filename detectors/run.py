@@ -133,7 +133,7 @@ def _fired(this: Round, one: Located, known: Mapping[str, Finding]) -> Finding:
 
 def _says(rule: Rule, one: Located) -> str:
     first = one.evidence[0] if one.evidence else Evidence("", 0.0, 0.0, "", datetime.fromtimestamp(0, UTC), "")
-    text = rule.says.format(value=first.value, limit=first.limit, unit=first.unit, note=one.note)
+    text = rule.says.format(metric=first.metric, value=first.value, limit=first.limit, unit=first.unit, note=one.note)
     if "port" in one.labels:
         return f"{text} (port {one.labels['port']}; its other end is not known)"
     if one.also and rule.part == "link":

@@ -33,7 +33,7 @@ SYMPTOMS = frozenset({
     Kind.GANG_FAILED, Kind.PROGRAM_FATAL,
 })  # fmt: skip
 BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PROVIDER_DISAGREES})
-SUSPICIONS = frozenset({Kind.PART_SUSPECT, Kind.CHIP_FATAL})
+SUSPICIONS = frozenset({Kind.PART_SUSPECT, Kind.CHIP_FATAL, Kind.HOST_DYING})
 """Findings that accuse nobody yet: never the root of what is known for certain."""
 SETTLE = timedelta(seconds=10)
 """Settle time of a kind that no playbook names."""

@@ -70,6 +70,10 @@ class Names:
     ready: str = "Ready"
     slice_error: str = "SliceErrorDetected"
     megascale_hang: str = "MegascaleHangDetected"
+    kernel_deadlock: str = "KernelDeadlock"
+    read_only: str = "ReadonlyFilesystem"
+    runtime_restarts: str = "FrequentContainerdRestart"
+    kubelet_restarts: str = "FrequentKubeletRestart"
     disruption_target: str = "DisruptionTarget"
 
     # partition states

@@ -118,7 +118,8 @@ def _text(file: Path) -> str:
 def _selftest(around: Surroundings) -> Source:
     settings, root = around.settings.selftest, around.settings.root
     watched = (*(root / str(folder).lstrip("/") for folder in settings.watched), around.state)
-    return SelfTest(watched, around.state, floor=settings.floor.total_seconds())
+    runtime = None if settings.runtime is None else root / str(settings.runtime).lstrip("/")
+    return SelfTest(watched, around.state, runtime, floor=settings.floor.total_seconds())
 
 
 SOURCES: Mapping[str, Callable[[Surroundings], Source]] = {

@@ -1,9 +1,10 @@
-"""The agent tests its own host each minute: whether disk is left, and whether it takes what is written."""
+"""The agent tests its own host each minute: whether disk is left, whether it takes what is written, whether the container runtime answers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What a client of gRPC says first, and empty settings (RFC 9113, sections 3.4 and 6.5); the server's settings are its answer."""
+_FRAME, _TYPE, _SETTINGS = 9, 3, 4
+
+
 @dataclass(slots=True)
 class SelfTest(Held):
     """The source. ``watched``: folders whose file systems count; ``folder``: where a file is written and read back.
 
-    ``patience``: seconds that the whole test may take; ``write`` writes a text into a folder and gives "" or why it cannot.
+    ``runtime``: socket of the container runtime, None where it is not asked. ``patience``: seconds that the whole test may take; ``write`` writes a text into a folder and gives "" or why it cannot.
     """
 
     watched: tuple[Path, ...]
     folder: Path
+    runtime: Path | None = None
     floor: float = 60.0
     patience: float = 10.0
     timeout: float = 15.0
@@ -52,13 +59,17 @@ class SelfTest(Held):
             work.cancel()
 
     def _read(self, now: float) -> Reading:
-        columns, notes, free = {}, {}, list[float]()
+        columns, notes, free = dict[str, list[float]](), dict[str, str](), list[float]()
         for folder in self.watched:
             self._at = folder
             if (share := free_percent(folder)) is not None:
                 free.append(share)
         if free:
             columns["host_disk_free_percent"] = [min(free)]
+        if self.runtime is not None:
+            why = runtime_answers(self.runtime, within=self.patience / 3)
+            columns["host_runtime_answers"] = [0.0 if why else 1.0]
+            notes |= {"selftest/runtime": why} if why else {}
         self._at = self.folder
         why = self.write(self.folder, f"{now}")
         columns["host_disk_writable"] = [0.0 if why else 1.0]
@@ -74,6 +85,21 @@ def free_percent(folder: Path) -> float | None:
     except OSError:
         return None
     return 100.0 * told.f_bavail / told.f_blocks if told.f_blocks else None
+
+
+def runtime_answers(place: Path, *, within: float) -> str:
+    """Greet what listens at a socket as a client of gRPC does; give "" or why it is no answer. Nothing is asked for."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.settimeout(within)
+            door.connect(str(place))
+            door.sendall(_GREETING)
+            answer = door.recv(_FRAME)
+    except TimeoutError:
+        return f"{place}: no answer in {within:g} s"
+    except OSError as error:
+        return f"{place}: {error.strerror or error}"
+    return "" if len(answer) == _FRAME and answer[_TYPE] == _SETTINGS else f"{place}: no answer of a container runtime"
 
 
 def write_and_read(folder: Path, text: str) -> str:

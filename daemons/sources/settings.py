@@ -99,6 +99,10 @@ class SelfTestSettings(Section):
 
     floor: Duration = Field(default=_seconds(60), description="Time between two tests.")
     watched: tuple[Path, ...] = Field(default=(Path("/"),), description="Folders whose file systems must have room.")
+    runtime: Path | None = Field(
+        default=None,
+        description="Socket of the container runtime below `root` (`run/containerd/containerd.sock`), to ask whether it answers; default: not asked.",
+    )
 
 
 class SourcesSettings(Section):

@@ -145,6 +145,12 @@ def write_readings(panel: Panel, fleet: Fleet, names: Names = NAMES) -> None:
         "host_ready": [_READY.get(host.conditions.get(names.ready, ""), np.nan) for _, host in hosts],
         "host_slice_error_condition": [host.conditions.get(names.slice_error) == "True" for _, host in hosts],
         "host_megascale_hang_condition": [host.conditions.get(names.megascale_hang) == "True" for _, host in hosts],
+        "host_kernel_deadlock_condition": [host.conditions.get(names.kernel_deadlock) == "True" for _, host in hosts],
+        "host_read_only_condition": [host.conditions.get(names.read_only) == "True" for _, host in hosts],
+        "host_restarts_condition": [
+            "True" in (host.conditions.get(names.runtime_restarts), host.conditions.get(names.kubelet_restarts))
+            for _, host in hosts
+        ],
         "host_partition_unhealthy": [host.cube in sick for _, host in hosts],
     }
     for name, values in readings.items():

@@ -253,7 +253,7 @@ class Silence(Where):
 
 
 class Rule(_Part):
-    """One detector. ``says``: text of its findings with ``{value}``, ``{limit}``, ``{unit}`` of the first evidence and ``{note}``.
+    """One detector. ``says``: text of its findings with ``{metric}``, ``{value}``, ``{limit}``, ``{unit}`` of the first evidence and ``{note}``.
 
     ``lift``: name the host's slice, gang or cube instead of the host. ``fold``: name the host where most of its chips show it.
     ``yields_to``: rules that say more about the same part. ``note``: key of the frame's notes that belongs in the text, with
@@ -312,10 +312,10 @@ class Rule(_Part):
     @model_validator(mode="after")
     def _sound(self) -> Rule:
         try:
-            self.says.format(value=1.0, limit=1.0, unit="s", note="")
+            self.says.format(metric="m", value=1.0, limit=1.0, unit="s", note="")
         except (KeyError, ValueError, IndexError, AttributeError) as error:
             raise ValueError(
-                f"says cannot be filled in: {error}; it may use {{value}}, {{limit}}, {{unit}} and {{note}}"
+                f"says cannot be filled in: {error}; it may use {{metric}}, {{value}}, {{limit}}, {{unit}} and {{note}}"
             ) from None
         if (self.lift and self.part != "host") or (self.fold and self.part != "chip"):
             raise ValueError("lift is for rules about hosts, fold for rules about chips")

@@ -66,7 +66,8 @@ FAULTS: Mapping[str, Fault] = {
     "telemetry-lost": Fault(silent=True),
     "provider-disagrees": Fault(fleet=_cluster().tainted("node.cloudprovider.kubernetes.io/shutdown", HOST), rounds=66),
     "identity-conflict": Fault(boot_id=""),
-    "agent-unwell": Fault({"host_disk_free_percent": 40}, {"host_disk_free_percent": 1}),
+    "agent-unwell": Fault({"host_source_age_host_seconds": 0}, {"host_source_age_host_seconds": 300}),
+    "host-dying": Fault({"host_disk_free_percent": 40}, {"host_disk_free_percent": 1}),
     "memory-errors-host": Fault({"host_edac_correctable_total": 0}, {"host_edac_correctable_total": 100}),
     "collective-stuck": Fault(
         {"host_step": 5, "host_step_age_seconds": 0, "chip_duty_cycle_percent": 99},

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sliceward.detectors.passes.blame import blame
 from sliceward.detectors.passes.equals import Equals
-from sliceward.detectors.passes.stream import KEEP, Ranks, Stream
+from sliceward.detectors.passes.stream import DAY, KEEP, LAGS, NEAREST, SHAPES, Ranks, Season, Shapes, Stream
 
 N = 700
 
@@ -152,3 +152,43 @@ def test_a_rank_is_taken_among_the_last_readings_only() -> None:
         ranks.surprise(value)
     assert len(ranks.in_order) == len(ranks.by_age) == KEEP
     assert ranks.surprise(5.0) > 3.5  # what was higher is long ago
+
+
+def test_a_shape_is_as_far_from_its_neighbours_as_a_look_at_all_of_them_says() -> None:
+    values = np.random.default_rng(5).normal(0, 1, 3 * SHAPES + 50)
+    values[40] = 1e9  # what was large and is gone leaves no rounding behind
+    shapes = Shapes()
+    found = np.array([shapes.distance(value) for value in values.tolist()])
+    rows = np.lib.stride_tricks.sliding_window_view(values, LAGS)
+    assert not found[: 2 * LAGS + NEAREST].any()
+    for last in (
+        2 * LAGS + NEAREST,
+        60,
+        100,
+        SHAPES - 1,
+        SHAPES + LAGS,
+        2 * SHAPES + 7,
+        3 * SHAPES - 1,
+        3 * SHAPES,
+        len(values) - 1,
+    ):
+        present = last - LAGS + 1
+        known = rows[max(0, present - SHAPES) : present]
+        wanted = np.sort(np.square(known - rows[present]).sum(axis=1))[NEAREST - 1]
+        np.testing.assert_allclose(found[last], np.sqrt(wanted), rtol=1e-12)
+
+
+def test_the_same_time_of_the_days_before_is_found_however_readings_come() -> None:
+    pace, season = 3600.0, Season()
+    values: dict[int, float] = {}
+    dice = np.random.default_rng(6)
+    order = [*range(80), 80, 80, 79, 81, 82, 90, 91, 60, 61, 92, 93]  # doubled, out of order, with a gap
+    for number, slot in enumerate(order):
+        value = float(dice.normal())
+        found = season.distance(pace * slot, value)
+        day = round(DAY / pace)
+        around = [values[one] for days in (1, 2) for by in range(-2, 3) if (one := slot - days * day + by) in values]
+        if number >= 11:  # the pace is known
+            assert found == (min(abs(value - one) for one in around) if around else 0.0)
+            values[slot] = value
+            values.pop(slot - 2 * day - 3, None)

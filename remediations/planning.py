@@ -66,7 +66,7 @@ def _placed(target: Target, gang: Gang, scene: Scene, avoid: frozenset[HostId]) 
     request = scene.request(gang, avoid=avoid)
     if isinstance(request, NoFit):
         return request
-    return scene.placed(gang, replace(request, rearranged=target.facts.get("rearranges") is True))
+    return scene.placed(replace(request, rearranged=target.facts.get("rearranges") is True))
 
 
 def held_before(target: Target, gang: Gang | None) -> frozenset[str]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.allowance import lacking
 from sliceward.scheduling.clearing import Clearing, clearing, sets_by_cost, without
 from sliceward.scheduling.place import room_of
 from sliceward.scheduling.prices import lost_steps, pace_of, stop_and_start
@@ -65,7 +66,7 @@ class Contest:
         for branch, (paid, forced) in enumerate(sets):
             if branch >= MOST_SETS or (best is not None and paid >= best.cost):
                 break
-            if sum(self.chips(gang) for gang in forced) < self.lacking:
+            if self.counted(forced) < self.lacking:
                 continue
             found = self._beside(forced, prices)
             if found is not None and (best is None or paid + found.cost < best.cost):
@@ -99,7 +100,11 @@ class Contest:
 
     def chips(self, gang: GangId) -> int:
         """Count the chips that a gang holds."""
-        return self.rights.holds[gang][1]
+        return self.snapshot.sizes[gang]
+
+    def counted(self, gangs: Iterable[GangId]) -> int:
+        """Count the chips of quota that would be free without some gangs."""
+        return sum(map(self.snapshot.counted, gangs))
 
     @cached_property
     def prices(self) -> Prices:
@@ -129,11 +134,7 @@ class Contest:
     @cached_property
     def lacking(self) -> int:
         """The chips that the tenant's quota lacks for the gang."""
-        left = self.snapshot.quota_left((self.request.tenant, self.request.generation))
-        running = self.snapshot.gangs.get(self.request.gang)
-        needs = sum(asked.want.chips for asked in self.asked)
-        needs -= self.snapshot.chips_of(running.hosts) if running is not None else 0
-        return needs - left if left is not None and needs > 0 else 0
+        return lacking(self.snapshot, self.request)
 
     @cached_property
     def ends(self) -> float:

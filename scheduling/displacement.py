@@ -13,12 +13,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.allowance import affordable
 from sliceward.scheduling.clearing import sets_by_cost, without
 from sliceward.scheduling.contest import Contest
 from sliceward.scheduling.fairness import borrowed, fair_part, lendable
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Cause
-from sliceward.scheduling.place import affordable, planned
+from sliceward.scheduling.place import planned
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.rights import Displaced, Right, Wall, rests, rights_of
 from sliceward.scheduling.seating import Unseated, seat_any
@@ -259,7 +260,7 @@ def _carried_out(contest: Contest, gangs: Iterable[GangId], requests: Mapping[Ga
 def _nobody(contest: Contest) -> NobodyGoes:
     """Say what stands before those whose going would make room; where not even that would, what else is in the way."""
     snapshot, request = contest.snapshot, contest.request
-    if affordable(snapshot, request) < request.needed and sum(map(contest.chips, contest.own)) < contest.lacking:
+    if affordable(snapshot, request) < request.needed and contest.counted(contest.own) < contest.lacking:
         why = (
             f"{request.tenant} lacks {contest.lacking} chips of {request.generation} in its quota, and has too little that may go"
         )

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 PROVISION_ONLY = "PROVISION_ONLY"
 """Value of GKE's label for the topology mode of nodes that have no ICI until a slice is formed."""
 
-_ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
+ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 
 def snapshot_of(fleet: Fleet, now: datetime, beside: Beside = NOTHING_BESIDE, *, names: Names = NAMES) -> Snapshot:
@@ -119,7 +119,7 @@ def _promises(
     fleet: Fleet, reserved: Mapping[HostId, GangId], placed: Mapping[HostId, GroundId], names: Names
 ) -> dict[HostId, Promise]:
     """Give the hosts that runs keep, and those that carry the label which a living gang's templates select, pods there or not."""
-    labels = {gang.placed_by_us: gang.id for gang in fleet.gangs.values() if gang.placed_by_us and gang.state in _ALIVE}
+    labels = {gang.placed_by_us: gang.id for gang in fleet.gangs.values() if gang.placed_by_us and gang.state in ALIVE}
     found = {host: Promise(gang) for host, gang in reserved.items() if host in placed}
     for host_id, host in fleet.hosts.items() if labels else ():
         labelled = labels.get(host.labels.get(names.gang, ""))

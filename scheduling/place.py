@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.allowance import affordable
 from sliceward.scheduling.ground import cluster_of
 from sliceward.scheduling.occupancy import Bar, Cause, Grade
 from sliceward.scheduling.plan import Plan, PlannedSlice
@@ -84,23 +85,6 @@ def fits(snapshot: Snapshot, request: Request) -> bool | None:
     if sitting and request.rearranged:
         return True if planned(snapshot, request) is not None else None
     return False if found.surely else None
-
-
-def affordable(snapshot: Snapshot, request: Request) -> int:
-    """Count the slices, from the first, for which the tenant has quota. What the gang holds already is not asked for again."""
-    account = (request.tenant, request.generation)
-    left = snapshot.quota_left(account)
-    if left is None:
-        return len(request.slices)
-    running = snapshot.gangs.get(request.gang)
-    chips = max(0, left) + (snapshot.chips_of(running.hosts) if running is not None else 0)
-    count = 0
-    for asked in request.slices:
-        chips -= asked.want.chips
-        if chips < 0:
-            return count
-        count += 1
-    return count
 
 
 def room_of(snapshot: Snapshot, request: Request) -> Room:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.scheduling.changes import Add, Event
 from sliceward.scheduling.defragment import defragment
-from sliceward.scheduling.fleet import snapshot_of
+from sliceward.scheduling.fleet import ALIVE, snapshot_of
 from sliceward.scheduling.fragmentation import fragmentation_of
 from sliceward.scheduling.gangs import request_of
 from sliceward.scheduling.guarantees import kept
@@ -27,7 +27,6 @@ from sliceward.scheduling.rows import (
     guarantee_row,
     spares_row,
 )
-from sliceward.scheduling.scene import ALIVE
 from sliceward.scheduling.spares import spares_of
 from sliceward.scheduling.whatif import what_if
 from sliceward.scheduling.words import MOST_CUBES, WhatIf, block_of_words, events_of, gang_named
@@ -78,12 +77,12 @@ def explain_gang(scene: Scene, name: str) -> Row:
         head["hosts"] = sum(len(each.hosts) for each in running.slices)
         ways = scene.ways(gang, request) if scene.harms(gang.id) else ""
         if not isinstance(ways, str):
-            there = answer_row(scene.placed(gang, request))
+            there = answer_row(scene.placed(request))
             return head | {"stands": "hurt", "repair": choice_row(ways), "placement": there}
         if snapshot.chips_of(running.hosts) >= gang.chips:
             return head | {"stands": "runs"}
         del head["hosts"]
-    answer = scene.placed(gang, request)
+    answer = scene.placed(request)
     found = head | {"stands": "waits", "placement": answer_row(answer)}
     if isinstance(answer, NoFit):
         found["displacement"] = displacement_row(scene.displaced(request))

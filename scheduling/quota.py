@@ -94,10 +94,3 @@ def usage(fleet: Fleet) -> dict[Account, int]:
         account = (gang.tenant, gang.generation or "unknown")
         found[account] = found.get(account, 0) + held(fleet, gang)
     return {account: chips for account, chips in sorted(found.items()) if chips}
-
-
-def left(quota: Quota, fleet: Fleet, account: Account) -> int | None:
-    """Count the chips that a tenant may still take; None: no limit. Negative where more is held than the quota says."""
-    if account not in quota.nominal:
-        return None
-    return quota.nominal[account] - usage(fleet).get(account, 0)

@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sliceward.scheduling.allowance import lacking
 from sliceward.scheduling.occupancy import Cause
 from sliceward.scheduling.plan import Borrow, NoFit, Rejected, Release, Repair, told
-from sliceward.scheduling.remedy import lacking, smallest_change, would_fit
+from sliceward.scheduling.remedy import smallest_change, would_fit
 from sliceward.scheduling.remembered import remembered
 from sliceward.topology.generations import GENERATIONS, text_of
 

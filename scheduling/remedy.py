@@ -14,6 +14,7 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from sliceward.scheduling.allowance import lacking
 from sliceward.scheduling.changes import applied
 from sliceward.scheduling.clearing import sets_by_cost
 from sliceward.scheduling.costs import DAY, Costs
@@ -116,17 +117,6 @@ def would_fit(snapshot: Snapshot, request: Request, asking: Asking) -> bool:
     short = lacking(snapshot, request)
     funded = applied(snapshot, Borrow(request.tenant, request.generation, short)) if short else snapshot
     return asking.planned(_relaxed(funded, request, frozenset(_Way)), replace(request, lasts=DAY)) is not None
-
-
-def lacking(snapshot: Snapshot, request: Request) -> int:
-    """Count the chips that the tenant's quota lacks for as much as the gang cannot do without."""
-    left = snapshot.quota_left((request.tenant, request.generation))
-    if left is None:
-        return 0
-    running = snapshot.gangs.get(request.gang)
-    has = snapshot.chips_of(running.hosts) if running is not None else 0
-    needs = sum(asked.want.chips for asked in request.slices[: request.needed]) - has
-    return max(0, needs - left) if needs > 0 else 0
 
 
 @dataclass
@@ -264,7 +254,7 @@ class _Search:
         """Add what has to be lent then: who goes of the same tenant leaves its quota."""
         account, gangs = (self.request.tenant, self.request.generation), self.snapshot.gangs
         going = (gang for change in changes if isinstance(change, Release) for gang in change.gangs)
-        freed = sum(self.snapshot.sizes[gang] for gang in going if (gangs[gang].tenant, gangs[gang].generation) == account)
+        freed = sum(self.snapshot.counted(gang) for gang in going if (gangs[gang].tenant, gangs[gang].generation) == account)
         short = max(0, self._short - freed) if self._short else 0
         return (Borrow(self.request.tenant, self.request.generation, short), *changes) if short else changes
 
@@ -345,13 +335,13 @@ def _relaxed(snapshot: Snapshot, request: Request, ways: frozenset[_Way]) -> Sna
     """Take away what stands in the way, and price each host by the chips that stood in it; nothing else costs anything."""
     mine = {key: ground for key, ground in snapshot.grounds.items() if ground.generation == request.generation}
     eased = {key: _eased(ground, request, ways, alike=_is_alike(snapshot, request, key)) for key, ground in mine.items()}
-    gangs, usage, sizes = dict(snapshot.gangs), dict(snapshot.usage), dict(snapshot.sizes)
+    gangs, usage, sizes, pays = dict(snapshot.gangs), dict(snapshot.usage), dict(snapshot.sizes), dict(snapshot.pays)
     for gang in snapshot.gangs.values() if _Way.RELEASE in ways else ():
         if gang.id != request.gang and gang.generation == request.generation:
             del gangs[gang.id]
-            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id)
+            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id) + pays.pop(gang.id, 0)
     grounds = {**snapshot.grounds, **eased}
-    return replace(snapshot, grounds=grounds, gangs=gangs, usage=usage, sizes=sizes, costs=_HOSTS_ALONE)
+    return replace(snapshot, grounds=grounds, gangs=gangs, usage=usage, sizes=sizes, pays=pays, costs=_HOSTS_ALONE)
 
 
 def _is_alike(snapshot: Snapshot, request: Request, key: GroundId) -> bool:

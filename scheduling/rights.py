@@ -73,7 +73,7 @@ class Rights:
     """For one request: the right to each gang that may be displaced, and the wall before each other one of its generation.
 
     ``limits``: by tenant and right, the most chips that the tenant may lose in all where that right is used; absent: no limit.
-    ``holds``: whose each gang is, and its chips.
+    ``holds``: whose each gang is, and the chips that count for it.
     """
 
     right: Mapping[GangId, Right]
@@ -100,8 +100,7 @@ def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = 
     """
     told = tuple(past)
     chips = sum(asked.want.chips for asked in request.slices[: request.needed])
-    own = snapshot.gangs.get(request.gang)
-    more = keeps + chips - (snapshot.sizes[own.id] if own is not None else 0)
+    more = keeps + chips - snapshot.counted(request.gang)
     others = [
         gang
         for key, gang in sorted(snapshot.gangs.items())
@@ -109,7 +108,7 @@ def rights_of(snapshot: Snapshot, request: Request, past: Iterable[Displaced] = 
     ]
     limits = _limits(snapshot, request, sorted({gang.tenant for gang in others}), more)
     forbidden = displacers(request.gang, told, now=snapshot.now)
-    holds = {gang.id: (gang.tenant, snapshot.sizes[gang.id]) for gang in others}
+    holds = {gang.id: (gang.tenant, snapshot.counted(gang.id)) for gang in others}
     right: dict[GangId, Right] = {}
     wall: dict[GangId, Wall] = {}
     for gang in others:

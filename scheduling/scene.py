@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from sliceward.scheduling.beside import NOTHING_BESIDE, Beside
 from sliceward.scheduling.displacement import displaced
-from sliceward.scheduling.fleet import snapshot_of
+from sliceward.scheduling.fleet import ALIVE, snapshot_of
 from sliceward.scheduling.gangs import crossed, request_of
 from sliceward.scheduling.harm import Effect, Seen, harms_of
 from sliceward.scheduling.occupancy import PLAIN, Grade
 from sliceward.scheduling.place import place
 from sliceward.scheduling.plan import NoFit, Plan
-from sliceward.scheduling.quota import held, usage
+from sliceward.scheduling.quota import held
 from sliceward.scheduling.repair import repair
 from sliceward.scheduling.request import Request
 from sliceward.scheduling.snapshot import Promise
@@ -34,12 +34,9 @@ if TYPE_CHECKING:
     from sliceward.scheduling.candidates import Choice
     from sliceward.scheduling.displacement import Displacement, NobodyGoes
     from sliceward.scheduling.harm import Harm, Part
-    from sliceward.scheduling.quota import Account
     from sliceward.scheduling.snapshot import Running, Snapshot
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import HostId
-
-ALIVE = frozenset({GangState.RUNNING, GangState.SUSPENDED})
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,17 @@ class Scene:
         elsewhere = self.beside.elsewhere
         used = {account: snapshot.usage.get(account, 0) + chips for account, chips in elsewhere.items()}
         gangs = {key: self._as_known(running) for key, running in snapshot.gangs.items()}
-        return replace(snapshot, gangs=gangs, usage={**snapshot.usage, **used}).with_promises(self._labelled(snapshot))
+        known = replace(snapshot, gangs=gangs, usage={**snapshot.usage, **used}).with_promises(self._labelled(snapshot))
+        return self._paying(known, self.fleet.gangs.values())
+
+    def _paying(self, snapshot: Snapshot, gangs: Iterable[Gang]) -> Snapshot:
+        """Count for gangs what is their own though their pods are still to come: a gang is admitted for all of it."""
+        more = (
+            (gang.id, (gang.tenant, gang.generation), self._its_own(gang) - snapshot.counted(gang.id))
+            for gang in gangs
+            if gang.generation is not None
+        )
+        return snapshot.paying((gang, account, chips) for gang, account, chips in more if chips > 0)
 
     def _as_known(self, running: Running) -> Running:
         """Give a gang with its range of slices and the times at which it was displaced."""
@@ -99,7 +106,9 @@ class Scene:
         none = frozenset[GangId]()
         more, those = frozenset({gang}), self.beside
         beside = replace(those, healing=those.healing | more, stopped=those.stopped | (more if stopped else none))
-        return replace(self, beside=beside, made=self.snapshot)
+        healed = replace(self, beside=beside)
+        mine = [self.fleet.gangs[gang]] if gang in self.fleet.gangs else []
+        return replace(healed, made=healed._paying(self.snapshot, mine))  # noqa: SLF001 (its own class)
 
     def forgiving(self, hosts: Iterable[HostId]) -> Scene:
         """Give the scene in which no more is known of these hosts than the fleet says."""
@@ -124,9 +133,9 @@ class Scene:
         """What each gang that is alive asks for, as far as that is clear; worked out when it is asked for."""
         return _Requests(self)
 
-    def placed(self, gang: Gang, request: Request) -> Plan | NoFit:
+    def placed(self, request: Request) -> Plan | NoFit:
         """Say where a gang goes, or why nowhere."""
-        found = place(self._funded(gang), request)
+        found = place(self.snapshot, request)
         return crossed(request, found) or found if isinstance(found, Plan) else found
 
     def short_of_quota(self, gang: Gang) -> str:
@@ -134,33 +143,14 @@ class Scene:
 
         A move needs only what the gang does not hold yet, so that a tenant over its quota can still be healed.
         """
-        left, needs = self._left(gang), gang.chips - self._its_own(gang)
+        left, needs = self.snapshot.quota_left((gang.tenant, gang.generation or "")), gang.chips - self.snapshot.counted(gang.id)
         if left is None or needs <= max(0, left):
             return ""
         return f"quota of {gang.tenant} for {gang.generation}: {left} chips left, {needs} needed"
 
-    def _left(self, gang: Gang) -> int | None:
-        """Count the chips that a tenant may still take in all clusters; None: no limit."""
-        account, quota = (gang.tenant, gang.generation or ""), self.beside.quota
-        if quota is None or account not in quota.nominal:
-            return None
-        return quota.nominal[account] - self._used.get(account, 0) - self.beside.elsewhere.get(account, 0)
-
     def _its_own(self, gang: Gang) -> int:
         """Count the chips that are a gang's own: what it runs on, and all of one that a run of ours stopped."""
         return gang.chips if gang.id in self.beside.stopped else held(self.fleet, gang)
-
-    @cached_property
-    def _used(self) -> Mapping[Account, int]:
-        return usage(self.fleet)
-
-    def _funded(self, gang: Gang) -> Snapshot:
-        """Give the snapshot in which the gang's tenant may take what it may by `short_of_quota`: gangs pay for pods to come, too."""
-        left, account = self._left(gang), (gang.tenant, gang.generation or "")
-        if left is None:
-            return self.snapshot
-        may = max(0, left) + self._its_own(gang) - self.snapshot.sizes.get(gang.id, 0)
-        return self.snapshot.with_quota({account: max(0, self.snapshot.usage.get(account, 0) + may)})
 
     def seen(self, gang: GangId) -> Seen:
         """Give what is seen of a gang that runs. One that makes steps limps on what is sick, unless that is known to be dead."""

@@ -106,7 +106,8 @@ class Snapshot:
     """Make it with `of`, which checks it; the changes check what they change.
 
     ``quota``: nominal chips by tenant and generation; who is not named has no limit. ``protected``: tenants whose gangs within
-    their quota are never displaced by others. ``mix``: expected requests by generation; where none are said, the usual ones. ``ground_of``: where each host is. ``usage``: chips held. ``sizes``: chips that each gang holds.
+    their quota are never displaced by others. ``mix``: expected requests by generation; where none are said, the usual ones. ``ground_of``: where each host is. ``usage``: chips that count by quota. ``sizes``: chips that each gang holds;
+    ``pays``: those that count for it beside, because its pods are still to come.
     ``set_aside``: what of a fleet that was read could not be used as it is, and is planned around.
     """
 
@@ -116,6 +117,7 @@ class Snapshot:
     gangs: Mapping[GangId, Running] = field(default_factory=dict)
     usage: Mapping[Account, int] = field(default_factory=dict)
     sizes: Mapping[GangId, int] = field(default_factory=dict)
+    pays: Mapping[GangId, int] = field(default_factory=dict)
     promises: Mapping[HostId, Promise] = field(default_factory=dict)
     quota: Mapping[Account, int] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
@@ -174,7 +176,7 @@ class Snapshot:
 
     def with_gangs(self, gangs: Iterable[Running]) -> Self:
         """Let gangs sit down. Raises like `of`."""
-        all_of, usage, sizes = dict(self.gangs), dict(self.usage), dict(self.sizes)
+        all_of, usage, sizes, pays = dict(self.gangs), dict(self.usage), dict(self.sizes), dict(self.pays)
         taken: dict[GroundId, dict[HostId, GangId]] = {}
         for gang in gangs:
             if gang.id in all_of:
@@ -192,12 +194,15 @@ class Snapshot:
                     raise Misconfigured(str(host), why, "Two gangs never hold the same chips: correct one of them")
                 there[host] = gang.id
             sizes[gang.id] = self.chips_of(gang.hosts)
-            usage[account] = usage.get(account, 0) + sizes[gang.id]
+            came = min(pays.get(gang.id, 0), sizes[gang.id])
+            usage[account] = usage.get(account, 0) + sizes[gang.id] - came
+            if came:
+                pays[gang.id] -= came
         changes = {}
         for ground, holders in taken.items():
             occupancy = self.grounds[ground].occupancy
             changes[ground] = (replace(occupancy, holders={**occupancy.holders, **holders}), holders.keys())
-        return replace(self._with(changes), gangs=all_of, usage=usage, sizes=sizes)
+        return replace(self._with(changes), gangs=all_of, usage=usage, sizes=sizes, pays=pays)
 
     def objection(self, gang: Running) -> Misconfigured | None:
         """Say why a gang cannot sit where it says that it does, whoever else sits there; None where it can."""
@@ -228,11 +233,23 @@ class Snapshot:
             return self
         hosts = [host for gang in going for host in gang.hosts]
         changes = {ground: (self.grounds[ground].occupancy.freed(inside), inside) for ground, inside in self._by_ground(hosts)}
-        usage, left, sizes = dict(self.usage), dict(self.gangs), dict(self.sizes)
+        usage, left, sizes, pays = dict(self.usage), dict(self.gangs), dict(self.sizes), dict(self.pays)
         for gang in going:
-            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id)
+            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id) + pays.pop(gang.id, 0)
             del left[gang.id]
-        return replace(self._with(changes), gangs=left, usage=usage, sizes=sizes)
+        return replace(self._with(changes), gangs=left, usage=usage, sizes=sizes, pays=pays)
+
+    def paying(self, pays: Iterable[tuple[GangId, Account, int]]) -> Self:
+        """Count so many chips for gangs beside those that they hold."""
+        usage, more = dict(self.usage), dict(self.pays)
+        for gang, account, chips in pays:
+            usage[account] = usage.get(account, 0) + chips
+            more[gang] = more.get(gang, 0) + chips
+        return replace(self, usage=usage, pays=more)
+
+    def counted(self, gang: GangId) -> int:
+        """Count the chips that count for a gang by quota."""
+        return self.sizes.get(gang, 0) + self.pays.get(gang, 0)
 
     def with_standing(self, host: HostId, standing: Standing) -> Self:
         """Know something else of a host."""

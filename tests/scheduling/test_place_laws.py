@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.scheduling.allowance import affordable
 from sliceward.scheduling.changes import applied
 from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing
-from sliceward.scheduling.place import affordable, place, planned, room_of
+from sliceward.scheduling.place import place, planned, room_of
 from sliceward.scheduling.plan import NoFit, Plan
 from sliceward.scheduling.request import Over, Request
 from sliceward.scheduling.snapshot import Promise

@@ -37,8 +37,8 @@ def explained(builder: FleetBuilder, name: str, beside: Beside = NOTHING_BESIDE)
     return found
 
 
-def asked(builder: FleetBuilder, **words: tuple[str, ...]) -> dict[str, Any]:
-    found = ask_what_if(scene(builder), WhatIf(**words))
+def asked(builder: FleetBuilder, beside: Beside = NOTHING_BESIDE, /, **words: tuple[str, ...]) -> dict[str, Any]:
+    found = ask_what_if(scene(builder, beside), WhatIf(**words))
     assert json.loads(json.dumps(found)) == found
     return found
 
@@ -108,6 +108,56 @@ class TestExplain:
         two = TWO.with_gang("llm", namespace="other").waiting()
         with pytest.raises(Misconfigured, match="means 2 gangs"):
             explained(two, "llm")
+
+
+class TestQuotaOfWhatIf:
+    """Quota counts in what would be as it does in what is: by what gangs are admitted for."""
+
+    def torn(self) -> FleetBuilder:
+        """Of llm all pods of a slice are gone and still to come; another gang waits."""
+
+        def gone(pod: Object) -> None:
+            pod["status"]["phase"] = "Failed"
+
+        return TWO.pod_edited("llm-slice-1", gone).with_gang("late", tenant="ml").waiting()
+
+    def fits(self, chips: int, **words: tuple[str, ...]) -> tuple[bool, bool]:
+        (late,) = asked(self.torn(), Beside(quota=Quota({("ml", "tpu7x"): chips})), **words)["waiting"]
+        return late["now"]["fits"], late["then"]["fits"]
+
+    @pytest.mark.parametrize(
+        ("chips", "words", "now", "then"),
+        [
+            (191, {"repair": ("cube-3",)}, False, False),
+            (192, {"repair": ("cube-3",)}, True, True),
+            (64, {"release": ("llm",)}, False, True),
+            (128, {"borrow": ("ml:tpu7x:64",)}, False, True),
+        ],
+        ids=str,
+    )
+    def test_chips_of_pods_that_are_still_to_come_count_and_go_with_their_gang(
+        self,
+        chips: int,
+        words: dict[str, tuple[str, ...]],
+        now: bool,  # noqa: FBT001 (a table)
+        then: bool,  # noqa: FBT001 (a table)
+    ) -> None:
+        assert self.fits(chips, **words) == (now, then)
+        told = explain_gang(scene(self.torn(), Beside(quota=Quota({("ml", "tpu7x"): chips}))), "late")
+        assert told["placement"]["fits"] is now
+
+    def test_a_gang_that_is_admitted_and_holds_nothing_yet_is_not_counted_twice(self) -> None:
+        """All pods of llm are gone: it waits with its own quota."""
+
+        def gone(pod: Object) -> None:
+            pod["status"]["phase"] = "Failed"
+
+        none_left = TWO.pod_edited("llm-slice-0", gone).pod_edited("llm-slice-1", gone).with_gang("late", tenant="ml").waiting()
+        found = asked(none_left, Beside(quota=Quota({("ml", "tpu7x"): 128})), repair=("cube-3",))
+        assert {each["gang"].rpartition("/")[2]: each["then"]["fits"] for each in found["waiting"]} == {
+            "llm": True,
+            "late": False,
+        }
 
 
 class TestWhatIf:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sliceward.scheduling.quota import Quota, held, left, usage
+from sliceward.scheduling.quota import Quota, held, usage
 from sliceward.topology.errors import Misconfigured
 from tests.builders import a_fleet, gang_id
 
@@ -66,9 +66,3 @@ def test_chips_of_an_unknown_generation_are_counted_apart() -> None:
 
     fleet = a_fleet().with_gang("g").waiting().gang_edited("g", bare).build()
     assert usage(fleet) == {("default", "unknown"): 64}
-
-
-def test_what_is_left_may_be_less_than_nothing_or_without_limit() -> None:
-    assert left(Quota({RESEARCH: 256}), FLEET, RESEARCH) == 128
-    assert left(Quota({RESEARCH: 100}), FLEET, RESEARCH) == -28
-    assert left(Quota({}), FLEET, RESEARCH) is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.scheduling.allowance import lacking
 from sliceward.scheduling.changes import applied
 from sliceward.scheduling.cubes.block import block_of
 from sliceward.scheduling.ground import Want
@@ -15,7 +16,6 @@ from sliceward.scheduling.occupancy import Bar, Cause, Grade, Standing
 from sliceward.scheduling.place import place, planned, room_of
 from sliceward.scheduling.plan import Borrow, NoFit, Open, Plan, Release, Repair
 from sliceward.scheduling.refusal import in_words
-from sliceward.scheduling.remedy import lacking
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.rows import answer_row
 from sliceward.scheduling.snapshot import HeldSlice, Running, Snapshot

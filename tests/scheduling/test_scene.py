@@ -48,7 +48,7 @@ def request_of(scene: Scene, name: str = "llm") -> Request:
 
 
 def placed(scene: Scene, name: str = "llm") -> Plan | NoFit:
-    return scene.placed(gang_of(scene, name), request_of(scene, name))
+    return scene.placed(request_of(scene, name))
 
 
 def cubes(found: Plan | NoFit) -> list[str]:

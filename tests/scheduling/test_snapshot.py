@@ -319,3 +319,13 @@ def test_quota_left_may_be_negative_and_without_quota_there_is_no_limit() -> Non
     held = a_snapshot(THREE).with_gang(running("a", THREE, slice(0, 4)))
     assert held.quota_left(("t", V6E)) is None
     assert held.with_quota({("t", V6E): 10}).quota_left(("t", V6E)) == -6
+
+
+def test_what_a_gang_pays_for_pods_to_come_is_its_own_until_they_come_or_it_goes() -> None:
+    account, one = ("t", V6E), running("a", THREE, slice(0, 4))
+    held = a_snapshot(THREE).with_quota({account: 64}).with_gang(one).paying([(one.id, account, 16), (gang_id("b"), account, 8)])
+    assert (held.counted(one.id), held.counted(gang_id("b")), held.quota_left(account)) == (32, 8, 24)
+    come = held.with_gang(running("b", THREE, slice(4, 8)))
+    assert (come.counted(gang_id("b")), come.quota_left(account)) == (16, 16)
+    gone = come.without_gang(one.id)
+    assert (gone.counted(one.id), gone.quota_left(account)) == (0, 48)

@@ -52,6 +52,7 @@ class Kind(StrEnum):
     SHORT_DEATHS = "ShortDeaths"
     PROVIDER_DISAGREES = "ProviderDisagrees"
     HOST_DYING = "HostDying"
+    PORT_HELD = "PortHeld"
     SLICE_FAILURE = "SliceFailure"
     GANG_FAILED = "GangFailed"
     CHIP_FATAL = "ChipFatal"

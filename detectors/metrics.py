@@ -127,6 +127,7 @@ _ALL = (
     Metric("host_disk_free_percent", _HOST, "percent", _G, "host", _LOW, 0, 100, "Free space of the fullest watched file system.", "statvfs"),
     Metric("host_disk_writable", _HOST, "1", _G, "host", _LOW, 0, 1, "The agent wrote and read back a file this minute (1), or could not, or hung over it (0).", "self test"),
     Metric("host_runtime_answers", _HOST, "1", _G, "host", _LOW, 0, 1, "The container runtime answered within its deadline (1) or not (0); asked only where its socket is named.", "self test"),
+    Metric("host_port_foreign", _HOST, "1", _G, "host", _HIGH, 0, 1, "A process outside of the node's TPU pods listens at a port where members of a gang meet; notes name it.", "/proc/1/net/tcp, /proc/*/fd"),
     Metric("host_slice_error", _HOST, "1", _G, "libtpu", _HIGH, 0, _INF, "libtpu reports a slice error; notes hold its text.", "slice.error.detected.gauge"),
     Metric("host_megascale_hang", _HOST, "1", _G, "libtpu", _HIGH, 0, _INF, "libtpu reports HANG_DETECTED.", "megascale.error.detected.gauge"),
     Metric("host_hlo_queue_size", _HOST, "programs", _G, "libtpu", _NO, 0, _INF, "Programs waiting to run, largest over the cores.", "hlo.queue.size.gauge"),

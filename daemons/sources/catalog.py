@@ -82,8 +82,8 @@ def _kernel_log(around: Surroundings) -> Source:
 
 def _holders(around: Surroundings) -> Source:
     settings = around.settings.holders
-    allowed = frozenset(settings.allowed)
-    return Holders(around.layout, around.devices, around.node, allowed, floor=settings.floor.total_seconds())
+    allowed, ports = frozenset(settings.allowed), frozenset(settings.ports)
+    return Holders(around.layout, around.devices, around.node, allowed, ports, floor=settings.floor.total_seconds())
 
 
 def _reporter(around: Surroundings) -> Source:

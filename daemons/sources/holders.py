@@ -1,4 +1,4 @@
-"""Who holds the TPU devices: every process with a device file open, its pod, container and start.
+"""Who holds the TPU devices, and the ports at which JAX and libtpu meet: every such process, its pod, container and start.
 
 Most "bad nodes" were only occupied: an orphan process held the device. A holder is *foreign* when a pod on the node asks for
 chips and the holder is outside of it, or when no pod owns the devices at all. Without knowledge of the node's pods, without
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sliceward.daemons.sources.devices import Devices, text_in
@@ -20,6 +21,7 @@ from sliceward.daemons.sources.threads import OneAtATime
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sliceward.daemons.sources.pods import Node, PodsOnNode
@@ -30,12 +32,19 @@ _CONTAINER = re.compile(r"([0-9a-f]{64})")
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _LIST_LAG = 5.0
 """Seconds that a list of pods may be behind: the API server answers from its watch cache."""
+_LISTEN, _INODE_FIELD = "0A", 9
+"""State of a socket that listens, and where its inode stands in /proc/net/tcp, proc(5)."""
+_MOST_TABLE = 65_536
+"""Bytes of that table that are read: sockets that listen stand first."""
 _START_FIELD = 19  # starttime, counted behind the command's closing bracket in /proc/<pid>/stat, proc(5) field 22
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that has a device open. ``since`` is unix seconds, 0 where it is not known; ``foreign`` None: not known."""
+    """A process that has a device open, or listens at ``port`` (``chip`` -1). ``since`` is unix seconds, 0 where it is not known.
+
+    ``foreign`` None: not known.
+    """
 
     chip: int
     pid: int
@@ -44,6 +53,7 @@ class Holder:
     container: str
     since: float
     foreign: bool | None
+    port: int = 0
 
     def __str__(self) -> str:
         """Print for people; without an age, which would change with every frame."""
@@ -56,12 +66,13 @@ class Holder:
 
 @dataclass(slots=True)
 class Holders(Held):
-    """The source. ``allowed``: commands that may hold devices beside their owner (Google's own agents)."""
+    """The source. ``allowed``: commands that may hold devices beside their owner (Google's own agents); ``ports``: of the host's own network."""
 
     layout: Layout
     devices: Devices
     node: Node
     allowed: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset()
     floor: float = 5.0
     timeout: float = 10.0
     name: str = "holders"
@@ -74,7 +85,8 @@ class Holders(Held):
 
     def _read(self, now: float) -> Reading:
         self.devices.look()
-        holders, is_blind = find_holders(self.devices, self.node.pods, allowed=self.allowed, now=now)
+        sockets = listening(self.devices.root / "proc", self.ports)
+        holders, is_blind = find_holders(self.devices, self.node.pods, allowed=self.allowed, now=now, sockets=sockets or {})
         self.node.is_behind = any(holder.foreign is None for holder in holders)
         column, notes = [], {}
         for chip in range(self.layout.chips):
@@ -82,11 +94,41 @@ class Holders(Held):
             column.append(_foreign(mine, is_blind=is_blind))
             if mine:
                 notes[f"holder/{chip}"] = "; ".join(map(str, mine))[:2000]
-        return Reading({"chip_foreign_holder": column}, notes)
+        at_ports = sorted((h for h in holders if h.port), key=lambda h: (h.foreign is not True, h.port, h.since))
+        if at_ports:
+            notes["ports"] = "; ".join(f"{holder.port}: {holder}" for holder in at_ports)[:2000]
+        # A socket that nobody was seen to hold is of a process that could not be looked at.
+        unseen = is_blind and len({h.port for h in at_ports}) < len(set((sockets or {}).values()))
+        foreign = math.nan if sockets is None else _foreign(at_ports, is_blind=unseen)
+        return Reading({"chip_foreign_holder": column, "host_port_foreign": [foreign]}, notes)
 
 
-def find_holders(devices: Devices, pods: PodsOnNode | None, *, allowed: frozenset[str], now: float) -> tuple[list[Holder], bool]:
-    """Give all holders, and whether some process could not be looked at.
+def listening(proc: Path, ports: frozenset[int]) -> Mapping[str, int] | None:
+    """Give the sockets that listen at ``ports`` of the host's own network, as descriptors show them; None where it cannot be told."""
+    found: dict[str, int] = {}
+    for table in ("tcp", "tcp6") if ports else ():
+        try:
+            with (proc / "1/net" / table).open("rb") as file:
+                lines = file.read(_MOST_TABLE).decode("ascii", "replace").splitlines()[1:]
+        except OSError:
+            return None
+        for fields in (line.split() for line in lines):
+            if len(fields) > _INODE_FIELD and fields[3] == _LISTEN:
+                port = int(fields[1].rpartition(":")[2], 16)
+                if port in ports:
+                    found[f"socket:[{fields[_INODE_FIELD]}]"] = port
+    return found
+
+
+def find_holders(
+    devices: Devices,
+    pods: PodsOnNode | None,
+    *,
+    allowed: frozenset[str],
+    now: float,
+    sockets: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[list[Holder], bool]:
+    """Give all holders of devices and of ``sockets`` (port by descriptor), and whether some process could not be looked at.
 
     Raises:
         Retry: there is no ``/proc`` under the root folder.
@@ -100,14 +142,15 @@ def find_holders(devices: Devices, pods: PodsOnNode | None, *, allowed: frozense
     for process in processes:
         folder = proc / process.name
         try:
-            held = {chips[target] for target in _targets(folder / "fd") if target in chips}
+            targets = _targets(folder / "fd")
         except PermissionError:
             is_blind = True
             continue
         except OSError:
             continue  # it has ended meanwhile
-        if held:
-            found += [_holder(folder, chip, pods, allowed, boot) for chip in sorted(held)]
+        held = {(chips[target], 0) for target in targets if target in chips}
+        held |= {(-1, sockets[target]) for target in targets if target in sockets}
+        found += [replace(_holder(folder, chip, pods, allowed, boot), port=port) for chip, port in sorted(held)]
     return found, is_blind
 
 

@@ -76,6 +76,10 @@ class HoldersSettings(Section):
         default=("vbar_control_ag", "tpu-device-plug"),
         description="Commands (15 characters, as in `/proc/PID/comm`) that may hold devices beside their owner.",
     )
+    ports: tuple[Port, ...] = Field(
+        default=(8471, 8476),
+        description="Ports of the host's own network at which only pods of the node may listen: libtpu's slice builder and JAX's coordinator.",
+    )
 
 
 class ReporterSettings(Section):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sliceward.detectors.traps.chip_fatal import CHIP_FATAL
 from sliceward.detectors.traps.gang_disagrees import GANG_DISAGREES
 from sliceward.detectors.traps.gang_failed import GANG_FAILED
+from sliceward.detectors.traps.port_held import PORT_HELD
 from sliceward.detectors.traps.program_fatal import PROGRAM_FATAL
 from sliceward.detectors.traps.short_deaths import SHORT_DEATHS
 from sliceward.detectors.traps.slice_failure import SLICE_FAILURE
@@ -23,5 +24,6 @@ _ALL = (
     GANG_FAILED,
     CHIP_FATAL,
     PROGRAM_FATAL,
+    PORT_HELD,
 )
 TRAPS: dict[str, Trap] = {trap.name: trap for trap in _ALL}

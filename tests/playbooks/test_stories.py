@@ -82,6 +82,7 @@ def test_the_whole_cube_of_the_fault_is_marked_and_no_other_host() -> None:
         (a_finding(Kind.SHORT_DEATHS, HostId("c1", "cube-0-host-00")), "host-in-doubt"),
         (a_finding(Kind.PROVIDER_DISAGREES, HostId("c1", "cube-0-host-00")), "host-in-doubt"),
         (a_finding(Kind.HOST_DYING, HostId("c1", "cube-0-host-00")), "host-in-doubt"),
+        (a_finding(Kind.PORT_HELD, HostId("c1", "cube-0-host-00")), "device-occupied"),
         (a_finding(Kind.INPUT_STARVED, gang_id("llm")), "job-stuck"),
         (a_finding(Kind.GANG_DISAGREES, gang_id("llm")), "job-stuck"),
         (a_finding(Kind.GANG_FAILED, gang_id("llm")), "job-stuck"),

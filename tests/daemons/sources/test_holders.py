@@ -84,3 +84,56 @@ async def test_when_it_lets_go_nobody_holds(tmp_path: Path) -> None:
 async def test_no_proc_is_no_reading(tmp_path: Path) -> None:
     with pytest.raises(Retry, match="cannot be read"):
         await Holders(TPU7X, Devices(TPU7X, tmp_path), Node(OWNER)).read(1e9)
+
+
+# ── ports ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TABLE = (
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    "   0: 00000000:211C 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0\n"
+    "   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 0 0 10 0\n"
+    "   2: 0100007F:2117 0100007F:A49D 01 00000000:00000000 00:00000000 00000000     0        0 78 1 0 100 0 0 10 0\n"
+    "half a line\n"
+)
+PORTS = frozenset({8476, 8471})
+
+
+async def ports(folder: Path, *, holder: Holder | None, table: str | None = TABLE, pods: PodsOnNode | None = OWNER) -> Reading:
+    """Look at a host where ``holder`` has socket 4242, which listens at 8476, and two others."""
+    async with a_host(folder) as host:
+        await host.start_job(a_job())
+        if holder is not None:
+            host.hold(2, holder)
+            for inode in (4242, 77, 78):
+                (host.folder / f"proc/{holder.pid}/fd/{inode}").symlink_to(f"socket:[{inode}]")
+        if table is not None:
+            (host.folder / "proc/1/net").mkdir(parents=True)
+            (host.folder / "proc/1/net/tcp").write_text(table, encoding="ascii")
+            (host.folder / "proc/1/net/tcp6").write_text(table.partition("\n")[0] + "\n", encoding="ascii")
+        return await Holders(TPU7X, devices_of(host), Node(pods), ports=PORTS).read(1e9)
+
+
+async def test_a_process_of_no_pod_that_listens_at_the_coordinators_port_is_foreign_and_named(tmp_path: Path) -> None:
+    reading = await ports(tmp_path, holder=Holder(66001, "python3"))
+    assert reading.columns["host_port_foreign"] == [1.0]
+    assert reading.notes["ports"].startswith("8476: foreign: pid 66001 (python3), no pod, since ")
+    assert ";" not in reading.notes["ports"]
+
+
+async def test_a_pod_of_the_node_may_listen_there(tmp_path: Path) -> None:
+    reading = await ports(tmp_path, holder=Holder(66001, "python3", POD))
+    assert reading.columns["host_port_foreign"] == [0.0]
+    assert reading.notes["ports"].startswith("8476: pid 66001")
+
+
+async def test_a_port_that_is_free_is_nobodys(tmp_path: Path) -> None:
+    reading = await ports(tmp_path, holder=None, table=TABLE.partition("\n")[0] + "\n")
+    assert reading.columns["host_port_foreign"] == [0.0]
+    assert "ports" not in reading.notes
+
+
+async def test_without_the_hosts_table_of_sockets_or_its_pods_nothing_is_known(tmp_path: Path) -> None:
+    reading = await ports(tmp_path / "a", holder=Holder(66001, "python3"), table=None)
+    assert reading.columns["host_port_foreign"] == pytest.approx([math.nan], nan_ok=True)
+    reading = await ports(tmp_path / "b", holder=Holder(66001, "python3"), pods=None)
+    assert reading.columns["host_port_foreign"] == pytest.approx([math.nan], nan_ok=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sliceward.detectors.finding import Kind, State
-from tests.builders import a_fleet
+from sliceward.detectors.sightings import Line, Sighting, to_note
+from tests.builders import a_fleet, gang_id
 from tests.detectors.scene import H0, Scene
 
 # ── a host that dies while its heartbeat goes on ──────────────────────────────────────────────────────────────────────
@@ -40,3 +41,47 @@ def test_lines_of_a_lockup_are_a_dying_host_though_nobody_sets_a_condition() -> 
         assert scene.go(2).of() == {}
     scene[H0].readings["host_kernel_faults_total"] = 3
     assert [f.kind for f in scene.go(2).of().values()] == [Kind.HOST_DYING]
+
+
+# ── a port that is held ───────────────────────────────────────────────────────────────────────────────────────────────
+
+HELD = "8476: foreign: pid 66001 (python3), no pod, since 2026-07-26T10:00:00Z"
+
+
+def taken(scene: Scene, at: float) -> str:
+    seat = f"{gang_id('llm')}|slice|0|0"
+    return to_note(
+        [Sighting(Line.PORT_TAKEN, scene.now + at, scene.now + at, 1, "8476", "", seat, "llm-0", "Failed to add port")]
+    )
+
+
+def test_the_holder_of_the_coordinators_port_is_named_and_no_hardware() -> None:
+    """#5470, #5572: old processes of the previous gang still bound JAX's port; two gangs ground each other for 707 retries."""
+    scene = Scene()
+    scene[H0].readings["host_port_foreign"], scene[H0].notes = 1, {"ports": HELD}
+    assert scene.go(2).of() == {}
+    (finding,) = scene.go(1).of().values()
+    assert (finding.kind, str(finding.part)) == (Kind.PORT_HELD, f"c1/host/{H0}")
+    assert finding.text == f"a process outside of all TPU pods of the node listens there: {HELD}"
+    scene[H0].notes["sightings"] = taken(scene, -5)
+    finding = scene.go(1).of()[f"PortHeld c1/host/{H0}"]
+    assert finding.text == f"llm-0 could not listen at port 8476: {HELD}"
+    assert finding.evidence[0].text == "Failed to add port"
+    scene.silent.add(H0)
+    scene.go(5)
+    assert f"PortHeld c1/host/{H0}" in scene.of(State.UNKNOWN)
+    scene.silent.clear()
+    scene[H0].readings["host_port_foreign"], scene[H0].notes = 0, {}
+    assert scene.go(6).of() == {}
+    assert f"PortHeld c1/host/{H0}" in scene.of(State.RESOLVED)
+
+
+def test_a_line_of_a_job_alone_leads_there_for_a_while() -> None:
+    scene = Scene().go(1)
+    scene[H0].notes = {"sightings": taken(scene, -5)}
+    found = scene.go(2).of()
+    assert set(found) == {f"GangFailed {gang_id('llm')}", f"PortHeld c1/host/{H0}"}
+    finding = found[f"PortHeld c1/host/{H0}"]
+    assert finding.text == "llm-0 could not listen at port 8476: who holds it is not known"
+    assert finding.evidence[-1].value == 0.0
+    assert set(scene.go(20).of()) == {f"GangFailed {gang_id('llm')}"}

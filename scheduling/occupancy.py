@@ -117,6 +117,20 @@ class Occupancy:
             return self.bars[host].cause, self.bars[host].why
         return (Cause.HELD, f"held by {self.holders[host].name}") if host in self.holders else None
 
+    def crews(self, hosts: Iterable[HostId]) -> dict[GangId, list[HostId]]:
+        """Give who sits on some hosts, and on which of them."""
+        crews: dict[
+            int, tuple[GangId, list[HostId]]
+        ] = {}  # by which object it is: to hash the name of each host's gang takes longer
+        for host in hosts:
+            gang = self.holders.get(host)
+            if gang is not None:
+                crews.setdefault(id(gang), (gang, []))[1].append(host)
+        found: dict[GangId, list[HostId]] = {}
+        for gang, mine in crews.values():
+            found.setdefault(gang, []).extend(mine)
+        return found
+
     def taken(self, hosts: Iterable[HostId], gang: GangId) -> Occupancy:
         """Let a gang hold hosts."""
         return replace(self, holders={**self.holders, **dict.fromkeys(hosts, gang)})

@@ -141,7 +141,18 @@ def seat_all(room: Room, asked: Sequence[SliceAsked], terms: Terms, over: Over) 
 
 def seat_any(room: Room, asked: Sequence[SliceAsked], terms: Terms) -> Seating | Unseated:
     """Give every slice a place that no other has: the first that are found, for who only asks whether there are any."""
+    if len(asked) == 1 and room.domains is None:
+        return _first_of(room, asked[0])
     return _seated(_Search(terms, Over.CHEAPEST), room, _order(room, asked))
+
+
+def _first_of(room: Room, asked: SliceAsked) -> Seating | Unseated:
+    """Give one slice the first place that there is, whatever it costs: to price all of them takes a hundred times as long."""
+    for ground in room.grounds(asked).values():
+        seat = next(iter(ground.seats(asked.want)), None) if ground.room(asked.want) else None
+        if seat is not None:
+            return Seating({asked.key: seat}, None)
+    return Unseated(surely=True)
 
 
 def _order(room: Room, asked: Sequence[SliceAsked]) -> list[SliceAsked]:

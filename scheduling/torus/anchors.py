@@ -12,13 +12,17 @@ first axes is done once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from sliceward.scheduling.torus.board import full_board, layers, stride_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from sliceward.topology.generations import Shape
     from sliceward.topology.torus import Torus
@@ -41,6 +45,24 @@ def anchors(torus: Torus, boxes: frozenset[Shape], free: int, condemned: Mapping
         for box, at, _ in inside.results:
             found[box] &= made[at]
     return found
+
+
+def touched_by_each(torus: Torus, box: Shape, boards: Sequence[int]) -> NDArray[np.uint8]:
+    """Give for each board, as a row of 0 and 1 in the order of places, the anchors from which a box holds one of its places.
+
+    Anchors of which a box runs out of the torus may be told as well. All boards are one long number, which each step moves at once.
+    """
+    width, room = (torus.size + 7) // 8, -(-len(boards) // _TOGETHER) * _TOGETHER
+    told = int.from_bytes(b"".join(board.to_bytes(width, "little") for board in boards), "little")
+    full = _repeated(full_board(torus), width, room)
+    clear = _recipe_of_many(torus, box, width, room).cooked(full & ~told)[-1]
+    raw = (full & ~clear).to_bytes(room * width, "little")
+    rows = np.frombuffer(raw, np.uint8, count=len(boards) * width).reshape(len(boards), width)
+    return np.unpackbits(rows, axis=1, count=torus.size, bitorder="little")
+
+
+_TOGETHER = 16
+"""Boards beside each other come in multiples of so many, so that few recipes are written."""
 
 
 class _Step(NamedTuple):
@@ -82,6 +104,23 @@ def _recipe(torus: Torus, boxes: frozenset[Shape], links: int | None) -> _Recipe
         if all(0 < length <= room for length, room in zip(lengths, torus.shape, strict=True)):
             results.append((box, writing.board_of(lengths), _first_of_rings(torus, box)))
     return _Recipe(tuple(writing.steps), tuple(results))
+
+
+@lru_cache(maxsize=128)
+def _recipe_of_many(torus: Torus, box: Shape, width: int, count: int) -> _Recipe:
+    """Write down how to find a box's chips on so many boards beside each other, of which each takes ``width`` bytes.
+
+    No step leads from one board to another: what it moves over an edge is masked out.
+    """
+    once = _recipe(torus, frozenset({box}), None)
+    steps = (
+        step._replace(inside=_repeated(step.inside, width, count), over=_repeated(step.over, width, count)) for step in once.steps
+    )
+    return _Recipe(tuple(steps), ())
+
+
+def _repeated(board: int, width: int, count: int) -> int:
+    return int.from_bytes(board.to_bytes(width, "little") * count, "little")
 
 
 @dataclass(slots=True)

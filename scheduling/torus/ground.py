@@ -76,6 +76,8 @@ class TorusGround:
         anew = replace(self, occupancy=occupancy)
         if "state" in self.__dict__:
             anew.__dict__["state"] = self.state.changed(self.site, self.occupancy, occupancy, hosts)
+        if "_boards" in self.__dict__:
+            anew.__dict__["_boards"] = _sitting(self.site, occupancy, self._boards, hosts)
         return anew
 
     def seats(self, want: Want) -> Seats:
@@ -259,10 +261,7 @@ class TorusGround:
 
     @cached_property
     def _boards(self) -> Mapping[GangId, int]:
-        hosts: dict[GangId, list[HostId]] = {}
-        for host, gang in self.occupancy.holders.items():
-            hosts.setdefault(gang, []).append(host)
-        return {gang: self.site.board(of) for gang, of in hosts.items()}
+        return _sitting(self.site, self.occupancy, {}, self.occupancy.holders)
 
     def _boxes(self, want: Want) -> tuple[Shape, ...]:
         return self.site.lattice.boxes(want.shape, turned=want.turned) if want.generation == self.generation else ()
@@ -335,3 +334,12 @@ class TorusGround:
             return True
         whole = self._unparted(anchors(self._torus, frozenset({box}), room, dict(self.state.between)))
         return bool(room & self.state.within) or not whole[box]
+
+
+def _sitting(site: Site, occupancy: Occupancy, before: Mapping[GangId, int], hosts: Collection[HostId]) -> Mapping[GangId, int]:
+    """Give the board of each gang, from those before some hosts changed."""
+    others = ~site.board(hosts) if before else 0
+    found = {gang: left for gang, board in before.items() if (left := board & others)}
+    for gang, mine in occupancy.crews(hosts).items():
+        found[gang] = found.get(gang, 0) | site.board(mine)
+    return found

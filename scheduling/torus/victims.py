@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sliceward.scheduling.cover import in_thousandths
-from sliceward.scheduling.torus.footprint import footprint, touching
-from sliceward.scheduling.torus.losses import as_grids, set_numbers
+from sliceward.scheduling.torus.anchors import touched_by_each
+from sliceward.scheduling.torus.footprint import footprint
+from sliceward.scheduling.torus.losses import set_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,16 +53,15 @@ def cheapest_clearing(
         once_free |= one.board
     each = len(sitting) + 1
     prices = np.array([in_thousandths(one.price) * each + 1 for one in sitting], np.float64)
+    boards = [one.board for one in sitting]
     best: tuple[float, int, int, Shape] | None = None
     for order, (box, board) in enumerate(placed(once_free).items()):
         if not board:
             continue
         numbers = set_numbers(torus, board)
-        costs = (
-            prices @ as_grids(torus, [touching(torus, box, one.board) for one in sitting]) if sitting else np.zeros(torus.size)
-        )
-        least = int(costs[numbers].argmin())
-        rank = (float(costs[numbers[least]]), order, int(numbers[least]), box)
+        costs = prices @ touched_by_each(torus, box, boards)[:, numbers] if boards else np.zeros(len(numbers))
+        least = int(costs.argmin())
+        rank = (float(costs[least]), order, int(numbers[least]), box)
         best = rank if best is None or rank < best else best
     if best is None:
         return None

@@ -29,7 +29,10 @@ SCOPES = ("fleet", "cluster", "pod", "cube", "tenant")
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run that harms and was begun lately, ended or not; from the store. ``gang``: the one that it moves."""
+    """A run that harms and was begun lately, ended or not; from the store. ``gang``: the one that it moves.
+
+    ``machines``: the instance that each host of the domain was when it began, by name, as far as that was known.
+    """
 
     at: datetime
     incident: str
@@ -38,11 +41,13 @@ class Started:
     domain: frozenset[HostId]
     ended: datetime | None = None
     gang: GangId | None = None
+    machines: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, run: Run) -> Self:
         """Give the start of a run."""
-        return cls(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended, run.gang)
+        machines = {name: instance for name, (instance, _) in run.machines.items() if instance}
+        return cls(run.started, run.incident, run.cluster, run.playbook, frozenset(run.domain), run.ended, run.gang, machines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """How often a host is expected to fail, by how often it has: who failed twice in a month fails again sooner than the others.
 
 Each run that took hosts out of service counts as one failure, shared by its hosts. What is counted is drawn towards what is usual
-(a gamma prior, as for any rare event that is counted), so that one failure makes nobody an offender for ever.
+(a gamma prior, as for any rare event that is counted), so that one failure makes nobody an offender for ever. What another machine
+did under the same name is not held against the one that stands there now.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,22 @@ PRIOR = timedelta(days=100)
 """What is usual weighs as much as so many days of one's own: with 0.08 % of machines a day, one failure in a month makes 0.8 %."""
 
 
-def risks_of(failures: Iterable[tuple[datetime, Collection[HostId]]], now: datetime) -> Mapping[HostId, float]:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Hosts that failed together. ``gone``: those of them in whose place another machine stands now."""
+
+    at: datetime
+    hosts: Collection[HostId]
+    gone: Collection[HostId] = ()
+
+
+def risks_of(failures: Iterable[Failure], now: datetime) -> Mapping[HostId, float]:
     """Give failures expected per day for the hosts that failed of late; all others are as usual."""
     counts: dict[HostId, float] = {}
-    for at, hosts in failures:
-        if now - REMEMBERED < at <= now:
-            for host in hosts:
-                counts[host] = counts.get(host, 0.0) + 1 / len(hosts)
+    for failure in failures:
+        if now - REMEMBERED < failure.at <= now:
+            for host in failure.hosts:
+                if host not in failure.gone:
+                    counts[host] = counts.get(host, 0.0) + 1 / len(failure.hosts)
     days, before = REMEMBERED / timedelta(days=1), PRIOR / timedelta(days=1)
     return {host: (USUAL_RISK * before + count) / (before + days) for host, count in counts.items()}

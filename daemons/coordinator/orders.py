@@ -17,7 +17,7 @@ from sliceward.scheduling.beside import SURE, Beside
 from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.mix import counted_mix
 from sliceward.scheduling.quota import Quota, usage
-from sliceward.scheduling.risk import risks_of
+from sliceward.scheduling.risk import Failure, risks_of
 from sliceward.topology.ids import HostId, LinkId
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def beside_of(orders: Orders, clusters: Sequence[Told], others: Iterable[Fleet],
         sick=sick_hosts(known.cases, names),
         lost=frozenset(one.part for one in findings if one.kind is Kind.HOST_LOST and isinstance(one.part, HostId)),
         links=frozenset(one.part for one in findings if one.kind not in BLINDS and isinstance(one.part, LinkId)),
-        risks=risks_of(((one.at, one.domain) for one in known.started), now),
+        risks=risks_of((Failure(one.at, one.domain, _replaced(one, fleets)) for one in known.started), now),
         quota=orders.quota,
         protected=orders.protected,
         elsewhere=sum((Counter(usage(fleet)) for fleet in others), Counter()),
@@ -114,6 +114,13 @@ def beside_of(orders: Orders, clusters: Sequence[Told], others: Iterable[Fleet],
         past=known.past,
         moved={gang: tuple(times) for gang, times in moved.items()},
     )
+
+
+def _replaced(failed: Started, fleets: Iterable[Fleet]) -> frozenset[HostId]:
+    """Give the hosts of a run that are other machines now; where either identity is not known, it is taken for the same."""
+    shown = (fleet.hosts[host] for fleet in fleets for host in failed.domain if host in fleet.hosts)
+    known = ((host, failed.machines.get(host.id.name, "")) for host in shown)
+    return frozenset(host.id for host, then in known if then and host.instance_id and host.instance_id != then)
 
 
 def tells_of_harm(finding: Finding) -> bool:

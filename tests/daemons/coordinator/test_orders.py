@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from sliceward.daemons.coordinator.displacing import Displacing
-from sliceward.daemons.coordinator.orders import Orders, Remembered, Told, beside_of, orders_of
+from sliceward.daemons.coordinator.orders import NO_ORDERS, Orders, Remembered, Told, beside_of, orders_of
 from sliceward.daemons.coordinator.settings import CoordinatorSettings
 from sliceward.daemons.store import Case, Unstorable, open_store
 from sliceward.detectors.finding import Kind, State
@@ -24,7 +24,7 @@ from sliceward.scheduling.quota import Quota
 from sliceward.scheduling.rights import REMEMBERED, Displaced
 from sliceward.topology.gangs import Preempted
 from tests.builders import NOW, a_fleet, gang_id, host_id
-from tests.contracts.stored import an_incident
+from tests.contracts.stored import a_run, an_incident
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 from tests.daemons.coordinator.test_deciding import PLAYBOOK
 
@@ -119,6 +119,19 @@ class TestBeside:
         found = self.beside(started=(run,))
         assert list(found.risks) == [host]
         assert found.moved == {gang_id("llm"): (NOW - DAY,)}
+
+    @pytest.mark.parametrize(
+        ("then", "now", "feared"),
+        [("i-1", "i-1", True), ("i-1", "i-2", False), ("", "i-2", True), ("i-1", "", True)],
+        ids=["the same", "another machine", "nobody knew", "nobody knows"],
+    )
+    def test_a_machine_that_was_replaced_leaves_no_bad_name_behind(self, then: str, now: str, *, feared: bool) -> None:
+        name = "cube-0-host-00"
+        run = replace(a_run(), domain=(host_id(name),), started=NOW - DAY, facts={"machines": {name: [then, "boot-1"]}})
+        host = replace(self.FLEET.hosts[host_id(name)], instance_id=now)
+        fleet = replace(self.FLEET, hosts={**self.FLEET.hosts, host.id: host})
+        found = beside_of(NO_ORDERS, [Told("c1", fleet, (), {})], (), Remembered((), [Started.of(run)], (), {}), NOW)
+        assert (host.id in found.risks) is feared
 
     def test_chips_that_tenants_hold_in_other_clusters_count(self) -> None:
         more = a_fleet("c2").with_gang("x").on("cube-0").build()

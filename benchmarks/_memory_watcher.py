@@ -93,6 +93,8 @@ async def watch(hosts: int, rows: int) -> None:
                     await asyncio.sleep(0)
             clock.now = BEGAN + timedelta(seconds=PERIOD * seq)
             await watcher.round()
+            await watcher.compare()
+            await watcher.tell_compared()
         found, sick = len(watcher.findings), sum(map(is_sick, range(hosts)))
         if watcher.panel.counts["taken"] != rows * hosts or found != sick:
             raise SystemExit(f"{dict(watcher.panel.counts)}; {found} findings for {sick} sick chips")

@@ -1,31 +1,37 @@
 """Baselines on disk: what the statistical passes know, kept over a restart as plain arrays.
 
-One file, written beside and renamed. Nothing in it is code (numpy arrays without pickle, names as JSON). What is damaged, of another version or of
-another cluster is set aside, not read; then baselines are learnt anew.
+One file, written beside and renamed. Nothing in it is code (numpy arrays without pickle, names as JSON), and nothing is unpacked: what it says to
+hold is no more than it has bytes. What is damaged, impossible, of another version or of another cluster is set aside, not read; then baselines are
+learnt anew.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 import zlib
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from sliceward.detectors.passes.keeping import Kept, Names
+from sliceward.detectors.passes.keeping import Kept, Names, Unsound
+from sliceward.detectors.passes.sound import check
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-NAME, VERSION = "baselines.npz", 1
+NAME, VERSION = "baselines.npz", 2
 ABOUT, NAMES = "about", "names/"
 MOST_BYTES = 4 << 30
 """A larger file is none of ours."""
+MOST_ARRAYS = 4096
+AHEAD = 300.0
+"""Seconds by which a file may be of the future: our clock was set."""
 
 
 class BadBaselines(ValueError):
@@ -63,14 +69,40 @@ def load(folder: Path, cluster: str, *, now: float, oldest: float) -> Kept | Non
     if path.stat().st_size > MOST_BYTES:
         raise BadBaselines("it is too large to be ours")
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        with path.open("rb") as raw:
+            _check_sizes(raw)
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                found = {name: file[name] for name in file.files}
         about = json.loads(found.pop(ABOUT).tobytes())
-        return _kept(found, about, cluster, now - oldest)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        return _kept(found, about, cluster, (now - oldest, now + AHEAD))
+    except _WRONG as error:
         if isinstance(error, BadBaselines):
             raise
-        raise BadBaselines(f"{type(error).__name__}: {str(error)[:160]}") from error
+        raise BadBaselines(str(error) if isinstance(error, Unsound) else f"{type(error).__name__}: {str(error)[:160]}") from error
+
+
+_WRONG = (
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What reading a file that somebody else wrote may end in."""
+
+
+def _check_sizes(raw: IO[bytes]) -> None:
+    """Refuse a file that unpacks, or whose arrays say that they are larger than what they have: they would be made room for."""
+    with zipfile.ZipFile(raw) as packed:
+        inside = packed.infolist()
+        if len(inside) > MOST_ARRAYS or any(one.compress_type != zipfile.ZIP_STORED for one in inside):
+            raise BadBaselines("it is packed otherwise than we do")
+        for one in inside:
+            with packed.open(one) as member:
+                version = np.lib.format.read_magic(member)
+                if version != (1, 0):
+                    raise BadBaselines(f"{one.filename[:80]} is of another format")
+                shape, _, kind = np.lib.format.read_array_header_1_0(member)
+                if kind.hasobject or math.prod(shape) * kind.itemsize != one.file_size - member.tell():
+                    raise BadBaselines(f"{one.filename[:80]} does not hold what it says")
 
 
 def set_aside(folder: Path) -> None:
@@ -78,12 +110,14 @@ def set_aside(folder: Path) -> None:
     (folder / NAME).replace(folder / f"{NAME}.refused")
 
 
-def _kept(found: dict[str, NDArray[Any]], about: dict[str, Any], cluster: str, since: float) -> Kept | None:
+def _kept(found: dict[str, NDArray[Any]], about: dict[str, Any], cluster: str, between: tuple[float, float]) -> Kept | None:
     if about["version"] != VERSION:
         raise BadBaselines(f"it is of version {about['version']!s:.20}, not {VERSION}")
     if about["cluster"] != cluster:
         raise BadBaselines(f"it is of cluster {about['cluster']!s:.80}")
-    if not about["at"] >= since:
+    if not about["at"] <= between[1]:
+        raise BadBaselines("it is of the future")
+    if about["at"] < between[0]:
         return None
     words = {str(name): tuple(map(str, texts)) for name, texts in about["names"].items()}
     whole = {
@@ -101,7 +135,9 @@ def _kept(found: dict[str, NDArray[Any]], about: dict[str, Any], cluster: str, s
     wrong = next((name for name, value in found.items() if value.dtype.kind not in "fiub"), None)
     if wrong is not None:
         raise BadBaselines(f"{wrong[:80]} holds no numbers")
-    return Kept(names, found, numbers, signals, tuple(about["accused"]))
+    kept = Kept(names, found, numbers, signals, tuple(about["accused"]))
+    check(kept)
+    return kept
 
 
 def _check(names: Names) -> None:

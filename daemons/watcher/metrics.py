@@ -66,6 +66,10 @@ class Figures(Collector):
                 about = f"Evidence that it takes to call a part {name}, in nats."
                 yield self._gauge(f"sliceward_statistics_{name}_need_nats", about, watch.need(budget))
         yield self._gauge("sliceward_statistics_seconds", "Time that the last comparison with peers took.", statistics.took)
+        about = "Seconds since a comparison with peers came to its end."
+        yield self._gauge("sliceward_statistics_age_seconds", about, self._of.comparing.age)
+        ticks = {"compared": 0, "skipped": 0, **statistics.ticks}
+        yield self._counted("sliceward_statistics_ticks", "Ticks by whether they were compared or skipped, being late.", ticks)
 
     def _silent(self) -> int:
         of = self._of

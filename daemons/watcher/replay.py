@@ -8,7 +8,9 @@ A line is ``{"received": UNIX SECONDS, "frame": "HEX"}``, the bytes as the agent
 from __future__ import annotations
 
 import gzip
+import io
 import math
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
 MOST_LINE = 4 * MAX_FRAME_BYTES
 MOST_GAP = timedelta(days=2)
 """A recording that leaps further is two, or one of its times is wrong."""
+MOST_TIME = 2.0**33
+"""Unix seconds beyond which nothing was recorded."""
+MOST_UNPACKED = 1 << 30
+"""Bytes of a whole answer, packed or not."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -121,13 +127,15 @@ class Replay:
     rounds: int = 0
 
     def __post_init__(self) -> None:
-        """Make the watcher, which takes its time from the recording."""
+        """Make the watcher, which takes its time from the recording, and keeps nothing on disk: the folder may be that of a live one."""
+        statistics = self.settings.statistics.model_copy(update={"folder": None})
+        self.settings = self.settings.model_copy(update={"statistics": statistics})
         around = Surroundings(self.settings.cluster.name, None)
         if self.fleet is not None:
             around.fleet = self.fleet
         parts = Parts(
             settings=self.settings, rules=self.rules, bus=Quiet(), surroundings=around, loops=Loops(self._time),
-            clock=self._clock, monotonic=self._time,
+            clock=self._clock, monotonic=self._time, beside=_here,
         )  # fmt: skip
         self.watcher = Watcher(parts)
 
@@ -147,7 +155,13 @@ class Replay:
             if record.received - self.now > MOST_GAP.total_seconds():
                 self.counts["too far ahead"] += 1
                 continue
+            silent = 0
             while following <= record.received:
+                if (silent := silent + 1) > self.settings.panel.rows:
+                    # The window is empty by now, and nothing comes of more silence.
+                    left = int((record.received - following) // period)
+                    self.counts["silent rounds left out"] += left
+                    following += left * period
                 yield await self._round(following), self.watcher.findings, record.place
                 following += period
             self.now = max(self.now, record.received)
@@ -165,7 +179,7 @@ class Replay:
             self.watcher.panel.expect(_hosts_in(series, self.settings.prometheus.host_label))
             period = self.settings.panel.period.total_seconds()
             asks = max(1, round(self.settings.prometheus.every.total_seconds() / period))
-            for tick in range(int((last - first) // period) + 2):
+            for tick in self._ticks(series, first, last):
                 self.now = first + tick * period
                 if tick % asks == 0:
                     await self.watcher.ask(source)
@@ -173,6 +187,19 @@ class Replay:
                 yield await self._round(self.now), self.watcher.findings, share
         finally:
             source.close()
+
+    def _ticks(self, series: Sequence[Mapping[str, Any]], first: float, last: float) -> Iterator[int]:
+        """Go through the ticks of a range but for those in the middle of a silence longer than the window."""
+        period, rows = self.settings.panel.period.total_seconds(), self.settings.panel.rows
+        heard = sorted({int((float(at) - first) // period) for one in series for at, _ in one["values"]})
+        tick, end = 0, int((last - first) // period) + 2
+        for spoken in [*heard, end]:
+            if spoken - tick > rows:
+                yield from range(tick, tick + rows)
+                self.counts["silent rounds left out"] += spoken - tick - rows
+                tick = spoken
+            yield from range(tick, min(spoken + 1, end))
+            tick = max(tick, spoken + 1)
 
     def _begin(self, first: float) -> None:
         self.now = self.began = first
@@ -182,6 +209,8 @@ class Replay:
     async def _round(self, now: float) -> datetime:
         self.now = max(self.now, now)
         await self.watcher.round()
+        await self.watcher.compare()
+        await self.watcher.tell_compared()
         self.rounds += 1
         return self._clock()
 
@@ -198,6 +227,10 @@ class Replay:
             self.counts["bad frames"] += 1
             return
         self.watcher.take(Message(topics.host(self.settings.cluster.name, host, topics.FRAME), record.frame, qos=0))
+
+
+async def _here(work: Callable[[], None]) -> None:
+    work()
 
 
 def records_in(path: Path, counts: Counter[str]) -> Iterator[Record]:
@@ -217,7 +250,7 @@ def records_in(path: Path, counts: Counter[str]) -> Iterator[Record]:
                     yield record
                 elif line.strip():
                     counts["bad lines"] += 1
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise Misconfigured(str(path), f"cannot be read: {why}", "Name a recording: JSON lines, packed by gzip or not") from None
 
@@ -228,7 +261,7 @@ def _record(line: bytes, place: int) -> Record | None:
         frame = bytes.fromhex(said.frame)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if not (math.isfinite(said.received) and 0 <= said.received < 2**33) or bool(frame) == bool(said.host):
+    if not (math.isfinite(said.received) and 0 <= said.received < MOST_TIME) or bool(frame) == bool(said.host):
         return None
     return Record(said.received, frame, said.host, said.readings, place)
 
@@ -240,12 +273,13 @@ def series_in(path: Path) -> list[Mapping[str, Any]] | None:
         Misconfigured: it cannot be read, or holds an answer of another kind.
     """
     try:
-        raw = path.read_bytes() if path.stat().st_size < 1 << 30 else b""
-        text = gzip.decompress(raw) if raw.startswith(_GZIP) else raw
+        raw = path.read_bytes() if path.stat().st_size < MOST_UNPACKED else b""
+        text = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(MOST_UNPACKED) if raw.startswith(_GZIP) else raw
         answer = msgspec.json.decode(text)
-    except OSError as error:
-        raise Misconfigured(str(path), f"cannot be read: {error.strerror or error}", "Name a recording") from None
-    except (msgspec.MsgspecError, EOFError, ValueError):
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Misconfigured(str(path), f"cannot be read: {why}", "Name a recording") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     answers = answer if isinstance(answer, list) else [answer]
     if not all(isinstance(one, dict) and "data" in one for one in answers):
@@ -263,12 +297,19 @@ def series_in(path: Path) -> list[Mapping[str, Any]] | None:
 
 
 def _is_series(one: object) -> bool:
-    if not isinstance(one, dict) or not isinstance(one.get("metric"), dict) or not one.get("values"):
+    if not isinstance(one, dict) or not isinstance(one.get("metric"), dict) or not isinstance(one.get("values"), list):
+        return False
+    if not one["values"] or not all(isinstance(text, str) for text in one["metric"].values()):
         return False
     try:
-        return all(math.isfinite(float(at)) and isinstance(value, str) for at, value in one["values"])
+        return all(0 <= float(at) < MOST_TIME and isinstance(value, str) and _is_number(value) for at, value in one["values"])
     except (TypeError, ValueError):
         return False
+
+
+def _is_number(text: str) -> bool:
+    """Whether a value is one as Prometheus writes it. Raises `ValueError`."""
+    return not math.isnan(float(text)) or text == "NaN"
 
 
 def _hosts_in(series: Iterable[Mapping[str, Any]], label: str) -> list[str]:

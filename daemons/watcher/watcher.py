@@ -19,7 +19,9 @@ import structlog
 from sliceward.daemons import topics
 from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.version import version
+from sliceward.daemons.watcher.comparing import Comparing
 from sliceward.daemons.watcher.shelf import Shelf
+from sliceward.daemons.watcher.sight import Sight
 from sliceward.daemons.watcher.statistics import Statistics
 from sliceward.daemons.watcher.surroundings import write_readings
 from sliceward.detectors import progress
@@ -35,7 +37,7 @@ from sliceward.topology.ids import ChipId
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 
-    from sliceward.daemons.loops import Loops
+    from sliceward.daemons.loops import Loop, Loops
     from sliceward.daemons.watcher.prometheus import PrometheusSource
     from sliceward.daemons.watcher.settings import WatcherSettings
     from sliceward.daemons.watcher.surroundings import Surroundings
@@ -53,6 +55,8 @@ OWN_STEP = 3
 """Periods by which our own clock may be set, back or forward, before everything begins anew."""
 LEAST_STEP = 1.0
 """Seconds below which nothing is called a step: two clocks are never read at the same instant."""
+HANGS = 3600.0
+"""Seconds without a comparison with peers after which it hangs: a restart ends it, and keeps rules from speaking for a minute."""
 GOOD_BYE = 2.0
 """Seconds to say good-bye in."""
 VERSION = version()
@@ -93,7 +97,7 @@ class Watcher:
     parts: Parts
     panel: Panel = field(init=False)
     shelf: Shelf = field(init=False)
-    statistics: Statistics | None = field(init=False, default=None)
+    comparing: Comparing = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
     paces: dict[GangId, progress.Pace] = field(default_factory=dict)
     ready_at: datetime | None = None
@@ -111,11 +115,10 @@ class Watcher:
         settings = self.parts.settings
         self.panel = self._new_panel()
         self.shelf = Shelf(settings.cluster.name, settings.rules.refresh, settings.rules.keep_resolved)
-        if settings.statistics.enabled:
-            period = settings.panel.period.total_seconds()
-            self.statistics = Statistics(
-                settings.cluster.name, settings.statistics, period, self.parts.beside, self.counts, self.parts.monotonic
-            )
+        period, steady = settings.panel.period.total_seconds(), self.parts.monotonic
+        on = settings.statistics.enabled
+        statistics = Statistics(settings.cluster.name, settings.statistics, period, self.counts, steady) if on else None
+        self.comparing = Comparing(statistics, self.parts.beside, self.counts, steady, period, settings.rules.keep_resolved)
 
     def _new_panel(self) -> Panel:
         settings = self.parts.settings
@@ -129,6 +132,11 @@ class Watcher:
     def warm(self) -> bool:
         """Whether the panel has filled since the start, so that findings may be told."""
         return self.ready_at is not None and self.parts.clock() >= self.ready_at
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What compares parts with their peers; None where that is switched off."""
+        return self.comparing.statistics
 
     @property
     def findings(self) -> list[Finding]:
@@ -145,6 +153,8 @@ class Watcher:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self.parts.surroundings.run(), name="kubernetes")
                     tasks.create_task(self._rounds(), name="rounds")
+                    if self.statistics is not None:
+                        tasks.create_task(self._comparisons(), name="comparisons")
                     if self.parts.prometheus is not None:
                         tasks.create_task(self._asking(self.parts.prometheus), name="prometheus")
             finally:
@@ -174,7 +184,35 @@ class Watcher:
             except Exception as error:
                 log.exception("round failed", loop=loop.name)
                 loop.failed(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(period)
+            await self._pause(period, loop)
+
+    async def _pause(self, seconds: float, loop: Loop) -> None:
+        """Wait for the next round; meanwhile tell what a comparison finds, so that one task alone tells."""
+        ends = self.parts.monotonic() + seconds
+        while (left := ends - self.parts.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self.comparing.news.wait()
+            except TimeoutError:
+                return
+            self.comparing.news.clear()
+            try:
+                await self.tell_compared()
+            except Retry as error:
+                log.info("not everything could be told", why=str(error))
+            except Exception as error:
+                log.exception("telling failed", loop=loop.name)
+                loop.failed(f"{type(error).__name__}: {error}")
+
+    async def _comparisons(self) -> None:
+        period = self.panel.size.period
+        loop = self.parts.loops.add("statistics", deadline=max(HANGS, 360 * period))
+        while True:
+            began = self.parts.monotonic()
+            why = await self.compare()
+            # One that fails goes round, and rules with it: no reason to restart the watcher.
+            loop.retried(why) if why else loop.beat()
+            await asyncio.sleep(max(period / 10, period - (self.parts.monotonic() - began)))
 
     async def _asking(self, source: PrometheusSource) -> None:
         every = self.parts.settings.prometheus.every.total_seconds()
@@ -280,6 +318,7 @@ class Watcher:
         else:
             self.panel.shift(step)
         self._detect(fleet, now)
+        self._take_compared(now)
         connections = self.parts.bus.counts["connected"]
         if connections != self._connections:
             self._connections = connections
@@ -288,25 +327,33 @@ class Watcher:
                 self._forget_telling()
         if self.warm and self.parts.bus.connected:
             await self._tell(now)
-        # After what rules found was told: a link that is down does not wait for statistics.
-        if self.statistics is not None and await self._compare(self.statistics, fleet, now) and self.parts.bus.connected:
+
+    async def compare(self) -> str:
+        """Compare parts with their peers once, beside the loop; give why not, "" where it was done. What is found `tell_compared` tells."""
+        if not self._listed:
+            # Peers and links are not known: what is known of them would be lost.
+            return "the cluster was not read yet"
+        return await self.comparing.round(self._sight)
+
+    def _sight(self) -> Sight:
+        grace = self.parts.settings.rules.grace.total_seconds()
+        known = self.comparing.with_found(self.shelf.findings)
+        return Sight.of(self.panel, self.parts.surroundings.fleet, known, grace=grace, telling=self.warm)
+
+    async def tell_compared(self) -> None:
+        """Tell what a comparison found, as a round tells what rules find; never while a round tells.
+
+        Raises:
+            Retry: not everything could be told; the next round goes on with it.
+        """
+        now = self.parts.clock()
+        self._take_compared(now)
+        if self.warm and self.parts.bus.connected:
             await self._tell(now)
 
-    async def _compare(self, statistics: Statistics, fleet: Fleet, now: datetime) -> bool:
-        """Compare parts with their peers; give whether there is something to tell."""
-        try:
-            await statistics.round(self.panel, fleet)
-        except Exception:
-            # What rules find goes on whatever comes of the statistics; they begin anew, and it is counted.
-            log.exception("comparison with peers failed", what_to_do="Tell us; baselines are learnt anew")
-            self.counts["statistics_failed"] += 1
-            statistics.begin_anew()
-        if not self.warm:
-            return False
-        grace = self.parts.settings.rules.grace.total_seconds()
-        found = tuple(statistics.findings(self.panel, fleet, self.shelf.findings, grace=grace))
-        self.shelf.take(found, now)
-        return bool(found)
+    def _take_compared(self, now: datetime) -> None:
+        if self.warm:
+            self.shelf.take(self.comparing.take(self.shelf.findings, now), now)
 
     def _forget_telling(self) -> None:
         self.shelf.forget_telling()

@@ -246,37 +246,43 @@ def read(places: Places, ring: Ring, row: int | NDArray[np.intp]) -> dict[str, d
     return {kind: {name: reading(places, ring, name, row) for name in names} for kind, names in WATCHED.items()}
 
 
-def reading(places: Places, ring: Ring, name: str, row: int | NDArray[np.intp]) -> NDArray[np.float32]:
-    """Give one metric of all its members."""
+def reading(
+    places: Places, ring: Ring, name: str, row: int | NDArray[np.intp], *, of: Index | slice = slice(None)
+) -> NDArray[np.float32]:
+    """Give one metric of all its members, or of some of them."""
     kind, column = CATALOGUE[name].kind, ring.columns.get(name)
     rows = np.atleast_1d(np.asarray(row, dtype=np.intp))
-    count = {EntityKind.CHIP: len(places.chip_host), EntityKind.LINK: len(places.cables.one)}.get(kind, len(places.hosts))
+    hosts = places.chip_host if kind is EntityKind.CHIP else places.cables.one if kind is EntityKind.LINK else places.slot
     if column is None:
-        found = np.full((len(rows), count), np.nan, dtype=np.float32)
+        found = np.full((len(rows), len(hosts[of])), np.nan, dtype=np.float32)
     elif kind is EntityKind.HOST:
-        found = column[rows][:, places.slot]
+        found = _picked(column, rows, (places.slot[of],))
     elif kind is EntityKind.CHIP:
-        found = _picked(column[rows], (places.slot[places.chip_host], places.chip_index))
+        found = _picked(column, rows, (places.slot[places.chip_host[of]], places.chip_index[of]))
     else:
-        found = _of_links(places, column[rows])
+        found = _of_links(places, column, rows, of)
     return found if np.ndim(row) else found[0]
 
 
-def _of_links(places: Places, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _of_links(places: Places, column: NDArray[np.float32], rows: Index, of: Index | slice) -> NDArray[np.float32]:
     """Give the better of what both ends say: a sick link is seen from both, and ends that disagree (a swapped cable, a wrong label) accuse nobody."""
-    cables, slot = places.cables, places.slot[places.chip_host]
-    one = _picked(rows, (slot[cables.one], places.chip_index[cables.one], cables.port_one))
-    other = _picked(rows, (slot[cables.other], places.chip_index[cables.other], cables.port_other))
-    return np.fmin(one, other)
+    cables, slot, index = places.cables, places.slot, places.chip_index
+    one, other = cables.one[of], cables.other[of]
+    said = _picked(column, rows, (slot[places.chip_host[one]], index[one], cables.port_one[of]))
+    return np.fmin(said, _picked(column, rows, (slot[places.chip_host[other]], index[other], cables.port_other[of])))
 
 
-def _picked(rows: NDArray[np.float32], where: tuple[Index, ...]) -> NDArray[np.float32]:
-    """Pick members of ``[rows, hosts, ...]``; NaN where the panel has no such chip or port."""
+def _picked(column: NDArray[np.float32], rows: Index, where: tuple[Index, ...]) -> NDArray[np.float32]:
+    """Pick members of some rows of ``[rows, hosts, ...]``; NaN where the panel has no such chip or port."""
     flat, there = np.zeros(len(where[0]), dtype=np.intp), np.ones(len(where[0]), dtype=bool)
-    for index, size in zip(where, rows.shape[1:], strict=True):
+    for index, size in zip(where, column.shape[1:], strict=True):
         there &= index < size
         flat = flat * size + np.minimum(index, size - 1)
-    found = rows.reshape(len(rows), -1).take(flat, axis=1)
+    lines = column.reshape(len(column), -1)
+    # one row as it lies there, and of many only what is asked for: a window of all is a gigabyte
+    found = (
+        np.stack([lines[row].take(flat) for row in rows.tolist()]) if len(rows) else np.zeros((0, len(flat)), dtype=np.float32)
+    )
     if not there.all():
         found[:, ~there] = np.nan
     return found

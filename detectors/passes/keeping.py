@@ -1,12 +1,12 @@
 """What a watch knows, as named arrays, and how it is taken over by another watch: after a restart, or when the fleet is laid out anew.
 
 Members are found again by name (host, chip, port), groups by theirs, so that both may have other numbers. What is about nobody who is there any
-more is left behind; who is new begins with nothing.
+more is left behind; who is new begins with nothing. From disk come baselines, and no evidence: that begins anew.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,21 @@ COMMON = frozenset({"moment", "scale", "length", "squares", "means"})
 """Arrays that are about all members together."""
 OF_ROLES = frozenset({"shape", "spread"})
 """Arrays ``[rows, roles]``, fitted again soon: until then all roles have their mean."""
+BY_OTHERS = "|kubernetes"
+"""How an incarnation ends that others tell of, and not the machine itself."""
+OF_TICKS = frozenset({"level", "scores"})
+"""Arrays that are made at the first tick, and are of no size before."""
+EVIDENCE = frozenset({"nats", "most", "age", "level", "scores"})
+"""Arrays that speak against somebody."""
+
+
+class Unsound(ValueError):
+    """What was kept is not what a watch keeps, and why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Names:
-    """Who is behind the numbers of what was kept; as in `Places`. ``incarnations``: what each host was, in words; ``role`` of each chip, ``roles`` its name."""
+    """Who is behind the numbers of what was kept; as in `Places`. ``incarnations``: what each host was, as ``instance|boot``; ``role`` of each chip, ``roles`` its name."""
 
     hosts: tuple[str, ...]
     incarnations: tuple[str, ...]
@@ -102,8 +112,17 @@ def kept(watch: Watch, places: Places, incarnations: Mapping[str, str]) -> Kept:
     return Kept(Names.of(places, incarnations), arrays, numbers, signals, tuple(_accused(watch, places)))
 
 
+def without_evidence(before: Kept) -> Kept:
+    """Give baselines alone: what speaks against somebody must be seen by who acts on it, and not be read from a disk."""
+    return replace(before, arrays={path: one for path, one in before.arrays.items() if path.rpartition("/")[2] not in EVIDENCE})
+
+
 def take_over(watch: Watch, places: Places, before: Kept, incarnations: Mapping[str, str]) -> Taken:
-    """Let a new watch know what another one knew of those who are still there; who has other peers, or is another machine, is told."""
+    """Let a new watch know what another one knew of those who are still there; who has other peers, or is another machine, is told.
+
+    Raises:
+        Unsound: an array is of another shape than what it was about.
+    """
     members = _members(places, before.names)
     watch.tick, watch.docket.stricter = int(before.numbers["tick"]), before.numbers["stricter"]
     for kind, evidence in watch.crowds.items():
@@ -111,13 +130,19 @@ def take_over(watch: Watch, places: Places, before: Kept, incarnations: Mapping[
             _take(evidence, kind, before, members)
     for path, owner, name in list(_known(watch.flaps, "flaps")):
         if path in before.arrays:
-            setattr(owner, name, _taken(getattr(owner, name), before.arrays[path], name, members["link"]))
+            took = _taken(getattr(owner, name), before.arrays[path], path, members["link"], _size_of(before.names, "link"))
+            setattr(owner, name, took)
     for row in before.accused:
         _accuse(watch, places, row)
     watch.mute()
     old = dict(zip(before.names.hosts, before.names.incarnations, strict=True))
-    left = frozenset(name for name, was in old.items() if was and incarnations.get(name, was) != was)
+    left = frozenset(name for name, was in old.items() if is_another(was, incarnations.get(name, "")))
     return Taken(_elsewhere(places, before.names, members), left)
+
+
+def is_another(was: str, now: str) -> bool:
+    """Whether a host is another machine or boot. Kubernetes and the machine itself may name one machine by two names: that is no change."""
+    return bool(was and now) and was != now and was.endswith(BY_OTHERS) == now.endswith(BY_OTHERS)
 
 
 def _told(signal: Signal) -> str:
@@ -143,30 +168,49 @@ def _known(owner: DataclassInstance, path: str) -> Iterator[tuple[str, Any, str]
 
 def _take(evidence: Evidence, kind: str, before: Kept, members: Mapping[str, Index]) -> None:
     places = {f"{kind}/{held.groups.kind}": _groups(held.groups, before, kind, members) for held in evidence.held}
+    sizes = {path: len(before.arrays.get(f"{kind}/groups/{path.rpartition('/')[2]}", ())) for path in places}
+    whole = _size_of(before.names, kind)
     for path, owner, name in list(_known(evidence, kind)):
         inner = "/".join(path.split("/")[:2])
         if path in before.numbers:
             setattr(owner, name, type(getattr(owner, name))(before.numbers[path]))
         elif path in before.arrays:
-            setattr(owner, name, _taken(getattr(owner, name), before.arrays[path], name, places.get(inner, members[kind])))
+            took, was = places.get(inner, members[kind]), sizes.get(inner, whole)
+            if inner in places and not was:
+                continue  # groups that nobody named
+            setattr(owner, name, _taken(getattr(owner, name), before.arrays[path], path, took, was))
 
 
-def _taken(new: Array, old: Array, name: str, took: Index) -> Array:
-    there = np.flatnonzero(took >= 0)
+def _taken(new: Array, old: Array, path: str, took: Index, was: int) -> Array:
+    """Give an array under the numbers of today. ``was``: how many members it was of. Raises `Unsound` where it is of another shape."""
+    name = path.rpartition("/")[2]
     if name in COMMON:
-        return np.array(old, dtype=new.dtype) if old.shape == new.shape else new
+        _same(path, old.shape, new.shape)
+        return np.array(old, dtype=new.dtype)
     if name in OF_ROLES:
-        if old.shape[:-1] == new.shape[:-1] and old.shape[-1]:
+        _same(path, old.shape[:-1], new.shape[:-1])
+        if old.shape[-1]:
             new[...] = old.mean(axis=-1, keepdims=True)
         return new
-    if not old.size or old.ndim != new.ndim or took.max(initial=-1) >= old.shape[-1]:
-        return new
-    if old.shape[:-1] != new.shape[:-1] or new.shape[-1] != len(took):
-        new = np.zeros((*old.shape[:-1], len(took)), dtype=old.dtype)  # made at the first tick, of which there was none yet
-    if len(there) == len(took) == old.shape[-1] and (took == np.arange(len(took))).all():
+    if name in OF_TICKS:
+        if old.shape[-1] != was or not was:
+            return new  # made at the first tick, of which there was none yet
+        new = np.zeros((*old.shape[:-1], len(took)), dtype=old.dtype)
+    _same(path, old.shape, (*new.shape[:-1], was))
+    there = np.flatnonzero(took >= 0)
+    if len(there) == len(took) == was and (took == np.arange(was)).all():
         return np.asarray(old, dtype=new.dtype)  # as it is: who knew it before is gone
     new[..., there] = old[..., took[there]]
     return new
+
+
+def _same(path: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if found != wanted:
+        raise Unsound(f"{path[:80]} has the shape {found}, and not {wanted}")
+
+
+def _size_of(names: Names, kind: str) -> int:
+    return {"host": len(names.hosts), "chip": len(names.chip_host), "link": len(names.one)}[kind]
 
 
 # ── who is who ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +254,8 @@ def _groups(groups: Groups, before: Kept, kind: str, members: Mapping[str, Index
     wanted = members[groups.kind][groups.label]
     if not len(labels):
         return np.full(len(groups), -1, dtype=np.intp)
+    if labels.ndim != 1 or (np.diff(labels) <= 0).any():
+        raise Unsound(f"the groups {kind}/{groups.kind} are not in order")
     place = np.minimum(np.searchsorted(labels, wanted), len(labels) - 1)
     return np.where((wanted >= 0) & (labels[place] == wanted), place, -1)
 
@@ -232,13 +278,13 @@ def _elsewhere(places: Places, names: Names, members: Mapping[str, Index]) -> di
 
 def _accused(watch: Watch, places: Places) -> Iterator[dict[str, Any]]:
     for key, one in watch.docket.standing.items():
-        yield {
-            "part": str(places.part(*key)), "since": one.since, "crowd": one.crowd, "signal": one.signal, "best": one.best,
-            "nats": float(one.nats), "quiet": one.quiet, "level": one.level.value, "corroborated": one.corroborated,
-            "sticky": one.sticky,
-        }  # fmt: skip
+        yield {"part": str(places.part(*key)), **{each.name: _plain(getattr(one, each.name)) for each in fields(Standing)}}
     for key, (count, tick) in watch.docket.offences.items():
         yield {"part": str(places.part(*key)), "offences": count, "tick": tick}
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Level) else float(value) if isinstance(value, np.floating) else value
 
 
 def _accuse(watch: Watch, places: Places, row: Mapping[str, Any]) -> None:
@@ -249,8 +295,7 @@ def _accuse(watch: Watch, places: Places, row: Mapping[str, Any]) -> None:
         watch.docket.offences[key] = (row["offences"], row["tick"])
         return
     crowd = watch.crowds.get(row["crowd"])
-    if crowd is not None and any(one.called == row["signal"] for one in crowd.signals):
-        watch.docket.standing[key] = Standing(
-            row["since"], row["crowd"], row["signal"], row["best"], row["nats"], row["quiet"], Level(row["level"]), row["corroborated"],
-            row["sticky"],
-        )  # fmt: skip
+    if crowd is None or not len(crowd.members(key)) or not any(one.called == row["signal"] for one in crowd.signals):
+        return
+    known = {one.name: row[one.name] for one in fields(Standing) if one.name in row}
+    watch.docket.standing[key] = Standing(**{**known, "level": Level(known["level"])})

@@ -131,9 +131,8 @@ def picture_of(case: Case, watch: Watch, places: Places, ring: Ring, *, rows: in
         return None
     count = max(1, min(rows, ring.rows - 1))
     ticks = ring.newest - np.arange(count, 0, -1)  # the newest still fills
-    some = reading(places, ring, metric.name, np.asarray(ticks % ring.rows, dtype=np.intp))
-    members = crowd.members(case.key)
-    mine, peers = some[:, members], some[:, _peers(crowd, members)]
+    at, members = np.asarray(ticks % ring.rows, dtype=np.intp), crowd.members(case.key)
+    mine, peers = (reading(places, ring, metric.name, at, of=of) for of in (members, _peers(crowd, members)))
     low, middle, high = _quantiles(peers, BAND)
     (values,) = _quantiles(mine, (50,))
     rival, nats = "", nan

@@ -150,6 +150,10 @@ def test_a_fleet_file_tells_who_is_missing(sliceward: Sliceward, tmp_path: Path)
     assert silent["part"] == "c1/cube/n"  # more than half of it at once: one finding, not thirteen
 
 
+def range_of(result: object) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+
 def series(chips: int, gone: int, *, name: str = "duty_cycle_node") -> list[dict[str, Any]]:
     """Give a series a chip with a sample every 15 s for 10 minutes; one chip's ends half-way."""
     ends = {chip: 20 if chip == gone else 40 for chip in range(chips)}
@@ -164,10 +168,7 @@ def series(chips: int, gone: int, *, name: str = "duty_cycle_node") -> list[dict
 
 def test_a_range_of_prometheus_is_replayed(sliceward: Sliceward, tmp_path: Path) -> None:
     result = [*series(4, 2), *series(4, 2, name="tensorcore_utilization_node")]
-    answer = {
-        "status": "success",
-        "data": {"resultType": "matrix", "result": [*result, {"metric": {}}, 5, {"metric": {}, "values": [5]}]},
-    }
+    answer = range_of([*result, {"metric": {}}, 5, {"metric": {}, "values": [5]}])
     file = tmp_path / "range.json"
     file.write_text(json.dumps(answer))
     found = told(sliceward, file)
@@ -201,3 +202,56 @@ def test_files_that_cannot_be_read_are_refused(sliceward: Sliceward, tmp_path: P
     assert "cannot be read" in sliceward("replay", str(tmp_path / "half.gz")).err
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     assert "is not UTF-8" in sliceward("replay", str(file), "--labels", str(tmp_path / "bytes")).err
+
+
+def damaged(packed: bytes) -> bytes:
+    return packed[:200] + bytes(byte ^ 0x5A for byte in packed[200:260]) + packed[260:]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (damaged(gzip.compress(("\n".join(recording(lost, rounds=9)) + "\n").encode())), "cannot be read"),
+        (gzip.compress(b"")[:3] + b"nothing of the kind", "cannot be read"),
+        (b"[" * 100_000, "holds no frame"),
+        (b'{"a":' * 100_000, "holds no frame"),
+        (json.dumps(range_of([{"metric": {"__name__": ["x"]}, "values": [[1, "1"]]}])).encode(), "holds none of the device"),
+        (json.dumps(range_of([{"metric": {"__name__": "duty_cycle_node"}, "values": [[1, "x"]]}])).encode(), "holds none of the device"),
+        (json.dumps(range_of([{"metric": {"__name__": "duty_cycle_node"}, "values": [[1, "1"], [1e300, "1"]]}])).encode(), "holds none of"),
+        (json.dumps(range_of([{"metric": {"__name__": "duty_cycle_node"}, "values": {"1": "1"}}])).encode(), "holds none of the device"),
+    ],
+    ids=["gzip spoilt", "no gzip", "deep list", "deep map", "name", "value", "time", "values"],
+)  # fmt: skip
+def test_what_is_damaged_or_hostile_is_refused_without_a_traceback(
+    sliceward: Sliceward, tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    ran = sliceward("replay", str(tmp_path / "file"))
+    assert (ran.code, why in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.parametrize("kind", ["frames", "prometheus"])
+def test_a_long_silence_in_a_recording_is_not_sat_out(sliceward: Sliceward, tmp_path: Path, kind: str) -> None:
+    day, file = 86_400 * 1.5, tmp_path / "recording"
+    if kind == "frames":
+        later = [json.dumps(json.loads(one) | {"received": json.loads(one)["received"] + day}) for one in recording(lost)]
+        write(file, [*recording(lost), *later])
+    else:
+        both = [{**one, "values": [*one["values"], *([at + day, value] for at, value in one["values"])]} for one in series(4, 9)]
+        file.write_text(json.dumps(range_of(both)))
+    found = told(sliceward, file)
+    assert found["seconds"] > day
+    assert found["rounds"] < 300
+    assert found["counts"]["silent rounds left out"] > 12_000
+
+
+def test_a_replay_by_the_configuration_of_a_live_watcher_leaves_its_baselines_alone(sliceward: Sliceward, tmp_path: Path) -> None:
+    file, folder = write(tmp_path / "frames.jsonl", recording(lost, rounds=80)), tmp_path / "live"
+    folder.mkdir()
+    (folder / "baselines.npz").write_bytes(b"those of a live watcher")
+    statistics = {"enabled": True, "folder": str(folder), "save_every": "10s"}
+    (tmp_path / "watcher.yaml").write_text(json.dumps({"cluster": {"name": "c1"}, "statistics": statistics}))
+    found = told(sliceward, file, "--config", tmp_path / "watcher.yaml")
+    assert [one["detector"] for one in found["findings"]] == ["chip-missing"]
+    assert [path.name for path in folder.iterdir()] == ["baselines.npz"]
+    assert (folder / "baselines.npz").read_bytes() == b"those of a live watcher"

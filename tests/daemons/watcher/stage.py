@@ -102,6 +102,8 @@ class Stage:
                 self.say(topics.host("c1", name, topics.FRAME), payload)
             await settle()
             await self.watcher.round()
+            await self.watcher.compare()
+            await self.watcher.tell_compared()
 
     def frames(self) -> Iterator[tuple[str, bytes]]:
         """Give what the hosts say now."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from sliceward.daemons.watcher import baselines
 from sliceward.detectors.finding import State
@@ -137,20 +138,23 @@ async def test_a_host_that_joins_moves_nobody_else_and_what_is_known_stays_known
         assert statistics.places.hosts[0] == "a-new-host", "so that all others have other numbers"
 
 
-async def test_a_mistake_of_the_statistics_keeps_no_rule_from_being_told() -> None:
+async def test_a_mistake_of_the_statistics_keeps_no_rule_from_being_told_and_is_logged_once() -> None:
     stage = Stage()
     life = Life(stage)
     async with stage.connected():
         await life.live(8)
         statistics = stage.watcher.statistics
         assert statistics is not None
-        assert statistics.watch is not None
-        statistics.watch.crowds.clear()
-        statistics.watch.layout.crowds["chip"].role.resize(3, refcheck=False)
         fault = lose_chip(stage)
-        await life.live(4)
+        with capture_logs() as said:
+            for number in range(3):
+                assert statistics.watch is not None
+                statistics.watch.crowds.clear()
+                statistics.watch.layout.crowds["chip"].role.resize(3 + number, refcheck=False)
+                await life.live(2)
         assert stage.kept[fault].state is State.FIRING
-        assert stage.watcher.counts["statistics_failed"] == 1
+        assert stage.watcher.counts["statistics_failed"] == 3
+        assert [one["log_level"] for one in said if one["event"] == "comparison with peers failed"] == ["error"]
         assert statistics.watch is not None, "and it begins anew"
 
 
@@ -255,7 +259,7 @@ async def test_baselines_that_cannot_be_used_are_set_aside_counted_and_learnt_an
     spoil(tmp_path / baselines.NAME)
     stage.restart()
     async with stage.connected():
-        await life.live(3)
+        await life.live(8)
         statistics = stage.watcher.statistics
         assert statistics is not None
         assert not statistics.warm
@@ -272,7 +276,7 @@ async def test_baselines_of_long_ago_are_not_used(tmp_path: Path) -> None:
     rewritten(tmp_path / baselines.NAME, at=stage.now.timestamp() - 7200)
     stage.restart()
     async with stage.connected():
-        await life.live(3)
+        await life.live(8)
         assert stage.watcher.counts["baselines_refused"] == stage.watcher.counts["baselines_restored"] == 0
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from sliceward.detectors.finding import Kind
 from sliceward.detectors.passes.fleet import Places, Seen, places_of
-from sliceward.detectors.passes.keeping import COMMON, OF_ROLES, Kept, kept, take_over
+from sliceward.detectors.passes.keeping import COMMON, OF_ROLES, OF_TICKS, Kept, Unsound, kept, take_over
 from sliceward.detectors.passes.told import Case, finding_of, picture_of
-from sliceward.detectors.passes.verdicts import Level, Verdict
+from sliceward.detectors.passes.verdicts import Level, Standing, Verdict
 from sliceward.detectors.passes.watch import Watch
 from sliceward.detectors.ring import Ring
 from sliceward.topology.ids import LinkId
@@ -124,7 +124,19 @@ def test_who_has_other_peers_is_told() -> None:
     assert len(moved["host"]) == 32
 
 
-@pytest.mark.parametrize("lost", ["signals", "groups", "arrays", "accused"])
+def test_arrays_of_another_shape_are_refused() -> None:
+    life, places = Life(), laid_out()
+    watch = a_watch(places)
+    life.live(watch, places, 5)
+    before = kept(watch, places, NOBODY)
+    for path, one in before.arrays.items():
+        if one.size and "/groups/" not in path and path.rpartition("/")[2] not in OF_TICKS:
+            spoilt = np.concatenate((one, one[:1]))
+            with pytest.raises(Unsound, match=path):
+                take_over(a_watch(places), places, replace(before, arrays={**before.arrays, path: spoilt}), NOBODY)
+
+
+@pytest.mark.parametrize("lost", ["signals", "groups", "accused"])
 def test_what_is_not_the_same_any_more_is_left_behind(lost: str) -> None:
     life, places = Life(), laid_out()
     watch = a_watch(places)
@@ -135,8 +147,6 @@ def test_what_is_not_the_same_any_more_is_left_behind(lost: str) -> None:
             before = replace(before, signals={})
         case "groups":
             before = replace(before, arrays={path: one for path, one in before.arrays.items() if "/groups/" not in path})
-        case "arrays":
-            before = replace(before, arrays={path: one[..., :7] for path, one in before.arrays.items() if "groups" not in path})
         case _:
             row = {"part": "c1/host/gone", "offences": 1.0, "tick": 1}
             before = replace(before, accused=(row, {**row, "part": "c1/host/cube-0-host-01"}, _accusation("no such signal")))
@@ -215,9 +225,7 @@ def test_a_finding_says_by_whom_a_part_shows_it_and_who_came_next(crowd: str, si
     life.live(watch, places, 2)
     label = places.label(key)
     assert label is not None
-    row = {**_accusation(NAMES["chip"][0] + " low"), "part": key, "level": "condemned"}
-    take_over(watch, places, replace(kept(watch, places, NOBODY), accused=(row,)), NOBODY)
-    standing = replace(watch.docket.standing[label], crowd=crowd, signal=signal, nats=40.0)
+    standing = Standing(1, crowd, signal, 0, 40.0, level=Level.CONDEMNED)
     verdict = Verdict(*label, Level.CONDEMNED, 0.0, 40.0, ((signal, 40.0), ("other", 9.0)), ("chip", 0, 12.0), 2.0)
     now = datetime(2026, 1, 1, tzinfo=UTC)
     case = Case(label, places.part(*label), standing, verdict, now)

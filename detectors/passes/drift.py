@@ -77,6 +77,17 @@ def step(bank: Bank, scores: Rows, *, sample: Index, learn: NDArray[np.bool_] | 
         _learn(bank, filled[:, sample], (there & learn)[:, sample])
 
 
+def take_back(bank: Bank, scores: Rows, where: tuple[Index, Index]) -> None:
+    """Take back what the last tick, ``scores`` of it, gave at (rows, members); what it took stays taken."""
+    rows, members = where
+    place = np.ix_(rows, members)
+    some, cost = scores[place], bank.cost()
+    there = np.isfinite(some)
+    for number, shift in enumerate(SHIFTS):
+        gained = np.where(there, shift * some - cost[number][rows, None], np.float32(0))
+        bank.nats[number][place] -= np.maximum(gained, 0)
+
+
 def _learn(bank: Bank, scores: Rows, calm: NDArray[np.bool_]) -> None:
     bank.ticks += 1
     weight = 1 / min(bank.ticks, LEARNT)

@@ -9,6 +9,7 @@ import numpy as np
 
 from sliceward.detectors.passes import counts, drift, peers
 from sliceward.detectors.passes.localise import MARGIN, Candidate
+from sliceward.detectors.passes.rest import Pulse
 from sliceward.detectors.passes.signals import Form, Signal
 from sliceward.detectors.passes.verdicts import PERSIST, WITNESS
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from sliceward.detectors.passes.layout import Crowd, Groups, Index, Rows
     from sliceward.detectors.passes.localise import Key
+    from sliceward.detectors.passes.rest import Rest
     from sliceward.detectors.passes.verdicts import Standing
 
 NONE = np.zeros(0, dtype=np.intp)
@@ -40,13 +42,14 @@ OF_GROUPS = peers.Care(clip=12.0, least=1.0, centred=True)
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """Evidence against groups of one kind: their own baselines and banks, ``age``: ticks for which there is some, ``[rows, groups]``."""
+    """Evidence against groups of one kind: their own baselines and banks, ``age``: ticks for which there is some, ``[rows, groups]``; ``scores``: as of members."""
 
     groups: Groups
     base: peers.Baseline
     bank: drift.Bank
     nats: Rows
     age: NDArray[np.int32]
+    scores: Rows = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
     @classmethod
     def new(cls, groups: Groups, gauges: int, counters: int) -> Held:
@@ -81,7 +84,7 @@ class Evidence:
     """Evidence of one crowd. ``signals``: gauges first, then counters, one a row. ``muted``: what is explained already, ``[rows, n]``.
 
     ``level``: where gauges stand among their peers now, ``[gauges, n]``, in their units; ``scores``: their deviations of the last tick.
-    ``most``: the evidence against each member, ``[rows, n]`` nats.
+    ``most``: the evidence against each member, ``[rows, n]`` nats. ``usual``: what each shows at work of the gauges by which that is known, ``[pulses, n]``.
     """
 
     crowd: Crowd
@@ -95,6 +98,8 @@ class Evidence:
     held: tuple[Held, ...]
     muted: NDArray[np.bool_]
     most: Rows
+    usual: Rows
+    pulse: Pulse
     level: Rows = field(default_factory=lambda: np.zeros((1, 1), dtype=np.float32))
     scores: Rows = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     ticked: counts.Ticked | None = None
@@ -118,6 +123,8 @@ class Evidence:
             tuple(Held.new(groups, gauges, counters) for groups in crowd.groups if len(groups)),
             np.zeros((len(ordered), n), dtype=bool),
             np.zeros((len(ordered), n), dtype=np.float32),
+            np.zeros((sum(one.pulse for one in ordered[:gauges]), n), dtype=np.float32),
+            Pulse(crowd.role),
         )
 
     @property
@@ -142,15 +149,45 @@ class Evidence:
 
     # ── a tick ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def step(self, named: Mapping[str, NDArray[np.floating]], *, told: bool) -> None:
-        """Take one tick. ``told``: whether evidence adds up yet, or baselines are only learnt."""
+    def rest(self, named: Mapping[str, NDArray[np.floating]]) -> Rest | None:
+        """Give who stands still in this tick; None where nothing is read by which that is known. Call once a tick, before `step`."""
+        pulses = [one for one in self.signals[: self.gauges] if one.pulse]
+        if not pulses:
+            return None
+        activity = np.abs(self._rows(named, tuple(pulses), np.float32))
+        return self.pulse.step(activity, self.usual, np.array([one.least for one in pulses], dtype=np.float32))
+
+    def step(self, named: Mapping[str, NDArray[np.floating]], *, told: bool, still: NDArray[np.bool_] | None = None) -> None:
+        """Take one tick. ``told``: whether evidence adds up yet, or baselines are only learnt; ``still``: members whose job stands still."""
+        resting = still is not None and bool(still.any())
         if self.gauges:
-            self._gauges(self._rows(named, self.signals[: self.gauges], np.float32), told=told)
+            rows = self._rows(named, self.signals[: self.gauges], np.float32)
+            if still is not None and resting:
+                rows[np.ix_(self._rest, still)] = np.nan
+            self._gauges(rows, told=told)
         if len(self.signals) > self.gauges:
-            self._counters(self._rows(named, self.signals[self.gauges :], np.float64), told=told)
+            awake = ~still if still is not None and resting else None
+            self._counters(self._rows(named, self.signals[self.gauges :], np.float64), awake, told=told)
         self._add_up()
         for held in self.held:
             held.age = np.where(held.most >= WITNESS, held.age + 1, 0).astype(np.int32)
+
+    def take_back(self, members: Index) -> None:
+        """Take back what gauges of members earned in the last tick: some of them had stopped already when it was read."""
+        if not len(self.scores):
+            return
+        rows = np.flatnonzero(self._rest)
+        drift.take_back(self.bank, self.scores, (rows, members))
+        stopped = np.zeros((1, len(self.crowd)), dtype=np.float32)
+        stopped[0, members] = 1
+        for held in self.held:
+            if len(held.scores):
+                drift.take_back(held.bank, held.scores, (rows, np.flatnonzero(held.groups.totals(stopped)[0] > 0)))
+        self._add_up()
+
+    @property
+    def _rest(self) -> NDArray[np.bool_]:
+        return np.array([one.rests for one in self.signals[: self.gauges]], dtype=bool)
 
     def _rows(
         self, named: Mapping[str, NDArray[np.floating]], signals: tuple[Signal, ...], kind: type[np.floating]
@@ -168,8 +205,8 @@ class Evidence:
         distances = self.roles.distances(rows)
         self.level = self.level + np.where(np.isfinite(distances), LEVEL * (distances - self.level), np.float32(0))
         least = np.array([one.least for one in self.signals[: self.gauges]], dtype=np.float32)
-        np.maximum(self.base.scale, np.maximum(least, LEAST * _size(rows[:, self.roles.sample])), out=self.base.scale)
-        self.scores = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample)
+        care = peers.Care(least=np.maximum(least, LEAST * _size(rows[:, self.roles.sample])))
+        self.scores = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample, care=care)
         if self.base.ticks > SETTLED:
             drift.step(self.bank, self.scores, sample=self.roles.sample, learn=calm)
         _hold_back(self.bank.nats, self.base.seen, told=told)
@@ -185,12 +222,12 @@ class Evidence:
             sums = np.where(heard > 0, held.groups.totals(filled) / np.sqrt(heard), np.nan).astype(np.float32)
         calm = held.bank.most < drift.CALM
         everyone = np.arange(len(held.groups))
-        scores = peers.deviations(held.base, sums, calm=calm, sample=everyone, care=OF_GROUPS)
+        held.scores = peers.deviations(held.base, sums, calm=calm, sample=everyone, care=OF_GROUPS)
         if held.base.ticks > SETTLED:
-            drift.step(held.bank, scores, sample=everyone, learn=calm)
+            drift.step(held.bank, held.scores, sample=everyone, learn=calm)
         _hold_back(held.bank.nats, held.base.seen, told=told)
 
-    def _counters(self, rows: NDArray[np.floating], *, told: bool) -> None:
+    def _counters(self, rows: NDArray[np.floating], awake: NDArray[np.bool_] | None, *, told: bool) -> None:
         muted = self.muted[self.gauges :]
         totals = np.array([one.form is Form.TOTAL for one in self.signals[self.gauges :]])
         more = counts.increases(self.rates, rows, counts=totals)
@@ -198,6 +235,8 @@ class Evidence:
             counts.learn_prior(self.rates, self.crowd.role, ~muted)
             counts.forget(self.rates)
         calm = ~muted & (self.most[self.gauges :] < drift.CALM)
+        if awake is not None:
+            calm &= awake  # who does nothing errs seldom, and that is not how often it errs
         self.ticked = counts.tick(self.rates, more, self.crowd.role, calm=calm)
         if not told:
             return
@@ -243,23 +282,36 @@ class Evidence:
         signal, best = self.signals[row], int(nats.argmax())
         return Candidate(key, self.crowd.kind, signal.called, signal.meter, float(nats[best]), frozenset(map(int, members)), best)
 
-    def follow(self, key: Key, standing: Standing) -> float:
-        """Carry on the CUSUM of a part that stands accused, by the shift that fits it; give its nats."""
+    def follow(self, key: Key, standing: Standing, idle: NDArray[np.bool_] | None = None) -> bool:
+        """Carry on the CUSUM of a part that stands accused, by the shift that fits it; give whether anything was heard that speaks for it or against.
+
+        ``idle``: members that do nothing now: that they show nothing acquits nobody.
+        """
         members, row = self.members(key), self.row(standing.signal)
-        if row < self.gauges:
-            seen = self.scores[row, members]
-            seen = seen[np.isfinite(seen)]
-            if len(seen):
-                shift = float(drift.SHIFTS[standing.best])
-                more = shift * float(seen.sum()) / np.sqrt(len(seen)) - shift * shift / 2
-                standing.nats = min(max(standing.nats, 0.0) + more, float(drift.CAP))
-        elif self.ticked is not None:
-            one, row = self.ticked, row - self.gauges
-            mine = (one.row == row) & np.isin(one.member, members)
-            lost = float(one.idle[standing.best, row] * one.exposed[row, members].sum())
-            more = float(one.gains[standing.best, mine].sum()) - lost
-            standing.nats = min(max(standing.nats, 0.0) + more, float(drift.CAP))
-        return standing.nats
+        gauge = row < self.gauges
+        heard = members[np.isfinite(self.scores[row, members]) if gauge else self._heard(row - self.gauges, members)]
+        awake = heard if idle is None else heard[~idle[heard]]
+        some = awake if len(awake) else heard
+        more = self._more(standing, row, some) if gauge else self._more_counted(standing, row - self.gauges, some)
+        if not len(some) or (not len(awake) and more <= 0):
+            return False
+        standing.nats = min(max(standing.nats, 0.0) + more, float(drift.CAP))
+        return True
+
+    def _heard(self, row: int, members: Index) -> NDArray[np.bool_]:
+        return np.zeros(len(members), dtype=bool) if self.ticked is None else self.ticked.exposed[row, members] > 0
+
+    def _more(self, standing: Standing, row: int, members: Index) -> float:
+        shift = float(drift.SHIFTS[standing.best])
+        return shift * float(self.scores[row, members].sum()) / float(np.sqrt(max(1, len(members)))) - shift * shift / 2
+
+    def _more_counted(self, standing: Standing, row: int, members: Index) -> float:
+        one = self.ticked
+        if one is None:
+            return 0.0
+        mine = (one.row == row) & np.isin(one.member, members)
+        lost = float(one.idle[standing.best, row] * one.exposed[row, members].sum())
+        return float(one.gains[standing.best, mine].sum()) - lost
 
     def mute(self, muted: NDArray[np.bool_]) -> None:
         """Take out what is explained now, and begin anew with every group that it was counted in, and with what is explained no more."""
@@ -279,12 +331,28 @@ class Evidence:
         for rows in (self.base.offset, self.base.seen, self.base.short, self.rates.gap, self.rates.events, self.rates.ticks):
             rows[:, members] = 0
         self.base.own[:, members] = 1
+        self.usual[:, members] = 0
         self.rates.last[:, members] = np.nan
         self.bank.nats[:, :, members] = 0
         self.nats[:, :, members] = 0
         self._add_up()
         touched = np.zeros((len(self.signals), len(self.crowd)), dtype=np.float32)
         touched[:, members] = 1
+        for held in self.held:
+            held.forget(held.groups.totals(touched) > 0)
+
+    def settle(self, members: Index) -> None:
+        """Learn anew of gauges what members show whose job has begun: what they showed before it was another thing. Counters go on."""
+        rows = self._rest
+        where = np.ix_(rows, members)
+        for known in (self.base.offset, self.base.seen, self.base.short):
+            known[where] = 0
+        self.base.own[where] = 1
+        for nats in self.bank.nats:
+            nats[where] = 0
+        self._add_up()
+        touched = np.zeros((len(self.signals), len(self.crowd)), dtype=np.float32)
+        touched[: self.gauges][where] = 1
         for held in self.held:
             held.forget(held.groups.totals(touched) > 0)
 

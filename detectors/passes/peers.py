@@ -117,13 +117,13 @@ def _middle(rows: Rows) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """``clip``: deviations that one tick counts for at most. ``least``: the smallest deviation that is believed, in the signal's unit.
+    """``clip``: deviations that one tick counts for at most. ``least``: the smallest deviation that is believed, in the signal's unit, or ``[rows]`` of them.
 
     ``centred``: what comes in has no offset to learn.
     """
 
     clip: float = float(CLIP)
-    least: float = 0.0
+    least: float | Rows = 0.0
     centred: bool = False
 
 
@@ -139,9 +139,13 @@ def deviations(base: Baseline, distances: Rows, *, calm: NDArray[np.bool_], samp
     there = np.isfinite(distances)
     rest = np.where(there, distances - base.offset, np.float32(0))
     _measure_scale(base, rest[:, sample], (there & calm)[:, sample])
-    np.maximum(base.scale, np.float32(care.least), out=base.scale)
+    least = np.asarray(care.least, dtype=np.float32)
+    np.maximum(base.scale, least, out=base.scale)
     doubt = np.sqrt(2 / (np.minimum(base.seen, MEMORY) + np.float32(PRIOR)))  # one deviation of a variance from so many readings
     spread = base.scale[:, None] * np.sqrt(base.own * (1 + base.length[:, None] / np.maximum(base.seen, 1) + doubt)) + FLOOR
+    np.maximum(
+        spread, least if least.ndim == 0 else least[:, None], out=spread
+    )  # who was always the same is no steadier than that
     score = rest / spread
     _learn(base, (rest, score, doubt), there & calm)
     if care.centred:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sliceward.detectors.metrics import CATALOGUE, Bad, Metric, Shape
+from sliceward.detectors.metrics import CATALOGUE, Bad, EntityKind, Metric, Shape
 
 
 class Form(StrEnum):
@@ -22,7 +22,8 @@ class Signal:
 
     ``meter``: who measures. Two signals corroborate each other only where their meters are two. ``least``: the smallest deviation that is believed to
     be one, in the unit of the reading. ``way``: ``high`` or ``low`` where either is bad. ``job``: what a job moves
-    as easily as a fault does, so that by itself it is never enough.
+    as easily as a fault does, so that by itself it is never enough. ``pulse``: shows whether a job works at all. ``rests``: says nothing of a member
+    whose job stands still.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Signal:
     least: float = 0.0
     way: str = ""
     job: bool = False
+    pulse: bool = False
+    rests: bool = True
 
     @property
     def called(self) -> str:
@@ -43,7 +46,7 @@ class Signal:
 _PLAIN = {
     one.name: one
     for one in (
-        Signal("busy", 1, meter="core clock"),
+        Signal("busy", 1, meter="core clock", pulse=True),
         Signal("wait", -1, meter="collectives"),
         Signal("infeed", 1, meter="input"),
         Signal("temp", 1, meter="thermometer"),
@@ -71,7 +74,16 @@ def signals_of(name: str) -> tuple[Signal, ...]:
     least = SCORE if metric.unit == "1" else PERCENT if metric.unit == "percent" else 0.0
     senses, meter = _SENSES[metric.bad], _meter(metric)
     return tuple(
-        Signal(name, one, meter=meter, least=least, way=_WAYS[one] if len(senses) > 1 else "", job=meter in _OF_THE_JOB)
+        Signal(
+            name,
+            one,
+            meter=meter,
+            least=least,
+            way=_WAYS[one] if len(senses) > 1 else "",
+            job=meter in _OF_THE_JOB,
+            pulse=meter == ACTIVITY and metric.kind is EntityKind.CHIP and one == 1,
+            rests=metric.source != "host" or meter == ACTIVITY,
+        )
         for one in senses
     )
 

@@ -39,8 +39,12 @@ PATIENCE = 6
 """Ticks for which a name is held back while a rival is near."""
 FORGIVE = 8640.0
 """Ticks after which an offence counts for 1/e."""
-STRICTER = 0.5
-"""Nats that a suspect which was cleared uncorroborated adds to what the next one needs."""
+STRICTER, MOST_STRICTER = 0.5, 7.0
+"""Nats that suspects which were cleared uncorroborated add to what the next ones need; and the most that they may: a thousandth of the false alarms."""
+TOGETHER = 60
+"""Ticks within which suspects are named by one event."""
+EASE = DAY
+"""Seconds in which what was made stricter falls to 1/e by itself: what made it so (a job, a release) does not last."""
 
 
 class Level(StrEnum):
@@ -75,8 +79,9 @@ class Verdict:
 
 @dataclass(slots=True)
 class Standing:
-    """A part that stands accused. ``quiet``: ticks since its own evidence was gone. ``corroborated``: a second witness spoke at some time.
+    """A part that stands accused. ``quiet``: ticks since its own evidence was gone; ``unheard``: since anything was heard of it that is evidence.
 
+    ``corroborated``: a second witness spoke at some time, so that it was no false alarm; to condemn it one must speak now.
     ``sticky``: it flapped, so that being well at the moment clears it of nothing. ``learned``: the learned pass alone says so, which condemns nobody.
     """
 
@@ -90,16 +95,18 @@ class Standing:
     corroborated: bool = False
     sticky: bool = False
     learned: bool = False
+    unheard: int = 0
 
 
 @dataclass(slots=True)
 class Docket:
-    """All parts that stand accused, who waits to be named, and how often whom before."""
+    """All parts that stand accused, who waits to be named, and how often whom before. ``paid``: when the false alarm was raised that was paid for last."""
 
     standing: dict[tuple[str, int], Standing] = field(default_factory=dict)
     waiting: dict[tuple[str, int], int] = field(default_factory=dict)
     offences: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
     stricter: float = 0.0
+    paid: int | None = None
 
 
 def need(budget: float, series_a_chip: float, period: float) -> float:
@@ -127,12 +134,14 @@ def offence(docket: Docket, key: tuple[str, int], tick: int) -> float:
 
 
 def relax(docket: Docket, *, chips: int, budget: Budget, period: float) -> None:
-    """Let what was made stricter ease as time passes: as much as the budget allows false suspects meanwhile."""
+    """Let what was made stricter ease as time passes: as much as the budget allows false suspects meanwhile, and to 1/e in `EASE`."""
     allowed = budget.suspects * chips * period / DAY / 1e4
-    docket.stricter = max(0.0, docket.stricter - STRICTER * allowed)
+    docket.stricter = max(0.0, docket.stricter * (1 - period / EASE) - STRICTER * allowed)
 
 
 def tighten(docket: Docket, standing: Standing) -> None:
-    """Ask for more after a suspect that came to nothing."""
-    if not standing.corroborated:
-        docket.stricter += STRICTER
+    """Ask for more after a suspect that came to nothing: once for all that were named together, for they have one cause."""
+    if standing.corroborated or (docket.paid is not None and abs(standing.since - docket.paid) < TOGETHER):
+        return
+    docket.paid = standing.since
+    docket.stricter = min(MOST_STRICTER, docket.stricter + STRICTER)

@@ -14,7 +14,7 @@ from sliceward.detectors.passes import counts, learned, verdicts
 from sliceward.detectors.passes.evidence import WARM, Evidence
 from sliceward.detectors.passes.localise import Named, name
 from sliceward.detectors.passes.signals import signals_of
-from sliceward.detectors.passes.verdicts import Budget, Docket, Level, Standing, Verdict
+from sliceward.detectors.passes.verdicts import MOST, Budget, Docket, Level, Standing, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SMALL = 8
 """Members up to which a part that stands accused explains all that they show; a larger one only the signal by which it was named."""
-LINKS, HEALTH, DOWN = "link", "link_health", 10.0
-"""The reading by which a link is called down, and from where on."""
+CHIPS, LINKS, HEALTH, DOWN = "chip", "link", "link_health", 10.0
+"""Kinds of members; the reading by which a link is called down, and from where on."""
 FLAPPING = "flapping"
 """What is given as the signal of a link that comes and goes, with its returns instead of nats."""
 FEATURES = 3
@@ -40,7 +40,10 @@ NEAR = 4.0
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """The passes over one fleet. ``period``: seconds a tick. ``crowds``: evidence by kind of member, made at the first tick that reads of it."""
+    """The passes over one fleet. ``period``: seconds a tick. ``crowds``: evidence by kind of member, made at the first tick that reads of it.
+
+    ``still``: members whose job stands still in this tick, by kind, where there are any; ``idle``: chips that do nothing, None where that is not read.
+    """
 
     layout: Layout
     budget: Budget = field(default_factory=Budget)
@@ -51,6 +54,8 @@ class Watch:
     models: dict[str, learned.Fleet] = field(default_factory=dict)
     tick: int = 0
     at: float = -np.inf
+    still: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    idle: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Know of no link that went down."""
@@ -69,9 +74,10 @@ class Watch:
         if not at > self.at:
             return []
         self.at, self.tick = at, self.tick + 1
+        self.idle = self._rest(readings)
         for kind, named in readings.items():
             if kind in self.layout.crowds and named:
-                self._evidence(kind, named).step(named, told=self.warm)
+                self._evidence(kind, named).step(named, told=self.warm, still=self.still.get(kind))
         if not self.warm:
             self._flap(readings)
             return []
@@ -142,6 +148,44 @@ class Watch:
         series = sum(evidence.series for evidence in self.crowds.values()) / self._chips
         return verdicts.need(budget, series, self.period) + self.docket.stricter
 
+    # ── those whose job stands still ──────────────────────────────────────────────────────────────────────────────────
+
+    def _rest(self, readings: Readings) -> NDArray[np.bool_] | None:
+        """Find out whose job stands still; give the chips that do nothing."""
+        self.still = {}
+        named = readings.get(CHIPS)
+        if not named or CHIPS not in self.layout.crowds:
+            return None
+        chips = self._evidence(CHIPS, named)
+        rest = chips.rest(named)
+        if rest is None:
+            return None
+        for kind, members in self._with(rest.stopped):
+            self.crowds[kind].take_back(members)
+        accused = self.accused() if len(rest.begun) else rest.still
+        for kind, members in self._with(rest.begun[~accused[rest.begun]]):
+            self.crowds[kind].settle(members)
+        for kind, members in self._with(np.flatnonzero(rest.still)):
+            self.still[kind] = np.zeros(len(self.layout.crowds[kind]), dtype=bool)
+            self.still[kind][members] = True
+        return rest.idle
+
+    def _with(self, chips: Index) -> Iterator[tuple[str, Index]]:
+        """Give the members of each kind that are of these chips: themselves, their links, and hosts of whose chips most are among them."""
+        if not len(chips):
+            return
+        there = np.zeros((1, len(self.layout.crowds[CHIPS])), dtype=np.float32)
+        there[0, chips] = 1
+        for kind, evidence in self.crowds.items():
+            crowd = evidence.crowd
+            groups = self.layout.stands_on.get(kind)
+            if kind == CHIPS:
+                yield kind, chips
+            elif groups is not None and len(groups):
+                share = groups.totals(there)[0] / groups.size
+                found = groups.label[share >= (MOST if kind != LINKS else np.finfo(float).tiny)]
+                yield kind, found[found < len(crowd)]
+
     # ── those that come and go ────────────────────────────────────────────────────────────────────────────────────────
 
     def _flap(self, readings: Readings) -> NDArray[np.bool_]:
@@ -172,8 +216,10 @@ class Watch:
         for key, standing in list(self.docket.standing.items()):
             if standing.learned:
                 continue
-            nats = self.crowds[standing.crowd].follow(key, standing)
-            standing.quiet = standing.quiet + 1 if nats <= 0 and not standing.sticky else 0
+            heard, nats = self.crowds[standing.crowd].follow(key, standing, self._idle(key, standing)), standing.nats
+            standing.unheard = 0 if heard else standing.unheard + 1
+            if heard:  # what is not heard is not well
+                standing.quiet = standing.quiet + 1 if nats <= 0 and not standing.sticky else 0
             if standing.quiet >= verdicts.QUIET:
                 del self.docket.standing[key]
                 verdicts.tighten(self.docket, standing)
@@ -182,12 +228,21 @@ class Watch:
             if standing.level is Level.CONDEMNED:
                 continue
             signals = self._signals(key, standing)
-            standing.corroborated = standing.corroborated or self._corroborated(key, standing)
+            second = self._corroborated(key, standing)
+            standing.corroborated |= second
             evidence = self.crowds[standing.crowd]
             enough = self.tick - standing.since >= verdicts.STAND and nats >= self.need(self.budget.condemned)
-            if standing.corroborated and enough and evidence.outstanding(standing.signal, evidence.members(key)):
+            if second and enough and evidence.outstanding(standing.signal, evidence.members(key)):
                 standing.level = Level.CONDEMNED
                 yield Verdict(*key, Level.CONDEMNED, self.at, nats, signals)
+
+    def _idle(self, key: Key, standing: Standing) -> NDArray[np.bool_] | None:
+        """Give which members of the crowd do nothing, of those that the part stands on."""
+        if self.idle is None or standing.crowd == CHIPS:
+            return self.idle
+        on = self.layout.chips(*key)
+        nothing = len(on) > 0 and bool(self.idle[on].all() if standing.crowd != LINKS else self.idle[on].any())
+        return np.full(len(self.layout.crowds[standing.crowd]), nothing)
 
     def _corroborated(self, key: Key, standing: Standing) -> bool:
         """Whether a second meter speaks against the part, or most of its members do, each by its own."""

@@ -57,6 +57,23 @@ def test_suspects_that_come_to_nothing_ask_for_more_from_the_next_until_the_budg
     assert docket.stricter == pytest.approx(0, abs=1e-6)
 
 
+def test_suspects_that_were_named_together_and_come_to_nothing_are_paid_for_once_and_only_so_much_is_ever_asked() -> None:
+    docket = Docket()
+    for since in (100, 100, 103, 100 + verdicts.TOGETHER - 1):
+        verdicts.tighten(docket, Standing(since, "chip", "temp", 0, 20.0))
+    assert docket.stricter == verdicts.STRICTER
+    for event in range(100):
+        verdicts.tighten(docket, Standing(1000 * event, "chip", "temp", 0, 20.0))
+    assert docket.stricter == verdicts.MOST_STRICTER
+
+
+def test_what_was_made_stricter_eases_by_itself_in_days_where_the_fleet_is_small() -> None:
+    docket = Docket(stricter=4.0)
+    for _ in range(8640):
+        verdicts.relax(docket, chips=64, budget=verdicts.Budget(), period=10.0)
+    assert docket.stricter == pytest.approx(4 / np.e, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("nats", "second", "witnessed"),
     [((11.0,), True, False), ((9.0,), False, False), ((6.0, 5.0, 4.5, 0.0), True, True), ((40.0, 0.0, 0.0, 0.0), False, False)],

@@ -9,7 +9,10 @@ from sliceward.scheduling.occupancy import PLAIN, Grade, Standing
 from sliceward.scheduling.plan import Borrow, Open, Release, Repair
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from sliceward.scheduling.ground import Ground, GroundId
+    from sliceward.scheduling.plan import Change
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.ids import HostId, LinkId
 
@@ -88,3 +91,33 @@ def _repaired(snapshot: Snapshot, event: Repair) -> Snapshot:
         if switches != ground.occupancy.switches:
             snapshot = snapshot.with_switches(key, switches)
     return snapshot
+
+
+def joined(parts: Sequence[Change]) -> tuple[Change, ...]:
+    """Put parts of a kind together."""
+    repairs = [part for part in parts if isinstance(part, Repair)]
+    hosts = tuple(host for part in repairs for host in part.hosts)
+    links = tuple(link for part in repairs for link in part.links)
+    switches = tuple(switch for part in repairs for switch in part.switches)
+    opened = tuple(host for part in parts if isinstance(part, Open) for host in part.hosts)
+    gangs = tuple(gang for part in parts if isinstance(part, Release) for gang in part.gangs)
+    found: list[Change] = [part for part in parts if isinstance(part, Borrow)]
+    found += [Repair(hosts, links, switches)] if repairs else []
+    found += [Open(opened)] if opened else []
+    found += [Release(gangs)] if gangs else []
+    return tuple(found)
+
+
+def size_of(snapshot: Snapshot, changes: Iterable[Change]) -> int:
+    """Count the chips that a change touches; a link or a switch counts as one."""
+    chips = 0
+    for change in changes:
+        if isinstance(change, Repair):
+            chips += snapshot.chips_of(change.hosts) + len(change.links) + len(change.switches)
+        elif isinstance(change, Open):
+            chips += snapshot.chips_of(change.hosts)
+        elif isinstance(change, Borrow):
+            chips += change.chips
+        else:
+            chips += sum(snapshot.sizes[gang] for gang in change.gangs)
+    return chips

@@ -8,26 +8,25 @@ smallest if it is no larger than what is needed at least, or if all that is smal
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from sliceward.scheduling.allowance import lacking
-from sliceward.scheduling.changes import applied
+from sliceward.scheduling.changes import applied, joined, size_of
 from sliceward.scheduling.clearing import sets_by_cost
-from sliceward.scheduling.costs import DAY, Costs
-from sliceward.scheduling.occupancy import Grade, Standing
+from sliceward.scheduling.costs import DAY
+from sliceward.scheduling.occupancy import Grade
 from sliceward.scheduling.plan import Borrow, Open, Release, Repair
+from sliceward.scheduling.relaxing import Way, accepted, ease, is_alike, is_for_others, relax, worth_trying
 from sliceward.scheduling.remembered import remembered
 from sliceward.topology.ids import GangId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sliceward.scheduling.ground import Ground, GroundId, Victims, Want
-    from sliceward.scheduling.occupancy import Bar
     from sliceward.scheduling.plan import Change, Plan
     from sliceward.scheduling.request import Request, SliceAsked
     from sliceward.scheduling.seating import Room
@@ -65,26 +64,6 @@ class Remedy:
     smallest: bool = True
 
 
-class _Way(Enum):
-    """What is let go of to find room."""
-
-    REPAIR = "repair"
-    OPEN = "open"
-    RELEASE = "release"
-
-
-_WAYS = (
-    frozenset({_Way.REPAIR}),
-    frozenset({_Way.OPEN}),
-    frozenset({_Way.RELEASE}),
-    frozenset({_Way.REPAIR, _Way.OPEN}),
-    frozenset(_Way),
-)
-
-_HOSTS_ALONE = Costs(**dict.fromkeys((item.name for item in fields(Costs)), 0.0) | {"failure": 1.0})
-"""Nothing costs but the risk of hosts, which stands for their chips."""
-
-
 def smallest_change(snapshot: Snapshot, request: Request, asking: Asking) -> Remedy:
     """Give the smallest change that helps, by the chips that it touches; a link or a switch counts as one."""
     search = _Search(snapshot, request, asking)
@@ -100,23 +79,11 @@ def smallest_change(snapshot: Snapshot, request: Request, asking: Asking) -> Rem
     return Remedy(search.best or (), smallest)
 
 
-def _worth_trying(snapshot: Snapshot, request: Request) -> list[frozenset[_Way]]:
-    """Give the ways that let go of anything, each once."""
-    occupancies = [ground.occupancy for ground in snapshot.grounds.values() if ground.generation == request.generation]
-    there = {
-        _Way.REPAIR: any(each.standings or each.links or each.switches for each in occupancies),
-        _Way.OPEN: any(each.bars for each in occupancies),
-        _Way.RELEASE: any(each.holders for each in occupancies),
-    }
-    found = (frozenset(way for way in ways if there[way]) for ways in _WAYS)
-    return list(dict.fromkeys(ways for ways in found if ways))
-
-
 def would_fit(snapshot: Snapshot, request: Request, asking: Asking) -> bool:
     """Whether a request would fit if all were healthy, open and free."""
     short = lacking(snapshot, request)
     funded = applied(snapshot, Borrow(request.tenant, request.generation, short)) if short else snapshot
-    return asking.planned(_relaxed(funded, request, frozenset(_Way)), replace(request, lasts=DAY)) is not None
+    return asking.planned(relax(funded, request, frozenset(Way)), replace(request, lasts=DAY)) is not None
 
 
 @dataclass
@@ -146,7 +113,7 @@ class _Search:
         self.least = max(least, self._short) if own else least + self._short
         for size, key, hosts in sorted(near, key=lambda one: one[0])[:MOST_OFFERED] if self.request.needed == 1 else ():
             if size < self.size:
-                self.offer(self._standing(key, hosts, frozenset(_Way)))
+                self.offer(self._standing(key, hosts, frozenset(Way)))
 
     @cached_property
     def _is_broken(self) -> bool:
@@ -168,8 +135,8 @@ class _Search:
         priced = replace(self.request, lasts=DAY)
         borrow = Borrow(self.request.tenant, self.request.generation, self._short)
         funded = applied(self.snapshot, borrow) if self._short else self.snapshot
-        for ways in _WAYS:
-            plan = self.asking.planned(_relaxed(funded, self.request, ways), priced)
+        for ways in worth_trying(self.snapshot, self.request):
+            plan = self.asking.planned(relax(funded, self.request, ways), priced)
             if plan is not None:
                 self.offer(part for each in plan.slices for part in self._standing(each.ground, each.hosts, ways))
 
@@ -179,13 +146,13 @@ class _Search:
         if not self.helps(left):
             return
         for part in tuple(left) if len(left) <= MOST_PRUNED else ():
-            if _size(self.snapshot, self._with_quota(_joined(left))) <= self.least or self.tried >= self._most:
+            if size_of(self.snapshot, self._with_quota(joined(left))) <= self.least or self.tried >= self._most:
                 break
             rest = [other for other in left if other != part]
             if self.helps(rest):
                 left = rest
-        changes = self._with_quota(_joined(left))
-        size = _size(self.snapshot, changes)
+        changes = self._with_quota(joined(left))
+        size = size_of(self.snapshot, changes)
         if size < self.size and self.asking.planned(self._after(changes), self.request) is not None:
             self.best, self.size = changes, size
 
@@ -204,8 +171,8 @@ class _Search:
             chosen = [parts[number] for number in numbers]
             helps = self.helps(chosen)
             sure = sure and helps is not None
-            changes = self._with_quota(_joined(chosen))
-            size = _size(self.snapshot, changes)
+            changes = self._with_quota(joined(chosen))
+            size = size_of(self.snapshot, changes)
             if helps and size < self.size:
                 self.best, self.size = changes, size
         return sure
@@ -213,7 +180,7 @@ class _Search:
     def helps(self, parts: Sequence[Change]) -> bool | None:
         """Whether the request fits once parts are changed, and the quota that is short then is lent."""
         self.tried += 1
-        return self.asking.fits(self._after(self._with_quota(_joined(parts))), self.request)
+        return self.asking.fits(self._after(self._with_quota(joined(parts))), self.request)
 
     @cached_property
     def room(self) -> Room:
@@ -225,7 +192,7 @@ class _Search:
         """All that stands in the way anywhere."""
         found: list[Change] = []
         for key in self.room.views[0]:
-            found += self._standing(key, self.snapshot.grounds[key].hosts, frozenset(_Way))
+            found += self._standing(key, self.snapshot.grounds[key].hosts, frozenset(Way))
         return [*dict.fromkeys(found)]
 
     @cached_property
@@ -248,7 +215,7 @@ class _Search:
         return 0 if isinstance(part, Repair) and not part.hosts else self._size_of(part)
 
     def _size_of(self, part: Change) -> int:
-        return _size(self.snapshot, (part,))
+        return size_of(self.snapshot, (part,))
 
     def _with_quota(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
         """Add what has to be lent then: who goes of the same tenant leaves its quota."""
@@ -266,8 +233,8 @@ class _Search:
 
     def _nearest(self, asked: SliceAsked, *, whole: bool) -> Iterator[tuple[float, GroundId, tuple[HostId, ...]]]:
         """Give for each ground the place that needs least, and how much. ``whole``: no link and no switch is repaired for it."""
-        ways = frozenset(_Way)
-        relaxed = _relaxed(self.snapshot, self.request, ways)
+        ways = frozenset(Way)
+        relaxed = relax(self.snapshot, self.request, ways)
         for key in self.room.views[0] if whole else ():
             occupancy = self.snapshot.grounds[key].occupancy
             relaxed = relaxed.with_links(key, occupancy.links) if occupancy.links else relaxed
@@ -280,14 +247,11 @@ class _Search:
     def _nearest_in(self, key: GroundId, eased: Ground, want: Want) -> Victims | None:
         """Give what is in the way in one ground; where it is the same for all gangs, it is found once for as long as nothing changes."""
         ground = self.snapshot.grounds[key]
-        if (
-            not _is_alike(self.snapshot, self.request, key)
-            or _eased(ground, self.request, frozenset(_Way), alike=True) is not eased
-        ):
+        if not is_alike(self.snapshot, self.request, key) or ease(ground, self.request, frozenset(Way), alike=True) is not eased:
             return self._victims(key, eased, want)
         gangs = remembered(ground, ("gangs",), lambda: tuple(dict.fromkeys(ground.occupancy.holders.values())))
         sizes = tuple(self.snapshot.sizes[gang] for gang in gangs)
-        return remembered(eased, ("nearest", want, _fine(self.request), sizes), lambda: self._victims(key, eased, want))
+        return remembered(eased, ("nearest", want, accepted(self.request), sizes), lambda: self._victims(key, eased, want))
 
     def _victims(self, key: GroundId, eased: Ground, want: Want) -> Victims | None:
         holders, prices = self._held(key)
@@ -299,28 +263,28 @@ class _Search:
         occupancy, chips = ground.occupancy, ground.hosts
         holders = {host: gang for host, gang in occupancy.holders.items() if gang != self.request.gang}
         prices = {gang: float(self.snapshot.sizes[gang]) for gang in holders.values()}
-        closed = {host for host, bar in occupancy.bars.items() if _is_for_others(bar, self.request)}
-        sick = {host for host, each in occupancy.standings.items() if each.grade not in _fine(self.request)}
+        closed = {host for host, bar in occupancy.bars.items() if is_for_others(bar, self.request)}
+        sick = {host for host, each in occupancy.standings.items() if each.grade not in accepted(self.request)}
         for host in sorted(closed | sick):
             if host not in holders:
                 holders[host] = GangId(host.cluster, "none", "Host", host.name)
                 prices[holders[host]] = float(chips[host] * ((host in closed) + (host in sick)))
         return holders, prices
 
-    def _standing(self, key: GroundId, hosts: Iterable[HostId], ways: frozenset[_Way]) -> Iterator[Change]:
+    def _standing(self, key: GroundId, hosts: Iterable[HostId], ways: frozenset[Way]) -> Iterator[Change]:
         """Say what stands in the way on hosts of a ground, one part at a time, the gangs first."""
         ground = self.snapshot.grounds[key]
         occupancy, those = ground.occupancy, list(hosts)
         inside = set(those)
-        if _Way.RELEASE in ways:
+        if Way.RELEASE in ways:
             held = {occupancy.holders[host] for host in inside if host in occupancy.holders} - {self.request.gang}
             yield from (Release((gang,)) for gang in sorted(held))
-        if _Way.OPEN in ways:
+        if Way.OPEN in ways:
             yield from (
-                Open((host,)) for host in those if host in occupancy.bars and _is_for_others(occupancy.bars[host], self.request)
+                Open((host,)) for host in those if host in occupancy.bars and is_for_others(occupancy.bars[host], self.request)
             )
-        if _Way.REPAIR in ways:
-            fine = _fine(self.request)
+        if Way.REPAIR in ways:
+            fine = accepted(self.request)
             yield from (Repair((host,)) for host in those if occupancy.standing(host).grade not in fine)
             torn = (link for link in sorted(occupancy.links) if any(end.host_id in inside for end in link.ends))
             yield from (Repair(links=(link,)) for link in torn)
@@ -329,106 +293,3 @@ class _Search:
 
 MOST_OFFERED = 4
 """Of so many grounds the nearest place is tried."""
-
-
-def _relaxed(snapshot: Snapshot, request: Request, ways: frozenset[_Way]) -> Snapshot:
-    """Take away what stands in the way, and price each host by the chips that stood in it; nothing else costs anything."""
-    mine = {key: ground for key, ground in snapshot.grounds.items() if ground.generation == request.generation}
-    eased = {key: _eased(ground, request, ways, alike=_is_alike(snapshot, request, key)) for key, ground in mine.items()}
-    gangs, usage, sizes, pays = dict(snapshot.gangs), dict(snapshot.usage), dict(snapshot.sizes), dict(snapshot.pays)
-    for gang in snapshot.gangs.values() if _Way.RELEASE in ways else ():
-        if gang.id != request.gang and gang.generation == request.generation:
-            del gangs[gang.id]
-            usage[gang.tenant, gang.generation] -= sizes.pop(gang.id) + pays.pop(gang.id, 0)
-    grounds = {**snapshot.grounds, **eased}
-    return replace(snapshot, grounds=grounds, gangs=gangs, usage=usage, sizes=sizes, pays=pays, costs=_HOSTS_ALONE)
-
-
-def _is_alike(snapshot: Snapshot, request: Request, key: GroundId) -> bool:
-    """Whether a ground is to a gang what it is to others: it holds nothing there, and nothing is kept for it."""
-    own, bars = snapshot.gangs.get(request.gang), snapshot.grounds[key].occupancy.bars.values()
-    holds = own is not None and any(snapshot.ground_of[host] == key for host in own.hosts)
-    return not holds and not any(bar.kept_for == request.gang for bar in bars)
-
-
-def _eased(ground: Ground, request: Request, ways: frozenset[_Way], *, alike: bool) -> Ground:
-    """Take away what stands in the way in one ground; once for all gangs to whom it is ``alike``."""
-    if not alike:
-        return _let_go(ground, request, ways)
-    return remembered(ground, ("eased", ways, _fine(request)), lambda: _let_go(ground, request, ways))
-
-
-def _let_go(ground: Ground, request: Request, ways: frozenset[_Way]) -> Ground:
-    known = ground.occupancy
-    in_the_way = _in_the_way(ground, request, ways)
-    standings: dict[HostId, Standing] = {}
-    alike: dict[tuple[int, int], Standing] = {}
-    for host in [*in_the_way, *(host for host in known.standings if host not in in_the_way)]:
-        before, chips = known.standing(host), in_the_way.get(host, 0)
-        after = alike.get((id(before), chips))
-        if after is None:
-            grade = Grade.HEALTHY if _Way.REPAIR in ways else before.grade
-            after = alike[id(before), chips] = Standing(grade, before.why, float(chips))
-        standings[host] = after
-    occupancy = replace(known, standings=standings)
-    if _Way.RELEASE in ways:
-        occupancy = replace(occupancy, holders={host: gang for host, gang in known.holders.items() if gang == request.gang})
-    if _Way.OPEN in ways:
-        occupancy = replace(occupancy, bars={})
-    if _Way.REPAIR in ways:
-        occupancy = replace(occupancy, links=frozenset(), switches=frozenset())
-    changed = dict.fromkeys([*standings, *known.bars])
-    return ground.changed(occupancy, changed)
-
-
-def _in_the_way(ground: Ground, request: Request, ways: frozenset[_Way]) -> Mapping[HostId, int]:
-    """Give the chips of each host that stands in the way in one of these ways."""
-    occupancy = ground.occupancy
-    hosts: list[HostId] = []
-    if _Way.REPAIR in ways:
-        hosts += (host for host, each in occupancy.standings.items() if each.grade not in _fine(request))
-    if _Way.OPEN in ways:
-        hosts += (host for host, bar in occupancy.bars.items() if _is_for_others(bar, request))
-    if _Way.RELEASE in ways:
-        hosts += (host for host, gang in occupancy.holders.items() if gang != request.gang)
-    return {host: ground.hosts[host] for host in hosts}
-
-
-def _fine(request: Request) -> frozenset[Grade]:
-    """Give the grades that all slices put up with."""
-    tolerant = all(asked.want.worst is Grade.DEGRADED for asked in request.slices)
-    return frozenset({Grade.HEALTHY, Grade.DEGRADED}) if tolerant else frozenset({Grade.HEALTHY})
-
-
-def _is_for_others(bar: Bar, request: Request) -> bool:
-    return bar.kept_for is None or bar.kept_for != request.gang
-
-
-def _joined(parts: Sequence[Change]) -> tuple[Change, ...]:
-    """Put parts of a kind together."""
-    repairs = [part for part in parts if isinstance(part, Repair)]
-    hosts = tuple(host for part in repairs for host in part.hosts)
-    links = tuple(link for part in repairs for link in part.links)
-    switches = tuple(switch for part in repairs for switch in part.switches)
-    opened = tuple(host for part in parts if isinstance(part, Open) for host in part.hosts)
-    gangs = tuple(gang for part in parts if isinstance(part, Release) for gang in part.gangs)
-    found: list[Change] = [part for part in parts if isinstance(part, Borrow)]
-    found += [Repair(hosts, links, switches)] if repairs else []
-    found += [Open(opened)] if opened else []
-    found += [Release(gangs)] if gangs else []
-    return tuple(found)
-
-
-def _size(snapshot: Snapshot, changes: Iterable[Change]) -> int:
-    """Count the chips that a change touches; a link or a switch counts as one."""
-    chips = 0
-    for change in changes:
-        if isinstance(change, Repair):
-            chips += snapshot.chips_of(change.hosts) + len(change.links) + len(change.switches)
-        elif isinstance(change, Open):
-            chips += snapshot.chips_of(change.hosts)
-        elif isinstance(change, Borrow):
-            chips += change.chips
-        else:
-            chips += sum(snapshot.sizes[gang] for gang in change.gangs)
-    return chips

@@ -67,7 +67,7 @@ class Pulse:
         level = _mean(now_known / at_work)
         never = np.isnan(level)
         floor = np.fmax(least[:, None], IDLE * at_work)
-        works = np.where(np.isfinite(now), now > floor, False).any(axis=0)  # noqa: FBT003 (an array of no)
+        works = np.asarray((now > floor).any(axis=0))
         # one that is heard for the first time was always so; one that was heard to rest, and works now, begins
         level = np.where(never & works & np.isfinite(self.before), np.inf, level)
         stopped, over = self._turn(level, works, never, _mean(now))

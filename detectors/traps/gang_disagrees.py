@@ -35,9 +35,11 @@ def find(panel: Panel, fleet: Fleet) -> Iterator[Trapped]:
     """Give each gang whose members have disagreed for longer than a start takes, and those of which a member is silent."""
     told, silent = _said(panel, fleet)
     spells = panel.memory.spells
-    for gang in sorted({*told, *silent}, key=str):
+    spoken = {_spell(gang, fleet): gang for gang in sorted({*told, *silent}, key=str)}
+    for key in [one for one in spells if one.startswith(f"{NAME}/") and one not in spoken]:
+        del spells[key]  # a gang that is gone, or another one of the same name
+    for key, gang in spoken.items():
         why = _odds(told.get(gang, {}), fleet.gangs.get(gang))
-        key = f"{NAME}/{gang}"
         if why:
             began = spells.setdefault(key, panel.now)
             if panel.now - began >= START_UP:
@@ -46,6 +48,11 @@ def find(panel: Panel, fleet: Fleet) -> Iterator[Trapped]:
             yield Trapped(gang, "a member is silent", seen=False)
         else:
             spells.pop(key, None)
+
+
+def _spell(gang: GangId, fleet: Fleet) -> str:
+    known = fleet.gangs.get(gang)
+    return f"{NAME}/{gang}" if known is None else f"{NAME}/{gang} {known.uid}"
 
 
 def _said(panel: Panel, fleet: Fleet) -> tuple[dict[GangId, dict[str, list[str]]], set[GangId]]:

@@ -100,6 +100,21 @@ def test_a_host_that_holds_no_member_any_more_has_no_word() -> None:
     assert of_kind(scene.go(15), Kind.GANG_DISAGREES) == []
 
 
+def test_a_gang_that_is_gone_is_remembered_no_more_and_one_of_its_name_begins_anew() -> None:
+    scene = gang_that_was_told("a|0|1", "b|1|1").go(15)
+    assert len(of_kind(scene, Kind.GANG_DISAGREES)) == 1
+    scene.fleet = replace(ALL, gangs={GANG: replace(ALL.gangs[GANG], uid="another")})
+    assert of_kind(scene.go(8), Kind.GANG_DISAGREES) == []
+    assert len(of_kind(scene.go(8), Kind.GANG_DISAGREES)) == 1
+    for speaker in scene.speakers.values():
+        del speaker.notes["gang"]
+    scene.go(1)
+    assert not scene.panel.memory.spells
+    for name in HOSTS:
+        scene[name].notes["gang"] = f"{GANG}|slice|0|0"
+    assert of_kind(scene.go(8), Kind.GANG_DISAGREES) == []
+
+
 # ── short deaths ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 BAD, FINE = HostId("c1", HOSTS[0]), tuple(HostId("c1", name) for name in HOSTS[1:4])

@@ -6,16 +6,21 @@ evaluated twice at one instant changes nothing the second time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sliceward.topology.fleet import Fleet
     from sliceward.topology.ids import HostId
+
+Found = TypeVar("Found")
 
 
 @dataclass(slots=True)
@@ -61,6 +66,7 @@ class Memory:
     """What is remembered. ``tracks`` by the name of their clause; ``spells``: since when something has held, by name.
 
     ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one. ``crashes``: unix seconds of each.
+    ``looks``: when something that takes long was looked at last, and what was found, by name.
     """
 
     tracks: dict[str, Track] = field(default_factory=dict)
@@ -69,6 +75,15 @@ class Memory:
     deaths: list[Death] = field(default_factory=list)
     looked_at: Fleet | None = None
     crashes: dict[Crash, float] = field(default_factory=dict)
+    looks: dict[str, tuple[float, Any]] = field(default_factory=dict)
+
+    def lately(self, name: str, now: float, every: float, look: Callable[[], Found]) -> Found:
+        """Give what ``look`` finds, or found less than ``every`` seconds ago; 0: once in a round."""
+        at, found = self.looks.get(name, (math.nan, None))
+        if not (at == now or 0 <= now - at < every):
+            found = look()
+            self.looks[name] = (now, found)
+        return found  # type: ignore[no-any-return]  # what look gave, by its name
 
     def track(self, key: str, shape: tuple[int, ...], now: float) -> Track:
         """Give a track with room for ``shape``; NaN where nothing is remembered."""

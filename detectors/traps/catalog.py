@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from sliceward.detectors.traps.chip_fatal import CHIP_FATAL
 from sliceward.detectors.traps.gang_disagrees import GANG_DISAGREES
 from sliceward.detectors.traps.gang_failed import GANG_FAILED
+from sliceward.detectors.traps.machine_differs import MACHINE_DIFFERS
+from sliceward.detectors.traps.place_doubled import PLACE_DOUBLED
 from sliceward.detectors.traps.port_held import PORT_HELD
 from sliceward.detectors.traps.program_fatal import PROGRAM_FATAL
 from sliceward.detectors.traps.short_deaths import SHORT_DEATHS
@@ -25,5 +27,7 @@ _ALL = (
     CHIP_FATAL,
     PROGRAM_FATAL,
     PORT_HELD,
+    MACHINE_DIFFERS,
+    PLACE_DOUBLED,
 )
 TRAPS: dict[str, Trap] = {trap.name: trap for trap in _ALL}

@@ -49,6 +49,10 @@ class Heard:
 
 def heard(panel: Panel) -> list[Heard]:
     """Give every line that is told now, the earliest first. A note that nobody can read is counted and left out."""
+    return panel.memory.lately("sightings", panel.now, 0.0, lambda: _heard(panel))
+
+
+def _heard(panel: Panel) -> list[Heard]:
     found: list[Heard] = []
     for known in panel.hosts:
         if known is None or NOTE not in known.notes:

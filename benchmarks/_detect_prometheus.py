@@ -187,4 +187,4 @@ def check(
 
 
 if __name__ == "__main__":
-    measure(float((*sys.argv[1:2], PERIOD)[0]), int((*sys.argv[2:3], TICKS)[0]))
+    measure(float((*sys.argv[1:2], str(PERIOD))[0]), int((*sys.argv[2:3], str(TICKS))[0]))

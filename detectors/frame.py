@@ -6,6 +6,8 @@ an older agent is missing. No numpy here.
 
 The schema grows by new keys and new metrics only, which need no new number: ``schema`` changes when an older reader would
 misread what it knows, and such a frame is refused by name.
+
+Agents of one version send the same columns again and again: where each lies is worked out once, and columns that lie so are left in one piece.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from __future__ import annotations
 import math
 import sys
 from array import array
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,13 +28,15 @@ from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import HostId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
 SCHEMA = 1
 MAX_FRAME_BYTES = 1 << 20
 MAX_CHIPS = 64
 MAX_PORTS = 8
 MAX_COLUMNS = 512
+FEW = 4
+"""Ways that columns may lie in as many bytes that are remembered."""
 MAX_NOTES = 512
 MAX_NOTE_KEY = 128
 MAX_NOTE_TEXT = 8192
@@ -69,6 +75,65 @@ class Frame:
     schema: int = SCHEMA
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where columns lie in the bytes that hold them all: name -> first byte and how many. ``chips`` and ``ports``: of which hosts.
+
+    What does not change from frame to frame (names, lengths) are the bits of ``mask``, and they are those of ``frame``.
+    """
+
+    places: Mapping[str, tuple[int, int]]
+    chips: int
+    ports: int
+    mask: int
+    frame: int
+
+    @classmethod
+    def of(cls, raw: bytes, columns: Mapping[str, bytes], chips: int, ports: int) -> Layout:
+        """Work it out from ``raw`` and the columns that were read out of it, in their order."""
+        mask, at, places = bytearray(b"\xff" * len(raw)), 0, {}
+        for name, column in columns.items():
+            # The name and the length stand before each: a column is found after them, and an empty one leaves nothing to change.
+            at = raw.index(name.encode(), at) + len(name.encode()) + _head(len(column))
+            places[name] = at, len(column)
+            mask[at : at + len(column)] = bytes(len(column))
+            at += len(column)
+        bits = int.from_bytes(mask, "little")
+        return cls(places, chips, ports, bits, int.from_bytes(raw, "little") & bits)
+
+    def fits(self, raw: bytes) -> bool:
+        """Whether columns lie so in ``raw``, which is as long."""
+        return int.from_bytes(raw, "little") & self.mask == self.frame
+
+
+def _head(length: int) -> int:
+    """Bytes before the bytes of a column: msgpack's bin 8, bin 16 and bin 32."""
+    return 2 if length < 1 << 8 else 3 if length < 1 << 16 else 5
+
+
+class Packed(Mapping[str, bytes]):
+    """Columns in one piece, as they came; each is cut out when it is asked for."""
+
+    __slots__ = ("layout", "raw")
+
+    def __init__(self, layout: Layout, raw: bytes) -> None:
+        """Take bytes that `Layout.fits`."""
+        self.layout, self.raw = layout, raw
+
+    def __getitem__(self, name: str) -> bytes:
+        """Cut out one column."""
+        first, count = self.layout.places[name]
+        return self.raw[first : first + count]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names, in the order in which they came."""
+        return iter(self.layout.places)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.layout.places)
+
+
 class BadFrame(ValueError):
     """A frame that cannot be used: where in it and why. Counted, logged once per host, and costs nothing else."""
 
@@ -93,7 +158,7 @@ class _Wire(msgspec.Struct, kw_only=True, gc=False):
     period: float = msgspec.field(name="p")
     chips: int = msgspec.field(name="n")
     ports: int = msgspec.field(name="l")
-    columns: dict[str, bytes] = msgspec.field(name="d")
+    columns: msgspec.Raw = msgspec.field(name="d")
     notes: dict[str, str] = msgspec.field(name="o", default_factory=dict)
     full_notes: bool = msgspec.field(name="f", default=False)
 
@@ -101,6 +166,7 @@ class _Wire(msgspec.Struct, kw_only=True, gc=False):
 _FIELDS = _Wire.__struct_fields__
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Wire)
+_COLUMNS = msgspec.msgpack.Decoder(dict[str, bytes])
 # What others say about a host; a frame that carries it would speak for the API server or the watcher.
 _NOT_THE_AGENTS = frozenset({"kubernetes", "prometheus", "watcher"})
 
@@ -118,7 +184,7 @@ def encode(frame: Frame) -> bytes:
             raise BadFrame(f"column {name[:80]!r}", "is not in the catalogue of metrics")
         _check_column(CATALOGUE[name], raw, frame)
     wire = _Wire(**{name: getattr(frame, name) for name in _FIELDS})
-    wire.columns, wire.notes = dict(frame.columns), dict(frame.notes)
+    wire.columns, wire.notes = msgspec.Raw(_ENCODER.encode(dict(frame.columns))), dict(frame.notes)
     payload = _ENCODER.encode(wire)
     if len(payload) > MAX_FRAME_BYTES:
         raise BadFrame("frame", f"has {len(payload)} bytes, more than {MAX_FRAME_BYTES}")
@@ -141,19 +207,43 @@ def decode(payload: bytes) -> Frame:
         raise BadFrame("frame", f"is not a frame: {str(error)[:160]}") from None
     if wire.schema != SCHEMA:
         raise BadFrame("schema", f"is {wire.schema}; this version reads {SCHEMA}: make agent and watcher the same version")
-    if len(wire.columns) > MAX_COLUMNS:
-        raise BadFrame("columns", f"are {len(wire.columns)}, more than {MAX_COLUMNS}")
     _check_header(wire)
     _check_notes(wire.notes)
-    known, sizes = wire.columns, column_sizes(wire.chips, wire.ports)
-    if list(map(len, known.values())) != list(map(sizes.get, known)):
-        known = {name: raw for name, raw in known.items() if name in CATALOGUE}
-        for name, raw in known.items():
-            _check_column(CATALOGUE[name], raw, wire)
+    known = _columns(wire)
     return Frame(
         wire.cluster, wire.host, wire.instance_id, wire.boot_id, wire.index, wire.agent_start, wire.seq, wire.at, wire.period,
         wire.chips, wire.ports, known, wire.notes, wire.full_notes,
     )  # fmt: skip
+
+
+def _columns(wire: _Wire) -> Mapping[str, bytes]:
+    raw = bytes(wire.columns)
+    usual = _usual(len(raw), wire.chips, wire.ports)
+    for layout in usual:
+        if layout.fits(raw):
+            return Packed(layout, raw)
+    try:
+        known = _COLUMNS.decode(raw)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadFrame("frame", f"is not a frame: {str(error)[:160]}") from None
+    if len(known) > MAX_COLUMNS:
+        raise BadFrame("columns", f"are {len(known)}, more than {MAX_COLUMNS}")
+    sizes = column_sizes(wire.chips, wire.ports)
+    if list(map(len, known.values())) != list(map(sizes.get, known)):
+        known = {name: raw for name, raw in known.items() if name in CATALOGUE}
+        for name, raw in known.items():
+            _check_column(CATALOGUE[name], raw, wire)
+        return known
+    if _ENCODER.encode(known) == raw:  # each once, in its shortest form: so it is known where each lies
+        usual.append(Layout.of(raw, known, wire.chips, wire.ports))
+    return known
+
+
+@lru_cache(maxsize=64)
+def _usual(size: int, chips: int, ports: int) -> deque[Layout]:
+    """Give how columns of so many bytes in all have lain so far, the last few ways; whoever finds another adds it."""
+    del size, chips, ports
+    return deque(maxlen=FEW)
 
 
 def entities(kind: EntityKind, *, chips: int, ports: int) -> int:
@@ -205,6 +295,16 @@ def _check_header(frame: Frame | _Wire) -> None:
         text = getattr(frame, where)
         if len(text) > MAX_ID or not text.isprintable():
             raise BadFrame(where, f"is not printable text of at most {MAX_ID} characters")
+    if (
+        (frame.index is None or 0 <= frame.index <= MAX_INDEX)
+        and 0 <= frame.chips <= MAX_CHIPS
+        and 0 <= frame.ports <= MAX_PORTS
+        and 0 <= frame.seq <= MAX_SEQ
+        and 0 <= frame.at <= LATEST
+        and 0 <= frame.agent_start <= LATEST
+        and 0 < frame.period <= MAX_PERIOD
+    ):
+        return  # as nearly always; else it is found which of them it is
     if frame.index is not None:
         _within("index", frame.index, low=0, high=MAX_INDEX)
     _within("chips", frame.chips, low=0, high=MAX_CHIPS)

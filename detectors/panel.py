@@ -16,22 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sliceward.detectors.frame import MAX_NOTES
+from sliceward.detectors.frame import MAX_NOTES, Layout, Packed
 from sliceward.detectors.memory import Memory
 from sliceward.detectors.metrics import CATALOGUE, EntityKind, Metric, Shape
 from sliceward.detectors.ring import Ring
 from sliceward.topology.ids import ChipId, HostId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from sliceward.detectors.frame import Frame
 
+    Waiting = tuple[int, float, Frame]
+
 Speaker = tuple[float, str, str]
 """Agent start, instance id and boot id: who speaks for a host."""
 
+ENOUGH = 16
+"""Hosts whose columns lie alike from which they are stored as one array; of fewer each column is joined with what others say of it."""
 TWIN_TURNS = 2
 """Returns of a former speaker that make twins: one is a frame that came late over a restart, a second is none."""
 MOST_FORMERS = 16
@@ -140,7 +144,7 @@ class Panel:
         self._last: dict[str, NDArray[np.float64]] = {name: np.full(self._ring.hosts, np.nan) for name in tracked}
         self._baseline: dict[str, NDArray[np.float64]] = {}
         self._free: list[int] = []
-        self._waiting: dict[int, tuple[int, float, Frame]] = {}
+        self._waiting: dict[int, Waiting] = {}
 
     @property
     def ring(self) -> Ring:
@@ -398,15 +402,35 @@ class Panel:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
-        alike: dict[tuple[tuple[str, ...], int, int, int], list[int]] = {}
+        alike: dict[tuple[object, int, int, int], list[int]] = {}
         for slot, (row, _, frame) in waiting.items():
-            alike.setdefault((tuple(frame.columns), row, frame.chips, frame.ports), []).append(slot)
+            columns = frame.columns
+            lie = columns.layout if isinstance(columns, Packed) else tuple(columns)
+            alike.setdefault((lie, row, frame.chips, frame.ports), []).append(slot)
+        for key, slots in list(alike.items()):
+            if isinstance(key[0], Layout) and len(slots) >= ENOUGH:
+                self._store_packed(key[0], key[1], slots, waiting)
+                del alike[key]
+        self._store_mixed(alike, waiting)
+
+    def _store_packed(self, layout: Layout, row: int, slots: Sequence[int], waiting: Mapping[int, Waiting]) -> None:
+        """Store what hosts say whose columns lie alike: all of them are one array, ``[hosts, bytes]``."""
+        hosts, size = np.array(slots, dtype=np.intp), (layout.chips, layout.ports)
+        raws = b"".join([columns.raw for slot in slots if isinstance(columns := waiting[slot][2].columns, Packed)])
+        table = np.frombuffer(raws, dtype=np.uint8).reshape(len(slots), -1)
+        for name, (first, count) in layout.places.items():
+            values = self._store(CATALOGUE[name], row, size, (hosts, table[:, first : first + count].tobytes()))
+            if name in self.changed and values is not None:
+                self._note_changes(name, hosts, values, np.array([waiting[slot][1] for slot in slots]))
+
+    def _store_mixed(self, alike: Mapping[tuple[object, int, int, int], Sequence[int]], waiting: Mapping[int, Waiting]) -> None:
+        """Store what few say alike, column by column."""
         batches: dict[tuple[str, int, int, int], tuple[list[int], list[bytes]]] = {}
         groups = list(alike.values())
-        for number, (names, row, chips, ports) in enumerate(alike):
-            # Agents of one version name the same columns in the same order: one step takes a column of them all.
+        for number, (_, row, chips, ports) in enumerate(alike):
+            # They name the same columns in the same order: one step takes a column of them all.
             columns = zip(*(waiting[slot][2].columns.values() for slot in groups[number]), strict=True)
-            for name, found in zip(names, columns, strict=True):
+            for name, found in zip(waiting[groups[number][0]][2].columns, columns, strict=True):
                 numbers, raws = batches.setdefault((name, row, chips, ports), ([], []))
                 numbers.append(number)
                 raws += found

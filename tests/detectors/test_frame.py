@@ -16,6 +16,7 @@ from sliceward.detectors.frame import (
     MAX_NOTES,
     BadFrame,
     Frame,
+    Packed,
     decode,
     encode,
     entities,
@@ -192,3 +193,50 @@ def test_columns_hold_a_counter_exactly_and_a_gauge_as_float32() -> None:
 def test_a_slice_is_no_hosts_and_takes_no_room_in_a_frame() -> None:
     sizes = [entities(kind, chips=4, ports=6) for kind in (EntityKind.CHIP, EntityKind.LINK, EntityKind.HOST, EntityKind.SLICE)]
     assert sizes == [4, 24, 1, 0]
+
+
+def columns_of(value: float, *, chips: int = 4) -> dict[str, bytes]:
+    return {m.name: pack(m, [value] * entities(m.kind, chips=chips, ports=6)) for m in OURS}
+
+
+def test_columns_that_lie_as_those_before_them_stay_in_one_piece_and_say_what_they_say() -> None:
+    frame = replace(a_frame(), columns=columns_of(0.5))
+    assert decode(encode(frame)) == frame
+    other = replace(frame, columns=columns_of(3.0))
+    again = decode(encode(other))
+    assert isinstance(again.columns, Packed)
+    assert again == other
+    assert (len(again.columns), list(again.columns)) == (len(OURS), [metric.name for metric in OURS])
+    with pytest.raises(KeyError):
+        _ = again.columns["host_ready"]
+
+
+def test_of_one_length_there_may_be_columns_that_lie_otherwise() -> None:
+    one, other = ({name: pack(CATALOGUE[name], [1.0])} for name in ("host_cpu_percent", "host_hlo_queue_size"))
+    one["host_hlo_queue_size"], other["host_cpu_percent"] = other["host_hlo_queue_size"], one["host_cpu_percent"]
+    for columns in (one, other, one, other):
+        found = decode(encode(replace(a_frame(), columns=columns))).columns
+        assert list(found.items()) == list(columns.items())
+
+
+@pytest.mark.parametrize("head", [b"\xc5\x00\x04", b"\xc6\x00\x00\x00\x04"], ids=["two bytes", "four bytes"])
+def test_a_length_that_is_written_longer_than_need_be_is_read_as_ever(head: bytes) -> None:
+    name = "host_cpu_percent"
+    for value in (0.0, 7.0):
+        columns = b"\x81" + msgspec.msgpack.encode(name) + head + pack(CATALOGUE[name], [value])
+        assert unpack(CATALOGUE[name], decode(on_the_wire(a_frame(), d=msgspec.Raw(columns))).columns[name]) == [value]
+
+
+def test_of_a_column_that_comes_twice_the_second_counts_each_time() -> None:
+    name = "host_cpu_percent"
+    for values in ((1.0, 2.0), (3.0, 4.0)):
+        twice = b"".join(msgspec.msgpack.encode(name) + msgspec.msgpack.encode(pack(CATALOGUE[name], [one])) for one in values)
+        found = decode(on_the_wire(a_frame(), d=msgspec.Raw(b"\x82" + twice))).columns
+        assert unpack(CATALOGUE[name], found[name]) == [values[1]]
+
+
+def test_what_is_no_list_of_columns_is_a_bad_frame() -> None:
+    decode(encode(a_frame()))
+    for columns in (b"\x90", b"\x07", b"\x81\x01\xc4\x01x", b"\x81\xa1x\x07"):
+        with pytest.raises(BadFrame, match="is not a frame"):
+            decode(on_the_wire(a_frame(), d=msgspec.Raw(columns)))

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliceward.detectors.frame import MAX_NOTES
+from sliceward.detectors.frame import MAX_NOTES, decode, encode
 from sliceward.detectors.metrics import EntityKind
-from sliceward.detectors.panel import MOST_WAITING, Panel, PanelSize, Taken, notes_of
+from sliceward.detectors.panel import ENOUGH, MOST_WAITING, Panel, PanelSize, Taken, notes_of
 from sliceward.topology.ids import ChipId, HostId
 from tests.detectors.frames import START, Speaker, feed, renamed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sliceward.detectors.frame import Frame
 
 DUTY, ERRORS = "chip_duty_cycle_percent", "chip_hbm_correctable_total"
@@ -308,6 +310,34 @@ def test_hosts_that_name_other_columns_in_another_order_are_stored_beside_each_o
         assert cell(panel, DUTY, n, 3) == pytest.approx(readings.get(DUTY, math.nan), nan_ok=True)
         assert steps == pytest.approx(readings.get("host_step", math.nan), nan_ok=True)
         assert panel.changed["host_step"][n] == pytest.approx(START if "host_step" in readings else math.nan, nan_ok=True)
+
+
+def test_many_hosts_whose_columns_lie_alike_are_stored_as_each_by_itself() -> None:
+    many, single = a_panel(), a_panel()
+    names = [f"n{number}" for number in range(2 * ENOUGH)]
+    for turn in range(3):
+        for number, name in enumerate(names):
+            errors = -1.0 if (turn, number) == (1, 3) else 5.0 * turn + number
+            readings: dict[str, float | Sequence[float]] = {
+                DUTY: number + turn,
+                "link_health": number % 10,
+                ERRORS: errors,
+                "host_step": 100.0 * (turn // 2) + number,
+            }
+            told = decode(encode(Speaker(name, readings=readings, seq=turn).say(START + 10 * turn)))
+            for panel in (many, single):
+                panel.put(told, START + 10 * turn)
+            single.ring.column(DUTY)  # whoever looks has all stored that waits
+        for panel in (many, single):
+            panel.advance(START + 10 * turn)
+    assert many.counts == single.counts
+    assert many.counts["out_of_range"] == 4
+    for name in (DUTY, "link_health", ERRORS, "host_step"):
+        np.testing.assert_array_equal(many.ring.columns[name], single.ring.columns[name])
+    assert cell(many, DUTY, 9, 3) == 11
+    assert cell(many, ERRORS, 9, 3) == 5
+    np.testing.assert_array_equal(many.changed["host_step"], single.changed["host_step"])
+    assert many.changed["host_step"][5] == START + 20
 
 
 def test_frames_wait_in_bounded_numbers_to_be_stored_together() -> None:

@@ -222,14 +222,14 @@ def test_of_one_length_there_may_be_columns_that_lie_otherwise() -> None:
 @pytest.mark.parametrize("head", [b"\xc5\x00\x04", b"\xc6\x00\x00\x00\x04"], ids=["two bytes", "four bytes"])
 def test_a_length_that_is_written_longer_than_need_be_is_read_as_ever(head: bytes) -> None:
     name = "host_cpu_percent"
-    for value in (0.0, 7.0):
+    for value in (7.0, 5.0, 0.0):
         columns = b"\x81" + msgspec.msgpack.encode(name) + head + pack(CATALOGUE[name], [value])
         assert unpack(CATALOGUE[name], decode(on_the_wire(a_frame(), d=msgspec.Raw(columns))).columns[name]) == [value]
 
 
 def test_of_a_column_that_comes_twice_the_second_counts_each_time() -> None:
     name = "host_cpu_percent"
-    for values in ((1.0, 2.0), (3.0, 4.0)):
+    for values in ((1.0, 2.0), (3.0, 2.0), (3.0, 4.0)):
         twice = b"".join(msgspec.msgpack.encode(name) + msgspec.msgpack.encode(pack(CATALOGUE[name], [one])) for one in values)
         found = decode(on_the_wire(a_frame(), d=msgspec.Raw(b"\x82" + twice))).columns
         assert unpack(CATALOGUE[name], found[name]) == [values[1]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sliceward.remediations import hurt, planning, weighing
@@ -33,7 +32,6 @@ class PlanGang:
     inverse: str = ""
     parameters: Mapping[str, str] = {
         "weigh": "yes: give up where leaving the gang as it is costs least (default no)",
-        "rearrange": "yes: slices that are well may move, too, where the hurt ones find no place beside them (default no)",
     }
     verbs: tuple[Verb, ...] = (
         Verb("jobset.x-k8s.io", "jobsets", ("get",)),
@@ -63,12 +61,11 @@ def _planned(target: Target, gang: Gang) -> Outcome:
     if why := scene.short_of_quota(gang):
         return Failed(why)
     choice = scene.ways(gang, scene.request(gang))
-    rearranges = text(target.given, "rearrange", "no", one_of=("yes", "no")) == "yes"
-    facts: dict[str, Any] = {"ways": weighing.facts_of(choice), **({"rearranges": True} if rearranges else {})}
+    facts: dict[str, Any] = {"ways": weighing.facts_of(choice)}
     weighs = text(target.given, "weigh", "no", one_of=("yes", "no")) == "yes"
     if weighs and not isinstance(choice, str) and choice.best.way is Way.STAY:
         return Failed(f"{gang.id} stays where it is, which is cheapest: {weighing.in_words(choice)}", facts)
-    found = planning.plan(replace(target, facts={**target.facts, **facts}), gang, scene=scene)
+    found = planning.plan(target, gang, scene=scene)
     if isinstance(found, NoFit):
         return Failed(f"no room for {gang.id}: {planning.reasons_of(found)}", facts)
     facts |= planning.facts_of(found, gang, target) | _pace(target)

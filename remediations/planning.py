@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sliceward.remediations.weighing import told_by
@@ -53,20 +52,20 @@ def plan(target: Target, gang: Gang, *, avoid: Iterable[str] = (), scene: Scene 
     named = set(avoid)
     hosts = frozenset(host for host in target.fleet.hosts if host.name in named) if named else frozenset()
     scene = scene or scene_of(target)
-    found = _placed(target, gang, scene, hosts)
+    found = _placed(gang, scene, hosts)
     before = held_before(target, gang)
     kept = {host for host in target.sick if host.name in before and host not in target.domain}
     if isinstance(found, NoFit) and kept:
-        again = _placed(target, gang, scene.forgiving(kept), hosts)
+        again = _placed(gang, scene.forgiving(kept), hosts)
         return found if isinstance(again, NoFit) else again
     return found
 
 
-def _placed(target: Target, gang: Gang, scene: Scene, avoid: frozenset[HostId]) -> Plan | NoFit:
+def _placed(gang: Gang, scene: Scene, avoid: frozenset[HostId]) -> Plan | NoFit:
     request = scene.request(gang, avoid=avoid)
     if isinstance(request, NoFit):
         return request
-    return scene.placed(replace(request, rearranged=target.facts.get("rearranges") is True))
+    return scene.placed(request)
 
 
 def held_before(target: Target, gang: Gang | None) -> frozenset[str]:

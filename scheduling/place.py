@@ -1,13 +1,11 @@
 """Where a gang goes: the cheapest of all places for all of its slices, or why there is none.
 
 A gang is placed whole or not at all; an elastic one with as many slices as fit, from the fewest that it can do with. Slices that
-are whole and usable where they sit stay there, unless the request says that they may be moved for the others. The same snapshot
-and request give the same answer.
+are whole and usable where they sit stay there. The same snapshot and request give the same answer.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.allowance import affordable
@@ -20,7 +18,7 @@ from sliceward.scheduling.seating import Domains, Room, Seating, seat_all, seat_
 from sliceward.topology.generations import GENERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sliceward.scheduling.ground import Ground, GroundId, Seat, Terms, Want
     from sliceward.scheduling.occupancy import Occupancy
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     from sliceward.scheduling.seating import Key
     from sliceward.scheduling.snapshot import Snapshot
     from sliceward.topology.ids import HostId
-
-MOST_KEPT = 6
-"""Of so many slices that could stay every choice is tried, fewest moves first; of more, that all stay, one moves, or all move."""
 
 _AVOIDED = Bar(Cause.RESERVED, "to be avoided")
 
@@ -75,15 +70,10 @@ def fits(snapshot: Snapshot, request: Request) -> bool | None:
         return False
     asked, room = request.slices[: request.needed], room_of(snapshot, request)
     sitting = _sitting(room, snapshot, request, asked)
-    there = room
-    for seat in sitting.values():
-        there = there.taken(seat)
     terms = snapshot.terms(request.generation, request.lasts)
-    found = seat_any(there, [each for each in asked if each.key not in sitting], terms)
+    found = seat_any(_beside(room, sitting), [each for each in asked if each.key not in sitting], terms)
     if isinstance(found, Seating):
         return True
-    if sitting and request.rearranged:
-        return True if planned(snapshot, request) is not None else None
     return False if found.surely else None
 
 
@@ -129,17 +119,18 @@ def _closed(ground: Ground, bars: Mapping[HostId, Bar]) -> Ground:
 
 
 def _with(room: Room, snapshot: Snapshot, request: Request, terms: Terms, count: int) -> Plan | None:
-    """Place the first so many slices. Those that sit well stay; where they may be moved for the others, as few are as can be."""
+    """Place the first so many slices. Those that sit well stay."""
     asked = request.slices[:count]
     sitting = _sitting(room, snapshot, request, asked)
-    for kept in _keepings(sitting) if request.rearranged else (sitting,):
-        there = room
-        for seat in kept.values():
-            there = there.taken(seat)
-        found = seat_all(there, [each for each in asked if each.key not in kept], terms, request.over)
-        if isinstance(found, Seating):
-            return _plan(snapshot, request, asked, (kept, found))
-    return None
+    found = seat_all(_beside(room, sitting), [each for each in asked if each.key not in sitting], terms, request.over)
+    return _plan(snapshot, request, asked, (sitting, found)) if isinstance(found, Seating) else None
+
+
+def _beside(room: Room, sitting: Mapping[Key, Seat]) -> Room:
+    """Let those that stay sit where they are."""
+    for seat in sitting.values():
+        room = room.taken(seat)
+    return room
 
 
 def _sitting(room: Room, snapshot: Snapshot, request: Request, asked: Sequence[SliceAsked]) -> dict[Key, Seat]:
@@ -176,17 +167,6 @@ def _is_torn(occupancy: Occupancy, seat: Seat, want: Want) -> bool:
     if occupancy.switches and kind.is_whole_cubes(want.shape):
         return True
     return any(all(end.host_id in hosts for end in link.ends) for link in occupancy.links)
-
-
-def _keepings(sitting: dict[Key, Seat]) -> Iterator[dict[Key, Seat]]:
-    """Give what to try: all that sit well stay, then fewer and fewer of them."""
-    yield sitting
-    count = len(sitting)
-    for moved in range(1, count) if count <= MOST_KEPT else [1]:
-        for gone in combinations(sitting, moved):
-            yield {key: seat for key, seat in sitting.items() if key not in gone}
-    if count:
-        yield {}
 
 
 def _plan(snapshot: Snapshot, request: Request, asked: Sequence[SliceAsked], seated: tuple[Mapping[Key, Seat], Seating]) -> Plan:

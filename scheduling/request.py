@@ -64,8 +64,7 @@ class Request:
     ``slices``: the most that it can use, in the order of roles. ``fewest``: with so many of them it can do, the first ones (0: all).
     ``avoid``: hosts that must not be used. ``unsuited``: by role, hosts on which its pods could not run, and why. ``domains``: where each
     slice must have a domain of its own (exclusive topology), the domain of each host; hosts that it does not name have none.
-    ``lasts``: seconds that it will run, None where nobody knows. ``rearranged``: slices that sit well may be moved, too, where the others
-    find no place beside them.
+    ``lasts``: seconds that it will run, None where nobody knows.
     """
 
     gang: GangId
@@ -78,7 +77,6 @@ class Request:
     unsuited: Mapping[str, Mapping[HostId, str]] = field(default_factory=dict)
     domains: Mapping[HostId, str] | None = None
     lasts: float | None = None
-    rearranged: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no gang can ask for."""

@@ -78,11 +78,6 @@ async def test_a_slice_may_stay_beside_an_incident_of_its_own_where_nothing_else
     assert {cube for piece in facts["planned_slices"] for cube in piece["cubes"]} == {"c1/cube/cube-1", "c1/cube/cube-3"}
 
 
-async def test_later_steps_know_whether_slices_that_are_well_may_move() -> None:
-    assert "rearranges" not in done(await a_scene().act(PLAN)).facts
-    assert done(await a_scene().act(PLAN, rearrange="yes")).facts["rearranges"] is True
-
-
 async def test_hosts_promised_to_another_run_are_not_taken() -> None:
     scene = a_scene()
     fleet = scene.target().fleet

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sliceward.detectors.finding import Kind, State
-from tests.daemons.watcher.stage import H0, H1
+from tests.daemons.watcher.stage import H0, H1, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sliceward.detectors.finding import Finding
-    from tests.daemons.watcher.stage import Stage
 
     Said = dict[str, NDArray[np.float64]]
     Fault = Callable[[int, Said], None]
@@ -92,3 +93,22 @@ def ours(stage: Stage) -> dict[str, Finding]:
 
 def firing(stage: Stage) -> set[str]:
     return {key for key, one in ours(stage).items() if one.state is State.FIRING}
+
+
+def kept_in(folder: Path) -> Stage:
+    """Give a watcher that keeps its baselines there."""
+    return Stage(environ={"SLICEWARD_STATISTICS__FOLDER": str(folder), "SLICEWARD_STATISTICS__SAVE_EVERY": "30s"})
+
+
+def rewritten(path: Path, **more: object) -> None:
+    """Write other things into a file of baselines: arrays by path, or what stands about them."""
+    with np.load(path) as file:
+        found = {name: file[name] for name in file.files}
+    about = json.loads(found["about"].tobytes())
+    for name, value in more.items():
+        if isinstance(value, np.ndarray):
+            found[name] = value
+        else:
+            about[name] = {**about[name], **value} if isinstance(value, dict) else value
+    found["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    np.savez(path, allow_pickle=False, **found)

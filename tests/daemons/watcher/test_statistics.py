@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
@@ -13,7 +11,7 @@ from sliceward.daemons.watcher import baselines
 from sliceward.detectors.finding import State
 from sliceward.topology.health import Severity
 from tests.builders import a_fleet
-from tests.daemons.watcher.life import LEARN, METERS, OTHER, SICK, Life, firing, ours
+from tests.daemons.watcher.life import LEARN, METERS, OTHER, SICK, Life, firing, kept_in, ours, rewritten
 from tests.daemons.watcher.stage import H0, H1, Stage, lose_chip
 
 if TYPE_CHECKING:
@@ -170,10 +168,6 @@ async def test_without_statistics_only_rules_speak() -> None:
 # ── over a restart ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def kept_in(folder: Path) -> Stage:
-    return Stage(environ={"SLICEWARD_STATISTICS__FOLDER": str(folder), "SLICEWARD_STATISTICS__SAVE_EVERY": "30s"})
-
-
 async def test_baselines_survive_a_restart_and_a_fault_goes_on_where_it_was(tmp_path: Path) -> None:
     stage = kept_in(tmp_path)
     life = Life(stage)
@@ -222,14 +216,6 @@ def nonsense(path: Path) -> None:
     path.write_bytes(b"PK nothing of the kind")
 
 
-def rewritten(path: Path, **more: object) -> None:
-    with np.load(path) as file:
-        found = {name: file[name] for name in file.files}
-    about = json.loads(found["about"].tobytes()) | more
-    found["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-    np.savez(path, allow_pickle=False, **found)
-
-
 def of_another_version(path: Path) -> None:
     rewritten(path, version=99)
 
@@ -243,7 +229,7 @@ def that_accuses_nonsense(path: Path) -> None:
 
 
 def without_numbers(path: Path) -> None:
-    rewritten(path, numbers={})
+    rewritten(path, numbers=None)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 LARGEST = 256 * 1024
 """Characters of one file that a person writes."""
 DEEPEST = 24
+_ADVICE = {
+    "'\\t'": "Indent with spaces: YAML allows no tab there",
+    "aliases are not allowed": "Write out what it stands for",
+    "nested too deeply": f"Nest at most {DEEPEST} deep",
+    "stands twice": "Leave one of the two",
+    "another document": "Put what comes after --- into a file of its own",
+    "constructor for the tag": "Leave the tag (what begins with !) out",
+}
+"""What to do, by what is found wrong."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -22,12 +31,16 @@ class _Loader(yaml.SafeLoader):
 
     depth = 0
 
+    def _here(self) -> yaml.Mark:
+        mark: yaml.Mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # its stubs say nothing of it
+        return mark
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 (PyYAML's signature)
         if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed here", self.get_mark())
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed here", self._here())
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.constructor.ConstructorError(None, None, "is nested too deeply", self.get_mark())
+            raise yaml.constructor.ConstructorError(None, None, "is nested too deeply", self._here())
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -100,7 +113,7 @@ def _key_of(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
 def read(text: str, where: str, *, most: int = LARGEST) -> Text:
     """Read one YAML document of at most ``most`` characters. Raises `Misconfigured` with file and line."""
     if len(text) > most:
-        raise Misconfigured(where, f"is larger than {most} characters", "Split it, or look whether it is the right file")
+        raise Misconfigured(f"{where}:1:1", f"is larger than {most} characters", "Split it, or look whether it is the right file")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -108,6 +121,12 @@ def read(text: str, where: str, *, most: int = LARGEST) -> Text:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise Misconfigured(f"{where}{line}", str(error.problem or error.context), "Correct the YAML on that line") from None
+        why = str(error.problem or error.context)
+        advice = next((advice for sign, advice in _ADVICE.items() if sign in why), "Correct the YAML on that line")
+        raise Misconfigured(f"{where}{line}", why, advice) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = f"{where}:{before.count(chr(10)) + 1}:{error.position - before.rfind(chr(10))}"
+        raise Misconfigured(place, f"is no YAML: it holds the character #x{error.character:04x}", "Take it out") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Misconfigured(where, f"is no YAML: {error}", "Correct the file") from None

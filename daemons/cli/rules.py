@@ -143,8 +143,10 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise Misconfigured(str(file), f"cannot be read: {error.strerror}", "Name a rule file or a folder with rules") from None
-    except UnicodeDecodeError:
-        raise Misconfigured(str(file), "is not UTF-8 text", "Save it as UTF-8") from None
+    except UnicodeDecodeError as error:
+        lines = error.object[: error.start].split(b"\n")
+        place = f"{file}:{len(lines)}:{len(lines[-1].decode(errors='replace')) + 1}"
+        raise Misconfigured(place, "is not UTF-8 text", "Save it as UTF-8") from None
 
 
 def _cases_in(texts: Mapping[str, str]) -> tuple[list[Placed], list[Misconfigured]]:

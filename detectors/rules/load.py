@@ -6,7 +6,9 @@ name, so that an operator's file may change a shipped rule.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
@@ -84,7 +86,12 @@ def _take(read: Read, text: yaml_text.Text, at: Path, body: object) -> None:
     except ValidationError as error:
         read.errors += refusals(text, at, body, (model, _SHAPES), error)
         return
-    if isinstance(made, Silence):
+    if isinstance(made, Rule) and read.places.get(made.name, "").startswith(f"{text.where}:"):
+        why = f"is the name of another rule in this file, at {read.places[made.name]}"
+        read.errors.append(
+            Misconfigured(f"{text.place((*at, 'name'))}: {made.name}", why, "Give it a name of its own, or leave one out")
+        )
+    elif isinstance(made, Silence):
         read.silences.append((made, text.place(at)))
     elif isinstance(made, Rule):
         read.rules[made.name], read.places[made.name] = made, text.place(at)
@@ -112,9 +119,22 @@ def refusals(
     error: ValidationError,
 ) -> list[Misconfigured]:
     """Give each thing that is wrong with an entry, by file, line and column; ``models``: that of the entry, and of keys in it."""
-    # A key that is misspelt is also one that is missing: the first says which.
     found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    return [_refused(text, at, str(body.get("name", at[-1] if at else 0)), models, one) for one in found]
+    # A key that is misspelt is also one that is missing: the first says which.
+    misspelt = {(*one["loc"][:-1], _key_meant(tuple(one["loc"]), models)) for one in found if one["type"] == "extra_forbidden"}
+    named = str(body.get("name", at[-1] if at else 0))
+    return [_refused(text, at, named, models, one) for one in found if one["type"] != "missing" or one["loc"] not in misspelt]
+
+
+def _keys(path: Path, models: tuple[type[BaseModel], Mapping[str, type[BaseModel]]]) -> list[str]:
+    """Give the keys that are known where the last one of a path stands."""
+    top, below = models
+    model = next((below[step] for step in reversed(path[:-1]) if isinstance(step, str) and step in below), top)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _key_meant(path: Path, models: tuple[type[BaseModel], Mapping[str, type[BaseModel]]]) -> str:
+    return next(iter(get_close_matches(str(path[-1]), _keys(path, models), n=1)), "")
 
 
 def _refused(
@@ -127,15 +147,35 @@ def _refused(
     path = tuple(error["loc"])
     unknown = error["type"] == "extra_forbidden"
     if unknown:
-        top, below = models
-        model = next((below[step] for step in reversed(path[:-1]) if isinstance(step, str) and step in below), top)
-        keys = [field.alias or name for name, field in model.model_fields.items()]
-        why = "is not a key that is known here" + meant(str(path[-1]), keys)
+        why = "is not a key that is known here" + meant(str(path[-1]), _keys(path, models))
     else:
-        why = error["msg"].removeprefix("Value error, ") + _nearest(error)
+        why = _said(error) + _nearest(error)
     shown = ".".join(str(step) for step in path)
     where = f"{text.place((*at, *path), key=unknown)}: {named}" + (f": {shown}" if shown else "")
     return Misconfigured(where, why)
+
+
+def _said(error: ErrorDetails) -> str:
+    """Say what is wrong in words of the file, and what to write instead."""
+    kind, given = error["type"], error["input"]
+    match kind:
+        case "missing":
+            return f"is missing: write {error['loc'][-1]}: and what it is"
+        case "model_type" | "dict_type":
+            what = "a list" if isinstance(given, list) else repr(given)
+            return f"is {what}, and should be keys with values: write {{key: value}}"
+        case "string_pattern_mismatch":
+            return f"{given!r} is no name: write small letters, digits and dashes, as in {_as_name(str(given))!r}"
+        case "timezone_aware":
+            return "has no timezone: write 2030-01-31T12:00:00Z"
+        case "int_from_float" | "int_parsing" | "int_type":
+            return f"{given!r} is no whole number: write 3"
+        case _:
+            return error["msg"].removeprefix("Value error, ")
+
+
+def _as_name(text: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower())) or "my-rule"
 
 
 def _nearest(error: ErrorDetails) -> str:

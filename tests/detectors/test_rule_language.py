@@ -329,7 +329,7 @@ def test_a_bad_clause_is_named_with_its_column(when: str, column: int | None, wh
 def test_all_that_is_wrong_is_told_at_once() -> None:
     texts = {"a.yaml": "a: [", "b.yaml": RULE.replace("{when}", "{}").replace("says", "sys") + "- 5\n", "c.yaml": ""}
     where = [error.where.split(": ")[0] for error in read_rules(texts).errors]
-    assert where == ["a.yaml:1:5", "b.yaml:5:3", "b.yaml:1:3", "b.yaml:6:9", "b.yaml:7:3"]
+    assert where == ["a.yaml:1:5", "b.yaml:5:3", "b.yaml:6:9", "b.yaml:7:3"]
 
 
 @pytest.mark.parametrize(
@@ -345,6 +345,60 @@ def test_a_bad_silence_is_refused(entry: str, why: str) -> None:
     errors = read_rules({"r.yaml": RULE.replace("{when}", BUSY + "}") + f"- {entry}\n"}).errors
     assert any(why in str(error) for error in errors)
     assert all(error.where.startswith("r.yaml:7:") for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "why", "what_to_do"),
+    [
+        ("- name: x\n\tkind: y\n", "r.yaml:2:1", "cannot start any token", "spaces"),
+        ("a: &a [x]\nb: [*a]\n", "r.yaml:2:5", "aliases", "Write out"),
+        ("- {name: x, name: y}\n", "r.yaml:1:13", "stands twice", "one of the two"),
+        ("[" * 100, "r.yaml:1:25", "too deeply", "at most 24"),
+        ("- a\n---\n- b\n", "r.yaml:2:1", "another document", "file of its own"),
+        ("- !!python/object/apply:os.system [id]\n", "r.yaml:1:3", "tag", "Leave the tag"),
+        ("- name: |\n   a\n   b\0c\n", "r.yaml:3:5", "#x0000", "Take it out"),
+        ("#" * 300_000, "r.yaml:1:1", "larger than", "Split it"),
+    ],
+    ids=["a tab", "a bomb", "a key twice", "a hundred deep", "two documents", "a tag", "NUL", "too large"],
+)
+def test_what_is_no_yaml_of_ours_is_refused_by_its_place_with_a_way_out(text: str, where: str, why: str, what_to_do: str) -> None:
+    (error,) = read_rules({"r.yaml": text}).errors
+    assert error.where == where
+    assert why in error.why
+    assert what_to_do in error.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("  wehn: {}\n", ["wehn: is not a key that is known here; did you mean 'when'?"]),
+        ("", ["when: is missing: write when:"]),
+        ("  when: [{}]\n", ["when: is a list, and should be keys with values"]),
+        ("  when: busy\n", ["when: is 'busy', and should be keys with values"]),
+        (f"  when: {BUSY.replace('k: 1', 'k: 2.5')}}}\n", ["k: 2.5 is no whole number"]),
+    ],
+)
+def test_each_mistake_is_told_once_in_words_of_the_file(line: str, why: list[str]) -> None:
+    errors = [str(error) for error in read_rules({"r.yaml": RULE.replace("  when: {when}\n", line)}).errors]
+    assert len(errors) == len(why)
+    assert all(wanted in error for wanted, error in zip(why, errors, strict=True))
+
+
+def test_a_name_that_is_none_comes_back_as_one_that_would_be() -> None:
+    text = RULE.replace("{when}", BUSY + "}")
+    (error,) = read_rules({"r.yaml": text.replace("name: hot", "name: Hot Chips!")}).errors
+    assert "as in 'hot-chips'" in str(error)
+    (error,) = read_rules({"r.yaml": text.replace("name: hot", 'name: "°"')}).errors
+    assert "as in 'my-rule'" in str(error)
+
+
+def test_a_rule_replaces_one_of_another_file_and_never_one_of_its_own() -> None:
+    text = RULE.replace("{when}", BUSY + "}")
+    read = read_rules({"a.yaml": text, "b.yaml": text})
+    assert (read.errors, read.places["hot"]) == ([], "b.yaml:1:3")
+    (error,) = read_rules({"a.yaml": text + text}).errors
+    assert error.where == "a.yaml:7:9: hot"
+    assert "another rule in this file, at a.yaml:1:3" in error.why
 
 
 def test_a_start_tells_the_first_error() -> None:

@@ -86,7 +86,7 @@ THRESHOLD = json.loads(json.dumps(GOOD))["when"]["threshold"]
     [
         pytest.param({"kind": "Nonsense"}, "hot: kind", "Input should be", id="kind"),
         pytest.param({"severitty": "error"}, "hot: severitty", "did you mean 'severity'", id="unknown key"),
-        pytest.param({"name": "Bad Name"}, "Bad Name: name", "pattern", id="name"),
+        pytest.param({"name": "Bad Name"}, "Bad Name: name", "as in 'bad-name'", id="name"),
         pytest.param({"says": "{nobody}"}, "hot", "may use {metric}, {value}", id="text"),
         pytest.param({"lift": "gang"}, "hot", "lift is for rules about hosts", id="lift"),
         pytest.param({"part": "host", "fold": True}, "hot", "fold for rules about chips", id="fold"),

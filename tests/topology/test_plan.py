@@ -82,7 +82,7 @@ def gang(text: str) -> str:
     ("text", "where", "hint"),
     [
         ("clusters: [", "fleet:1:12", ""),
-        ("\x00", "fleet", ""),
+        ("\x00", "fleet:1:1", ""),
         ("[]", "fleet", ""),
         ("clusters: []", "fleet.clusters", "at least one"),
         ("cluster: []", "fleet.cluster", "'clusters'"),

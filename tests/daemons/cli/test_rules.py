@@ -102,7 +102,7 @@ def test_a_rule_without_a_case_is_no_success(sliceward: Sliceward, folder: Path)
         ("- name: busy for a while", "- 5\n- name: busy", "is not a case"),
         ("- name", "name", "is no list of cases"),
         ("- name", "- [", "mine.test.yaml:"),
-        ('{"host_cpu_percent n1": 5x2 95 5x9, "host_cpu_percent n2": 5x2 95x9}', "5", "valid dictionary"),
+        ('{"host_cpu_percent n1": 5x2 95 5x9, "host_cpu_percent n2": 5x2 95x9}', "5", "keys with values"),
         ("5x2 95x9}", "[]}", "is no series"),
     ],
 )

@@ -54,9 +54,11 @@ def _threshold(look: Look, condition: Threshold, key: str) -> Verdicts:
     if condition.clear is None:
         return verdicts
     track = look.panel.memory.track(key, verdicts.shape, look.panel.now)
-    still = (track.values > 0) & (_beyond(readings, condition, condition.clear).sum(axis=0) >= condition.k)
+    # Of what was never judged here what was told decides: a start of ours clears nothing.
+    was = (track.values > 0) | (np.isnan(track.values) & look.was_told(key.partition("/")[0], verdicts.shape))
+    still = was & (_beyond(readings, condition, condition.clear).sum(axis=0) >= condition.k)
     verdicts = np.where(still, YES, verdicts)
-    track.values = np.where(verdicts == YES, 1.0, np.where(verdicts == NO, np.nan, track.values))
+    track.values = np.where(verdicts == YES, 1.0, np.where(verdicts == NO, 0.0, track.values))
     return verdicts
 
 

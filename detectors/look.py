@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +15,7 @@ from sliceward.topology.ids import HostId
 from sliceward.topology.names import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,7 +76,8 @@ class Look:
     """A panel at one instant.
 
     ``periods`` [hosts]: seconds between frames; ``silent`` [hosts]: nothing its agent said is news; ``heard`` [hosts]: its agent
-    spoke at all since the panel began, or it was scraped.
+    spoke at all since the panel began, or it was scraped. ``told``: by rule the entities of which it was told before, in the shape of a row: what a
+    rule remembered of them went with a start of ours.
     """
 
     panel: Panel
@@ -86,6 +87,7 @@ class Look:
     silent: NDArray[np.bool_]
     heard: NDArray[np.bool_]
     fleet: Fleet | None = None
+    told: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
     def at(cls, panel: Panel, *, grace: float, fleet: Fleet | None = None) -> Look:
@@ -135,6 +137,15 @@ class Look:
     def hosts(self) -> Hosts:
         """The hosts by place, as rules tell them apart."""
         return Hosts.of(self.panel, self.fleet)
+
+    def was_told(self, rule: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Give of which entities, in the shape of a condition, a rule was told before; a part stands for all of its own."""
+        told = self.told.get(rule)
+        if told is None:
+            return np.zeros(shape, dtype=bool)
+        more = len(shape) - told.ndim
+        there = widened(told, more) if more > 0 else told.any(axis=tuple(range(len(shape), told.ndim))) if more else told
+        return np.broadcast_to(there, shape)
 
     def seconds(self, span: Span) -> NDArray[np.float64]:
         """Give a time of a rule in seconds, for each host."""

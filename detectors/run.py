@@ -19,6 +19,7 @@ from sliceward.detectors.finding import Evidence, Finding, Kind, State
 from sliceward.detectors.localise import Located, Suspect, hosts_of, locate
 from sliceward.detectors.look import NO, UNKNOWN, YES, Look
 from sliceward.detectors.metrics import EntityKind
+from sliceward.detectors.rules.schema import Threshold
 from sliceward.detectors.traps.catalog import TRAPS
 from sliceward.topology.gangs import GangState
 from sliceward.topology.ids import ChipId, CubeId, GangId, HostId, LinkId, SliceId
@@ -26,6 +27,8 @@ from sliceward.topology.links import port_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from sliceward.detectors.look import Verdicts
     from sliceward.detectors.panel import Known, Panel
@@ -54,13 +57,14 @@ def evaluate(
     """Give every finding of the cluster as it stands at the panel's present: those that fire and those known before."""
     look = Look.at(panel, grace=grace.total_seconds(), fleet=fleet)
     now = datetime.fromtimestamp(panel.now, UTC)
+    known = {finding.id: finding for finding in previous}
+    look = replace(look, told=_told(Round(panel, fleet, look, {}, {}, now), rules, known.values()))
     verdicts = {rule.name: judge(look, rule) for rule in rules}
     for rule in rules:
         for better in rule.yields_to:
             if verdicts[better].shape == verdicts[rule.name].shape:
                 verdicts[rule.name] = np.where(verdicts[better] == YES, NO, verdicts[rule.name]).astype(np.int8)
     this = Round(panel, fleet, look, {rule.name: rule for rule in rules}, verdicts, now)
-    known = {finding.id: finding for finding in previous}
     firing = {finding.id: finding for finding in (_fired(this, one, known) for one in locate(fleet, _suspects(this)))}
     firing |= {finding.id: finding for finding in _trapped(this, known)}
     causes: dict[PartId, list[Finding]] = defaultdict(list)
@@ -69,6 +73,25 @@ def evaluate(
             causes[part].append(finding)
     rest = (_not_firing(this, finding, causes) for key, finding in known.items() if key not in firing)
     return tuple(sorted((*firing.values(), *rest), key=lambda finding: finding.id))
+
+
+def _told(this: Round, rules: Sequence[Rule], known: Iterable[Finding]) -> dict[str, NDArray[np.bool_]]:
+    """Give by rule with a limit to clear the entities of which it was told, in the shape of a row, unless another boot showed it."""
+    clearing = {
+        rule.name: rule
+        for rule in rules
+        if any(isinstance(one, Threshold) and one.clear is not None for one in rule.when.conditions())
+    }
+    told: dict[str, NDArray[np.bool_]] = {}
+    for finding in known:
+        rule = clearing.get(finding.detector)
+        if rule is None or finding.state is State.RESOLVED:
+            continue
+        _, boot = _incarnation(this, finding.part)
+        if not (finding.boot_id and boot and boot != finding.boot_id):
+            there = told.setdefault(rule.name, np.zeros(this.panel.ring.entities(rule.entity), dtype=bool))
+            there.reshape(-1)[_entities(this, rule, finding.part)] = True
+    return told
 
 
 def _suspects(this: Round) -> Iterable[Suspect]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from sliceward.daemons import topics
 from sliceward.detectors.finding import State
 from sliceward.remediations.ports import NODE
 from tests.builders import gang_id
-from tests.daemons.watcher.stage import H0, Stage, settle, steps
+from tests.daemons.watcher.stage import H0, H1, Stage, settle, steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOST, QUIET = f"HostLost c1/host/{H0}", f"TelemetryLost c1/host/{H0}"
 STUCK = f"CollectiveStuck {gang_id('llm')}"
@@ -126,3 +130,36 @@ async def test_a_broker_that_comes_back_empty_is_told_of_a_suspended_gang_again(
         await settle()
         await stage.rounds(1)
         assert stage.broker.retained[topic].payload == before.payload
+
+
+BAND = """\
+- {name: warm-chip, kind: AgentUnwell, part: chip, severity: error, says: warm, clear_for: 3 periods,
+   when: {threshold: {metric: chip_hbm_bandwidth_percent, op: ">=", value: 90, clear: 70, k: 2, n: 3}}}
+- {name: warm-host, kind: AgentUnwell, part: host, severity: error, says: warm, clear_for: 3 periods,
+   when: {threshold: {metric: chip_hbm_bandwidth_percent, op: ">=", value: 90, clear: 70, k: 2, n: 3}}}
+"""
+
+
+async def test_what_has_not_cleared_yet_goes_on_over_a_restart_and_clears_after_it(tmp_path: Path) -> None:
+    (tmp_path / "band.yaml").write_text(BAND)
+    stage = Stage(environ={"SLICEWARD_RULES__FOLDERS": json.dumps([str(tmp_path)]), "SLICEWARD_STATISTICS__ENABLED": "false"})
+    both = {f"AgentUnwell c1/chip/{H0}/1", f"AgentUnwell c1/host/{H0}"}
+    async with stage.connected():
+        stage.speakers[H0].chip("chip_hbm_bandwidth_percent", 1, 95)
+        stage.speakers[H1].chip("chip_hbm_bandwidth_percent", 1, 80)
+        await stage.rounds(10)
+        stage.speakers[H0].chip("chip_hbm_bandwidth_percent", 1, 80)
+        await stage.rounds(8)
+        before = stage.kept
+        assert {name for name, one in before.items() if one.state is State.FIRING} == both
+    stage.restart()
+    async with stage.connected():
+        for _ in range(20):
+            await stage.rounds(1)
+            assert {name for name, one in stage.kept.items() if one.state is State.FIRING} == both
+        assert all(stage.kept[name].since == before[name].since for name in both)
+        stage.speakers[H0].chip("chip_hbm_bandwidth_percent", 1, 60)
+        await stage.rounds(8)
+        stage.speakers[H0].chip("chip_hbm_bandwidth_percent", 1, 80)
+        await stage.rounds(4)
+        assert {one.state for one in stage.kept.values()} == {State.RESOLVED}

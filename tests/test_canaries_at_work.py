@@ -43,7 +43,7 @@ KINDS = (
     "fleet", "status", "incidents", "findings", "hosts", "cubes", "slices", "gangs", "links", "quota", "alerts", "playbooks",
     "pages", "loops", "audit", "silences", "windows", "configuration",
 )  # fmt: skip
-PACE = {"decide_every": "200ms", "broker_grace": "200ms", "silence_paged_after": "1s", "page_timeout": "2s", "call_timeout": "5s"}
+PACE = {"decide_every": "200ms", "broker_grace": "1s", "silence_paged_after": "1s", "page_timeout": "2s", "call_timeout": "5s"}
 MAP = "rules: [{alert: ChipGone, kind: ChipLost, part: 'c1/chip/{node}/{chip}'}]\n"
 
 

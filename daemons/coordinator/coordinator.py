@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import Counter
 
-from sliceward.daemons.cancelling import Cancelling
 from sliceward.daemons.coordinator.deciding import Deciding
 from sliceward.daemons.coordinator.desk import Desk
 from sliceward.daemons.coordinator.displacing import Displacing
@@ -20,6 +19,7 @@ from sliceward.daemons.coordinator.memo import NOWHERE
 from sliceward.daemons.coordinator.orders import NO_ORDERS, Orders
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.proof import Proof
+from sliceward.daemons.coordinator.rounds import Rounds
 from sliceward.daemons.coordinator.rules import Rules
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
@@ -32,7 +32,7 @@ from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.daemons.coordinator.alerts import AlertMap
@@ -111,6 +111,7 @@ class Coordinator:
     deciding: Deciding = field(init=False)
     silencing: Silencing = field(init=False)
     displacing: Displacing = field(init=False)
+    proof: Proof | None = field(init=False, default=None)
     outbox: Outbox = field(init=False)
     sweep: Sweep = field(init=False)
     vigil: Vigil = field(init=False)
@@ -121,11 +122,12 @@ class Coordinator:
     _alerts_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _pages_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
         """Put the parts together; nothing runs yet."""
         of = self.parts
-        self.started = of.clock()
+        self.started, self._rounds = of.clock(), Rounds(self._unseated)
         sides = {side.name: side for side in of.sides}
         slowest = of.pace.decide_every.total_seconds() * 3 + 30
         self.desk = Desk(of.store, of.alerts, of.clock, self._loop("alerts", 60), of.alerts_stale_after)
@@ -142,8 +144,10 @@ class Coordinator:
         )
         self.deciding = Deciding(of.store, sides, rules, of.dice, of.clock, self._loop("deciding", slowest))
         self.deciding.looks.alerts, self.deciding.stops.leads = self.desk.findings, lambda: self.leads
+        self.deciding.stops.ends = self.stop
         if of.leadership is None:
-            self.deciding.stops.asks = Proof(of.store, of.clock, self.deciding.stops.fence).look
+            self.proof = Proof(of.store, of.pace.broker_grace, of.monotonic, self.deciding.stops.fence)
+            self.deciding.stops.asks = self.proof.look
         self.deciding.docket.told, self.deciding.docket.paging = self._told, self._pages_waiting.set
         self.silencing = Silencing(of.store, of.windows, of.clock, self.deciding.loop, self._told_and_decide)
         self.deciding.looks.silences = self.silencing.present
@@ -151,12 +155,12 @@ class Coordinator:
         self.deciding.looks.past = self.displacing.past
         self.outbox = Outbox(of.store, of.pagers, of.clock, self._loop("outbox", 60), of.dice, of.pace.page_timeout)
         self.outbox.public_url = of.public_url
-        self.outbox.leads = lambda: self.leads
+        self.outbox.leads, self.outbox.asks = lambda: self.leads, self._asks
         sweeps = of.pace.sweep_every.total_seconds() * 3 + 30
         self.sweep = Sweep(of.store, sides, self.deciding, of.clock, self._loop("sweep", sweeps))
         self.vigil = Vigil(
             of.store, of.sides, of.loops, of.pagers, of.clock, self._loop("vigil", 60 + of.pace.page_timeout.total_seconds() * 4),
-            of.pace.silence_paged_after, of.pace.page_timeout, lambda: self.leads, of.memo,
+            of.pace.silence_paged_after, of.pace.page_timeout, lambda: self.leads, of.memo, self._asks,
         )  # fmt: skip
         self.beatings = self._beatings()
         registry = new_registry(of.loops, version=of.version)
@@ -189,6 +193,8 @@ class Coordinator:
         leadership = self.parts.leadership
         leads = (lambda: True) if leadership is None else (lambda: leadership.leads)
         epoch = await self.store.lead(self.parts.holder, now=self.clock(), leads=leads)
+        if self.proof is not None:
+            self.proof.begin()
         await self.deciding.load()
         await self.silencing.load()
         self.displacing.begin(self.deciding.docket.displaced)
@@ -202,7 +208,9 @@ class Coordinator:
     @property
     def leads(self) -> bool:
         """Whether this replica decides now."""
-        return self.store.epoch > 0 and (self.parts.leadership is None or self.parts.leadership.leads)
+        if self.store.epoch == 0 or self.deciding.stops.fenced:
+            return False
+        return self.parts.leadership is None or self.parts.leadership.leads
 
     async def run(self) -> None:
         """Run all loops until `stop`; then finish the calls under way and their saves.
@@ -228,7 +236,9 @@ class Coordinator:
 
     async def _take_lead(self, leadership: Leadership, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]]) -> None:
         """Stand by until the Lease is ours; from then on renew it, whatever else has to wait."""
-        asking = tasks.create_task(self._every(self.parts.pace.sweep_every, self.store.ping, self.sweep.loop), name="store")
+        asking = tasks.create_task(
+            self._rounds.every(self.parts.pace.sweep_every, self.store.ping, self.sweep.loop), name="store"
+        )
         try:
             await leadership.acquire()
         finally:
@@ -254,21 +264,26 @@ class Coordinator:
 
     def _unseated(self, error: Refused) -> None:
         log.warning("lead lost", why=str(error))
-        self.deciding.stops.fenced = str(error)
-        self.stop()
+        self.deciding.stops.fence(str(error))
 
     async def _work(self, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]], stopped: asyncio.Task[Any]) -> None:
         """Do what the leader does, until stopped."""
         pace, rests = self.parts.pace, self.parts.rests
         endless += [
-            tasks.create_task(self._every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
-            tasks.create_task(self._every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
-            tasks.create_task(self._every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
-            tasks.create_task(self._every(pace.sweep_every, self._displace, self.sweep.loop), name="displacing"),
-            tasks.create_task(self._every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
+            tasks.create_task(
+                self._rounds.every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"
+            ),
+            tasks.create_task(
+                self._rounds.every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"
+            ),
+            tasks.create_task(self._rounds.every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+            tasks.create_task(self._rounds.every(pace.sweep_every, self._displace, self.sweep.loop), name="displacing"),
+            tasks.create_task(self._rounds.every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
             tasks.create_task(self._forgetting(), name="forgetting"),
         ]
-        endless += [tasks.create_task(self._every(PULSE, one.round, one.loop), name=one.loop.name) for one in self.beatings]
+        endless += [
+            tasks.create_task(self._rounds.every(PULSE, one.round, one.loop), name=one.loop.name) for one in self.beatings
+        ]
         deciding = tasks.create_task(self.deciding.run(), name="deciding")
         await asyncio.wait([deciding, stopped], return_when="FIRST_COMPLETED")
         self._stopping.set()
@@ -349,7 +364,11 @@ class Coordinator:
             "silenced_incidents": sum(bool(case.incident.silenced) for case in self.deciding.docket.cases.values()),
             "heartbeats": [one.row() for one in self.beatings],
             "clusters": [self._cluster_status(side) for side in self.parts.sides],
-            "store": {"ok": store < self._store_deadline, "age_seconds": round(store, 3)},
+            "store": {
+                "ok": store < self._store_deadline,
+                "age_seconds": round(store, 3),
+                "why": "" if self.proof is None else self.proof.why,
+            },
             "broker": {"ok": all(bus.connected for bus in buses), "age_seconds": _finite(oldest)},
         }
 
@@ -434,6 +453,9 @@ class Coordinator:
         deadline = 60 + within.total_seconds()
         return tuple(Beating(one, pulse, self._loop(f"heartbeat {one.name}", deadline), within) for one in of.heartbeats)
 
+    async def _asks(self) -> None:
+        await self.deciding.stops.asks()
+
     def _told_and_decide(self, seq: int) -> None:
         self._told(seq)
         self.deciding.wake()
@@ -447,45 +469,6 @@ class Coordinator:
                 log.warning("old incidents kept", why=str(error))
             except Exception:
                 log.exception("old incidents kept")
-
-    async def _every(
-        self, pause: timedelta, round_: Callable[[], Coroutine[Any, Any, object]], loop: Loop, woken: asyncio.Event | None = None
-    ) -> None:
-        """Run a round again and again, on a wake at once, whatever comes of it."""
-        wake, cancelling = woken or asyncio.Event(), Cancelling()
-        while True:
-            cancelling.look()
-            wake.clear()
-            try:
-                # In a task of its own: a TaskGroup whose last child fails while it ends leaves behind that it asked its task to end.
-                await asyncio.create_task(round_())
-            except Exception as raised:  # noqa: BLE001 (the guard of this loop)
-                self._note(loop, raised)
-            try:
-                async with asyncio.timeout(pause.total_seconds()):
-                    await wake.wait()
-            except TimeoutError:
-                pass
-
-    def _note(self, loop: Loop, raised: Exception) -> None:
-        """Show what a round raised; the deadline passes unless something was only away."""
-        match _plain(raised):
-            case Retry() as error:
-                loop.retried(str(error))
-            case error:
-                loop.failed(f"{type(error).__name__}: {error}")
-                if isinstance(error, Refused) and not self.leads:  # the store's fence held: its successor writes there now
-                    log.warning("round refused", loop=loop.name, why=str(error))
-                else:
-                    log.error("round failed", loop=loop.name, exc_info=raised)
-
-
-def _plain(raised: Exception) -> Exception:
-    """Give the error that counts: of those that tasks of one round raised together, one that nobody expected before others."""
-    if not isinstance(raised, ExceptionGroup):
-        return raised
-    inside = [_plain(one) for one in raised.exceptions]
-    return next((one for one in inside if not isinstance(one, Retry | Refused)), inside[0])
 
 
 def _finite(age: float) -> float | None:

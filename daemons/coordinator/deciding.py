@@ -104,11 +104,13 @@ class Deciding:
                 stuck = self._still_wait(waiting)  # what cannot be taken in now waits for the next round
                 continue
             self._stirred.clear()
+            rests = self.looks.attention.seconds()
             try:
                 async with asyncio.timeout(pause):
                     await self._stirred.wait()
             except TimeoutError:
                 pass
+            await self.looks.attention.hear(rests, pause=pause)
 
     async def idle(self) -> None:
         """Go on with what calls answer until none is under way, and no answer waits that can be taken in."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import HostId
 
 LEAD_OVER = "the lead ran out: nothing more is called"
+LOOK_OVER = "this process stood still: nothing more is called by what was looked at before"
 
 
 @dataclass(eq=False)
@@ -40,23 +41,33 @@ class Turns:
 
 @dataclass(eq=False)
 class Guard:
-    """Stands before the writes of one call. ``asks``: see `Stops`. ``over``: whether it refused one."""
+    """Stands before the writes of one call. ``asks``: see `Stops`. ``stale``: whether the look that the call follows from is too old.
+
+    ``over``: whether it refused a write; ``passed``: whether it let one pass.
+    """
 
     leads: Callable[[], bool]
     turns: Semaphore
     asks: Callable[[], Awaitable[None]] = nobody_is_asked
+    stale: Callable[[], bool] = lambda: False
     over: bool = False
+    passed: bool = False
 
     async def look(self) -> None:
-        """Let a write pass. Raises `Refused` where the lead ran out, and `Retry` where nobody can say."""
+        """Let a write pass. Raises `Refused` where the lead ran out or the look is too old, and `Retry` where nobody can say who leads."""
         try:
             await self.asks()
         except Refused:
             self.over = True
             raise
-        if not self.leads():
+        if not self.leads() or self.stale():
             self.over = True
-            raise Refused(LEAD_OVER)
+            raise Refused(self._why)
+        self.passed = True
+
+    @property
+    def _why(self) -> str:
+        return LOOK_OVER if self.leads() else LEAD_OVER
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -68,7 +79,7 @@ class Guard:
     def whole(self, answer: Outcome) -> Outcome:
         """Give what the action answered. Raises `Refused` where a write was: that is neither done nor failed, and the intent stands."""
         if self.over:
-            raise Refused(LEAD_OVER)
+            raise Refused(self._why)
         return answer
 
     def ports(self, ports: Ports) -> Ports:

@@ -7,17 +7,18 @@ An exception about one incident sets that one aside for a while, by name; the ot
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
 from sliceward.daemons.coordinator import apart, step
+from sliceward.daemons.coordinator.attention import Attention
 from sliceward.daemons.coordinator.calls import Begun
 from sliceward.daemons.coordinator.draft import Draft
 from sliceward.daemons.coordinator.folding import folded
 from sliceward.daemons.coordinator.following import still
-from sliceward.daemons.coordinator.guarded import Guard, Turns
+from sliceward.daemons.coordinator.guarded import LOOK_OVER, Guard, Turns
 from sliceward.daemons.coordinator.orders import Remembered, Told, beside_of
 from sliceward.daemons.coordinator.seen import Known, Seen
 from sliceward.playbooks import turn as turns
@@ -74,6 +75,7 @@ class Looks:
     alerts: Callable[[str], Mapping[str, Finding]] = lambda _cluster: {}
     silences: Callable[[datetime], tuple[Silence, ...]] = lambda _now: ()
     past: Callable[[], tuple[Displaced, ...]] = tuple
+    attention: Attention = field(default_factory=Attention)
     _turns: Turns = field(default_factory=Turns)
 
     async def at(self, side: Side, only: frozenset[str] | None) -> datetime | None:
@@ -101,6 +103,7 @@ class Looks:
         What was answered is saved even where the rest of the look fails.
         """
         wrong: Exception | None = None
+        began = self.attention.seconds()
         try:
             ready = await side.read() is not None and side.presence.settled
         except Exception as error:  # noqa: BLE001 (raised below)
@@ -119,7 +122,7 @@ class Looks:
             saved = await self.docket.take_in_draft(draft)
             if wrong is not None:
                 raise wrong
-            await self._call_all(side, saved)
+            await self._call_all(side, saved, began)
         return due
 
     def _take_answers(self, side: Side, draft: Draft, only: frozenset[str] | None) -> None:
@@ -248,14 +251,17 @@ class Looks:
 
     # ── what is called ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _call_all(self, side: Side, due: Collection[Begun]) -> None:
+    async def _call_all(self, side: Side, due: Collection[Begun], began: float) -> None:
         """Make the calls whose intents were just saved; an intent that does not hold any more is taken back."""
         if not due:
             return
-        await (
-            self.stops.asks()
-        )  # here and not in the calls: what is looked at next is what they go by, with nothing awaited in between
-        await side.read()  # saving took time
+
+        async def look() -> None:
+            # Here and not in the calls: what is looked at next is what they go by, with nothing awaited in between.
+            await self.stops.asks()
+            await side.read()  # saving took time
+
+        looked = await self.attention.looked(began, look)
         seen = self._seen(side, self.docket.cases)
         # Saving took time: whoever said stop meanwhile waits for the lock, and is heard all the same.
         may = [one for one in due if not self._is_stopped(one)] if self.stops.calling else []
@@ -264,7 +270,7 @@ class Looks:
         for begun in due:
             name = begun.incident
             if name in follow:
-                self.calls.begin(begun, self._call(side, begun, seen))
+                self.calls.begin(begun, self._call(side, begun, seen, looked))
                 self.docket.settle([name])
             else:
                 back[name] = turns.withdraw(self.docket.cases[name].incident, begun.run, seen.now)
@@ -276,10 +282,11 @@ class Looks:
         """Whether a person has just asked to stop it, and the stop is not saved yet."""
         return self.stops.is_aborted(begun.incident) and not self.docket.cases[begun.incident].incident.aborted_by
 
-    async def _call(self, side: Side, begun: Begun, seen: Seen) -> Outcome | None:
+    async def _call(self, side: Side, begun: Begun, seen: Seen, looked: float) -> Outcome | None:
         """Call an action. Gives what it answered; None where there is no answer: the intent stands, or is taken back if nothing was called."""
         name, call = begun.incident, begun.call
         answer: Outcome = Failed(f"this version has no action {call.step.action!r}")
+        guard = self._guard_of_call(side, looked)
         called = False
         try:
             action = self.rules.actions.get(call.step.action)
@@ -287,12 +294,15 @@ class Looks:
                 if not self.stops.leads():
                     # Paused since the intent was saved: another may lead by now, and finds the intent.
                     raise Refused("the lead ran out before the call; nothing was called")  # noqa: TRY301 (one way out)
+                if self.attention.is_over(looked):
+                    raise Refused(LOOK_OVER)  # noqa: TRY301 (as above)
                 target = seen.target(begun, self.docket.cases[name].incident.text, self.reserved(other_than=name))
-                guard, called = self.guard(side), True
+                called = True
                 answer = guard.whole(await step.call(action, target, guard.ports(side.ports), within=self.rules.call_timeout))
             self.docket.tally.answered(call.step.action, answer)
         except (Retry, Refused) as error:
             # The answer is lost, not the effect: the intent stands, and the next call reads the present first.
+            called &= guard.passed or not guard.over
             log.warning("no answer", incident=name, step=call.step.name, why=str(error))
             self.aside.put(name, str(error), wait=step.AGAIN)
         except Exception as error:
@@ -307,6 +317,11 @@ class Looks:
     def guard(self, side: Side) -> Guard:
         """Give what stands before the writes of one call: it lets them pass for as long as this replica leads."""
         return Guard(self.stops.leads, self._turns.of(side.name), self.stops.asks)
+
+    def _guard_of_call(self, side: Side, looked: float) -> Guard:
+        """Give what stands before the writes of a call: it also goes no further by a look from before this process stood still."""
+        until = looked + self.rules.call_timeout.total_seconds()
+        return replace(self.guard(side), stale=lambda: self.attention.is_over(until))
 
     def reserved(self, *, other_than: str = "") -> dict[HostId, GangId]:
         """Give the hosts that open runs promised to their gangs."""

@@ -53,6 +53,9 @@ class Figures(Collector):
             "sliceward_paused", "Whether harm is stopped by a person.", (), [((), float(bool(of.deciding.stops.paused)))]
         )
         yield _gauge("sliceward_store_age_seconds", "Seconds since the store last answered.", (), [((), of.store.age)])
+        if of.proof is not None:
+            about = "Seconds in which the store said who leads, when it was asked last."
+            yield _gauge("sliceward_lead_answer_seconds", about, (), [((), of.proof.took)])
         yield from self._sight()
         yield from self._work() if leads else ()
         of.deciding.docket.tally.begin(of.parts.actions)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sliceward.daemons.coordinator.stops import nobody_is_asked
 from sliceward.detectors.finding import storable
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.daemons.loops import Loop
@@ -46,7 +47,7 @@ def pause_after(attempts: int, *, asked: float | None, dice: random.Random) -> t
 class Outbox:
     """Sends what is due. ``within``: longest time of one delivery, as configured. ``public_url``: address of our page, for a link in each page.
 
-    ``leads``: whether this replica may send at this moment. ``counts``: deliveries by pager and outcome. ``waiting``: what is not sent yet, by pager, as of the last round.
+    ``leads``: whether this replica may send at this moment; ``asks``: asked before it, where that alone does not say so (`Stops`). ``counts``: deliveries by pager and outcome. ``waiting``: what is not sent yet, by pager, as of the last round.
     """
 
     store: Store
@@ -60,6 +61,8 @@ class Outbox:
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     look_again: timedelta = timedelta(seconds=1)
     leads: Callable[[], bool] = lambda: True
+    asks: Callable[[], Awaitable[None]] = nobody_is_asked
+    _unsure: Retry | None = None
 
     @property
     def slice_(self) -> timedelta:
@@ -74,8 +77,9 @@ class Outbox:
     async def round(self) -> int:
         """Try what is due, and while one pager is slow also what becomes due for the others; gives how many were begun.
 
-        Raises `Retry` where the store is away.
+        Raises `Retry` where the store is away, or does not say who leads.
         """
+        self._unsure = None
         lanes: dict[str, asyncio.Task[bool]] = {}
         begun, busy, ends = 0, True, self._seconds() + self.slice_.total_seconds()
         async with asyncio.TaskGroup() as tasks:
@@ -91,6 +95,8 @@ class Outbox:
                     await asyncio.wait(under_way, timeout=self.look_again.total_seconds())
                 busy = any(not lane.done() for lane in under_way)
         self.waiting = await self.store.outbox.waiting()
+        if self._unsure is not None:
+            raise self._unsure
         self.loop.beat()
         return begun
 
@@ -129,8 +135,13 @@ class Outbox:
     async def _answered(self, pager: Pager, delivery: Delivery) -> bool:
         """Send one page, note what came of it, and say whether there was any answer in time.
 
-        Who was frozen since the store was read sends nothing: the next leader has sent it, and perhaps its resolve too.
+        Who was frozen since the store was read sends nothing where another leads: that has sent it, and perhaps its resolve too.
         """
+        try:
+            await self.asks()
+        except Retry as error:
+            self._unsure = error  # told once the other lanes have sent what they are sending
+            return False
         if not self.leads():
             return False
         try:

@@ -1,36 +1,63 @@
-"""Whether this replica still leads where no Lease says so: asked of the store right before a write, unless it has just said so.
+"""Whether this replica still leads where no Lease says so: asked of the store right before a call, unless it has just said so.
 
 A process may be frozen between an intent and its call, and meanwhile another may begin on the same store. What the store said counts
-from when it was asked, and for less than that other waits before its first call (`PaceSettings.broker_grace`).
+for half of ``grace``, from the moment on at which it held the fence; who begins waits for the whole of it before its first call. So
+nobody calls any more on an old answer once another does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import structlog
 
 from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from sliceward.daemons.store import Store
 
-FRESH = 1.0
-"""Seconds for which a write to the store, counted from its begin, shows that nobody else leads."""
+log = structlog.get_logger(__name__)
+
+LEAST_GRACE = timedelta(seconds=1)
+"""Less than that leaves a store no time to answer in (`PaceSettings.broker_grace`)."""
 TRIES = 3
 
 
 @dataclass(eq=False)
 class Proof:
-    """``fence``: told why another leads, where that is so."""
+    """``fence``: told why another leads, where that is so. ``monotonic``: seconds.
+
+    ``begun``: when this replica's epoch began. ``took``: seconds in which the store said who leads, when it was asked last. ``why``: why
+    nothing can be called now, "" while it can.
+    """
 
     store: Store
-    clock: Callable[[], datetime]
+    grace: timedelta
+    monotonic: Callable[[], float]
     fence: Callable[[str], None]
+    begun: float = -math.inf
+    took: float = 0.0
+    why: str = ""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def lasts(self) -> float:
+        """Seconds for which an answer counts."""
+        return self._quiet / 2
+
+    @property
+    def _quiet(self) -> float:
+        return max(self.grace, LEAST_GRACE).total_seconds()
+
+    def begin(self) -> None:
+        """Say that an epoch of this replica has just begun."""
+        self.begun = self.monotonic()
 
     async def look(self) -> None:
         """Answer once it is known that this replica leads, with nothing awaited since.
@@ -39,18 +66,43 @@ class Proof:
             Refused: another leads.
             Retry: the store does not say, or not in time.
         """
+        left = self.begun + self._quiet - self.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
         for _ in range(TRIES):
-            if self.store.proof_age <= FRESH:
+            if self._holds:
+                self._tell("")
                 return
             async with self._asking:
-                if self.store.proof_age > FRESH:
+                if not self._holds:
                     await self._ask()
-        if self.store.proof_age > FRESH:
-            raise Retry(f"the store takes longer than {FRESH:g} s to say who leads")
+        if not self._holds:
+            why = f"the store takes longer than {self.lasts:g} s to say who leads ({self.took:.1f} s): nothing is called"
+            self._tell(why)
+            raise Retry(why)
+        self._tell("")
+
+    @property
+    def _holds(self) -> bool:
+        return self.store.proof_age <= self.lasts
 
     async def _ask(self) -> None:
+        began = self.monotonic()
         try:
-            await self.store.prove(now=self.clock())
+            await self.store.confirm()
         except Refused as error:
             self.fence(str(error))
             raise
+        except Retry as error:
+            self._tell(str(error))
+            raise
+        finally:
+            self.took = self.monotonic() - began
+
+    def _tell(self, why: str) -> None:
+        """Say once that nothing can be called, and once that it can again."""
+        if why and not self.why:
+            log.warning("nothing is called", why=why)
+        elif self.why and not why:
+            log.info("calls go on")
+        self.why = why

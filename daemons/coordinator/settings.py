@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from sliceward.daemons.coordinator.placement_settings import PlacementSettings
+from sliceward.daemons.coordinator.proof import LEAST_GRACE
 from sliceward.daemons.coordinator.windows import WindowSettings  # noqa: TC001 (pydantic resolves it at run time)
 from sliceward.daemons.settings import (
     ClusterSettings,
@@ -163,7 +164,9 @@ class PaceSettings(Section):
         default=timedelta(minutes=5), description="A store, cluster, broker or watcher silent for so long is paged."
     )
     broker_grace: Duration = Field(
-        default=timedelta(seconds=2), description="After connecting, time for retained messages to come."
+        default=timedelta(seconds=2),
+        description="After connecting, time for retained messages to come. Without `leader.lease` also what a coordinator waits before"
+        " its first call, and for half of it the store's word counts on who leads: at least 1 s then.",
     )
 
 
@@ -234,5 +237,15 @@ class CoordinatorSettings(Settings):
             raise ValueError(
                 "leader.lease is for several replicas, and each would have a SQLite of its own: set store.url (SLICEWARD_STORE_URL)"
                 " to postgresql://USER@HOST/NAME, or leave leader.lease empty"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _begins_after_another(self) -> Self:
+        if not self.leader.lease and self.pace.broker_grace < LEAST_GRACE:
+            raise ValueError(
+                f"pace.broker_grace: {self.pace.broker_grace.total_seconds():g} s is too short without leader.lease: who begins waits so"
+                f" long before its first call, and one that was frozen may call for half of it on what the store said last. Write"
+                f" {LEAST_GRACE.total_seconds():g}s or more, or set leader.lease"
             )
         return self

@@ -24,11 +24,12 @@ class Stops:
 
     ``asks``: asked right before each write, where ``leads`` alone does not say so: raises `Refused` where another leads, `Retry` where
     nobody knows.
-    ``fenced``: why another coordinator leads now, "" while this one does.
+    ``fenced``: why another coordinator leads now, "" while this one does. ``ends``: called then, for whoever waits meanwhile.
     """
 
     leads: Callable[[], bool] = lambda: True
     asks: Callable[[], Awaitable[None]] = nobody_is_asked
+    ends: Callable[[], None] = lambda: None
     paused: str = ""
     stopping: bool = False
     fenced: str = ""
@@ -52,6 +53,7 @@ class Stops:
     def fence(self, why: str) -> None:
         """Note that another leads: nothing more may be decided or called here."""
         self.fenced, self.stopping = why, True
+        self.ends()
 
     @contextmanager
     def pausing(self, why: str) -> Iterator[None]:

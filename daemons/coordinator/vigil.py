@@ -2,9 +2,9 @@
 
 None of this is an incident: nothing is decided about it, and the loop that decides may be the one that is late. So each
 trouble is a page of its own, through the outbox, with a resolve when it is over. While the store is away a trigger goes
-straight to the pagers, and a resolve waits. What was told is kept in the store, so that a restart neither repeats it nor forgets
-to resolve it; what went straight is kept in another place (`memo`) until the store has it. Who reads it there does not know
-whether a pager got it: it is told again under the same delivery id, or resolved.
+straight to the pagers, to each until it takes it, and a resolve waits. What was told is kept in the store, so that a restart
+neither repeats it nor forgets to resolve it; what went straight is kept in another place (`memo`) until the store has it. Who
+reads it there does not know whether a pager got it: it is told again under the same delivery id, or resolved.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sliceward.daemons.coordinator.memo import NOWHERE
+from sliceward.daemons.coordinator.stops import nobody_is_asked
 from sliceward.daemons.loops import WHOLE
 from sliceward.remediations.page import Page, PageEvent
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 from sliceward.topology.health import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sliceward.daemons.coordinator.memo import Memo
@@ -66,7 +67,10 @@ class Trouble:
 
 @dataclass(eq=False)
 class Vigil:
-    """Looks each round and tells. ``silence``: how long a store, cluster, broker or watcher may be silent; ``within``: one delivery."""
+    """Looks each round and tells. ``silence``: how long a store, cluster, broker or watcher may be silent; ``within``: one delivery.
+
+    ``leads``, ``asks``: as in `Stops`; where nobody can say who leads, the pagers are told all the same.
+    """
 
     store: Store
     sides: Sequence[Side]
@@ -78,6 +82,9 @@ class Vigil:
     within: timedelta = timedelta(seconds=15)
     leads: Callable[[], bool] = lambda: True
     memo: Memo = NOWHERE
+    asks: Callable[[], Awaitable[None]] = nobody_is_asked
+    _took: dict[str, set[str]] = field(default_factory=dict)  # the pagers that took what went past the store
+    _hanging: set[str] = field(default_factory=set)  # who did not answer in this round: the store as "", and pagers
     _first: dict[str, datetime] = field(default_factory=dict)
     _last: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -92,6 +99,7 @@ class Vigil:
         self._first = {key: self._first.get(key, now) for key in seen}
         self._last |= dict.fromkeys(seen, now)
         await self._recall()
+        self._hanging.clear()
         told, past = self._told, self._past
         for key, trouble in seen.items():
             if key not in told and now - self._first[key] >= trouble.patience:
@@ -104,6 +112,7 @@ class Vigil:
             if await self._page(Trouble(key, row["kind"], row["text"], "nothing any more"), PageEvent.RESOLVE, row["since"]):
                 told.pop(key, None)
                 past.pop(key, None)
+                self._took.pop(key, None)
                 self._unsaved = True
         await self._keep()
         if self._unsaved:
@@ -186,8 +195,8 @@ class Vigil:
             self._kept = text
 
     async def _page(self, trouble: Trouble, event: PageEvent, since: str) -> bool:
-        """Put the page into the outbox, or while the store is away give a trigger to the pagers; gives whether that was done."""
-        now = self.clock()
+        """Put the page into the outbox, or while the store is away give a trigger to the pagers; gives whether all have it so."""
+        now, took = self.clock(), self._took.get(trouble.key, set()) if event is PageEvent.TRIGGER else set[str]()
         word = "" if event is PageEvent.TRIGGER else "over: "
         page = Page(
             delivery_id=f"{trouble.id}-{since}-{event.value}",
@@ -203,27 +212,53 @@ class Vigil:
         )
         log.warning("own trouble", about=trouble.key, page_event=event.value, text=trouble.text)
         try:
-            await self.store.tell(page, about=trouble.id, pagers=tuple(self.pagers), now=now)
+            await self.store.tell(page, about=trouble.id, pagers=[name for name in self.pagers if name not in took], now=now)
         except Retry:
             # A resolve that one of many pagers took leaves the page open at the others; the outbox sends it to each, in order.
-            if event is not PageEvent.TRIGGER or not self.leads():
+            if event is not PageEvent.TRIGGER or not await self._may_tell():
                 return False
             # Before it goes out: one resolve too many harms nobody, one too few leaves a page open for ever.
             self._past[trouble.key] = {"kind": trouble.kind, "text": trouble.text, "since": since}
             await self._keep()
-            sent = [await self._straight(pager, page) for pager in self.pagers.values()]
-            return any(sent) or not sent
+            return await self._straight(trouble.key, page)
         return True
 
-    async def _straight(self, pager: Pager, page: Page) -> bool:
-        """Send without the outbox: a store that is away is itself the trouble. Gives whether it was taken."""
+    async def _may_tell(self) -> bool:
+        """Whether the pagers may be told past the store: this replica leads, for all that is known."""
+        if "" not in self._hanging:
+            try:
+                async with asyncio.timeout(self.within.total_seconds()):
+                    await self.asks()
+            except (Retry, TimeoutError):
+                self._hanging.add("")
+        return self.leads()
+
+    async def _straight(self, key: str, page: Page) -> bool:
+        """Send without the outbox, to each pager that has not got it yet: a store that is away is itself the trouble. Gives whether all have."""
+        took = self._took.setdefault(key, set())
+        left = {name: pager for name, pager in self.pagers.items() if name not in took | self._hanging}
+        answers = await asyncio.gather(*(self._given(name, pager, page) for name, pager in left.items()))
+        took.update(name for name, taken in zip(left, answers, strict=True) if taken)
+        return took >= self.pagers.keys()
+
+    async def _given(self, name: str, pager: Pager, page: Page) -> bool:
+        """Send to one pager; gives whether it took it. One that hangs is asked for nothing more in this round."""
+        why = "the lead ran out"
         try:
             async with asyncio.timeout(self.within.total_seconds()):
-                await pager.send(page)
-        except (Retry, Refused, Misconfigured, TimeoutError) as error:
-            log.warning("page not delivered", pager=pager.name, why=str(error), about=page.component)
+                if self.leads():
+                    await pager.send(page)
+                    return True
+        except (Retry, Refused, Misconfigured) as error:
+            why = str(error)
+        except TimeoutError:
+            why = f"no answer in {self.within.total_seconds():g} s"
+            self._hanging.add(name)
+        except Exception:
+            log.exception("page not delivered", pager=name, about=page.component)
             return False
-        return True
+        log.warning("page not delivered", pager=name, why=why, about=page.component)
+        return False
 
 
 def _rows(text: str) -> dict[str, dict[str, str]]:

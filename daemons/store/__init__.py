@@ -5,7 +5,7 @@ leader carries its epoch: after another coordinator took over, a late write is r
 transaction: all of a turn or nothing. The only home of SQLAlchemy.
 """
 
-from sliceward.daemons.store.connect import Unstorable
+from sliceward.daemons.store.connect import Unseated, Unstorable
 from sliceward.daemons.store.store import Store, open_store
 from sliceward.daemons.store.values import Alert, Case, Delivery, Intent, Loaded, Put, Received, Rows, Waiting
 
@@ -19,6 +19,7 @@ __all__ = [
     "Received",
     "Rows",
     "Store",
+    "Unseated",
     "Unstorable",
     "Waiting",
     "open_store",

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sliceward.daemons.store.direct import Direct
-from sliceward.topology.errors import Misconfigured, Retry
+from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,6 +40,10 @@ _MIGRATING = 7_342_811  # any number, the same in all coordinators: the advisory
 
 class Unstorable(ValueError):
     """What was to be written can never be: whoever brought it is set aside by name, and the rest goes on."""
+
+
+class Unseated(Refused):
+    """Another coordinator leads: whoever hears it may neither write nor call anything any more."""
 
 
 LONGEST_TURN = 30.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import delete, or_, select, update
 
-from sliceward.daemons.store.connect import Database, database
+from sliceward.daemons.store.connect import Database, Unseated, database
 from sliceward.daemons.store.displacements import Displacements, read
 from sliceward.daemons.store.history import History
 from sliceward.daemons.store.inbox import Inbox
@@ -22,7 +22,7 @@ from sliceward.daemons.store.upsert import upsert
 from sliceward.daemons.store.values import Case, Loaded
 from sliceward.playbooks import record
 from sliceward.playbooks.world import Started
-from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -45,7 +45,7 @@ class Store:
     ``inbox``: alerts in; ``outbox``: pages out; ``silences``: what people asked to be left alone; ``displacements``: which gang had to
     go for which; ``history``: reads for the HTTP API.
 
-    Every method raises `Retry` when the database does not answer; a method that writes as leader raises `Refused`
+    Every method raises `Retry` when the database does not answer; a method that writes as leader raises `Unseated`
     before `lead` was called and after another coordinator took over.
     """
 
@@ -96,14 +96,23 @@ class Store:
             await connection.execute(update(FENCE).values(at=now))
         self._last_ok = time.monotonic()
 
+    async def confirm(self) -> None:
+        """Ask, as the leader, whether it still leads: written is nothing, so that a disk that is slow to keep things does not matter."""
+        async with self._database.writing() as connection:
+            await connection.run_sync(self._look)
+            seen = time.monotonic()
+            await connection.rollback()
+        self._proves(seen)
+        self._last_ok = time.monotonic()
+
     @property
     def age(self) -> float:
-        """Seconds since the database last answered `ping` or took a `save`."""
+        """Seconds since the database last answered `ping` or `confirm`, or took a `save`."""
         return time.monotonic() - self._last_ok
 
     @property
     def proof_age(self) -> float:
-        """Seconds since the database was asked last for what only the present leader gets, and gave it."""
+        """Seconds since this coordinator led for certain: it held the fence, in a transaction that came to its end."""
         return time.monotonic() - self._proven
 
     async def load_open(self, cluster: str = "", *, since: datetime | None = None) -> Loaded:
@@ -211,30 +220,38 @@ class Store:
     @asynccontextmanager
     async def _fenced(self) -> AsyncIterator[AsyncConnection]:
         """Give a transaction that only the present leader gets."""
-        began = time.monotonic()
         async with self._database.writing() as connection:
             await connection.run_sync(self._claim)
+            seen = time.monotonic()
             yield connection
-        self._proven = began
+        self._proves(seen)
 
     async def _write(self, work: Callable[[Connection], Result]) -> Result:
         """Do ``work`` in such a transaction, all in one go."""
 
-        def claimed(connection: Connection) -> Result:
+        def claimed(connection: Connection) -> tuple[float, Result]:
             self._claim(connection)
-            return work(connection)
+            return time.monotonic(), work(connection)
 
-        began = time.monotonic()
-        result = await self._database.write(claimed)
-        self._proven = began
+        seen, result = await self._database.write(claimed)
+        self._proves(seen)
         return result
 
     def _claim(self, connection: Connection) -> None:
-        """Lock the fence, so that leaders' writes are one after another. Raises `Refused` where another leads by now."""
+        """Lock the fence, so that leaders' writes are one after another. Raises `Unseated` where another leads by now."""
         mine = update(FENCE).where(FENCE.c.epoch == self._epoch, FENCE.c.epoch > 0).values(holder=FENCE.c.holder)
         if connection.execute(mine).rowcount != 1:
-            leader = connection.execute(select(FENCE.c.epoch, FENCE.c.holder)).one()
-            raise Refused(f"epoch {self._epoch} is over: {leader.holder or 'nobody'} leads in epoch {leader.epoch}")
+            self._look(connection)
+
+    def _look(self, connection: Connection) -> None:
+        """Lock the fence, and look who leads. Raises `Unseated` where that is another by now."""
+        leader = connection.execute(select(FENCE.c.epoch, FENCE.c.holder).with_for_update()).one()
+        if not 0 < self._epoch == leader.epoch:
+            raise Unseated(f"epoch {self._epoch} is over: {leader.holder or 'nobody'} leads in epoch {leader.epoch}")
+
+    def _proves(self, seen: float) -> None:
+        """Note when the fence was held, once that transaction is over: nobody else could begin an epoch in between."""
+        self._proven = max(self._proven, seen)
 
 
 @asynccontextmanager

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sliceward.daemons.store import Store, open_store
+from sliceward.daemons.store import Store, Unseated, open_store
 from sliceward.daemons.store.connect import Database, Unstorable, database
 from sliceward.playbooks.incident import Entry, EntryKind, How, Phase
 from sliceward.playbooks.run import Call, Ending, Step
@@ -22,6 +23,9 @@ from sliceward.topology.errors import Misconfigured, Refused, Retry
 from tests.builders import NOW
 from tests.contracts.stored import HOST, a_page, a_run, an_alert, an_incident, entries, spoil
 from tests.playbooks.stage import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 async def test_what_was_saved_is_read_back_as_it_was_after_a_restart(url: str) -> None:
@@ -334,5 +338,57 @@ async def test_only_a_write_of_the_leader_shows_that_it_leads(store: Store) -> N
     store._proven = -math.inf  # noqa: SLF001 (long ago)
     await store.ping()
     assert store.proof_age == math.inf
+    await store.confirm()
+    assert store.proof_age < 60
+    store._proven = -math.inf  # noqa: SLF001 (as above)
     await store.save(Turn(an_incident("inc-1"), None), now=NOW)
     assert store.proof_age < 60
+
+
+async def test_a_word_on_who_leads_counts_from_when_the_fence_was_held_and_not_from_its_begin_or_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Seconds()
+    monkeypatch.setattr("sliceward.daemons.store.store.time", clock)
+
+    def late(*_: object) -> None:
+        clock.seconds += 100.0  # the fence is another's for so long
+
+    engine = store._database.writer.sync_engine  # noqa: SLF001 (the database behind it)
+    with heard(engine, "before_cursor_execute", late):
+        await store.confirm()
+    assert store.proof_age == 0.0
+    async with store._fenced():  # noqa: SLF001 (a write whose end takes long)
+        clock.seconds += 100.0
+    assert store.proof_age == 100.0
+    await store.save(Turn(an_incident("inc-1"), None), now=NOW)
+    assert store.proof_age == 0.0
+
+
+async def test_who_does_not_lead_any_more_is_told_so_where_it_asks(url: str, store: Store) -> None:
+    async with open_store(url) as other:
+        with pytest.raises(Unseated, match="epoch 0 is over"):
+            await other.confirm()
+        await other.lead("two", now=NOW)
+        with pytest.raises(Unseated, match="two leads in epoch 2"):
+            await store.confirm()
+        await other.confirm()
+
+
+class Seconds:
+    """Stands in for `time`."""
+
+    seconds = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@contextmanager
+def heard(engine: Engine, what: str, by: Callable[..., None]) -> Iterator[None]:
+    """Let somebody hear what the engine does."""
+    event.listen(engine, what, by)
+    try:
+        yield
+    finally:
+        event.remove(engine, what, by)

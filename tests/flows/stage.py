@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -402,6 +403,8 @@ async def a_life(stage: Stage, fate: Fate) -> AsyncIterator[Life]:
             )
         )
         await coordinator.begin()
+        if coordinator.proof is not None:
+            coordinator.proof.begun = -math.inf  # whoever led before is dead
         running = asyncio.create_task(side.run())
         while not side.synced:  # noqa: ASYNC110 (a list on a server)
             await asyncio.sleep(BREATH)

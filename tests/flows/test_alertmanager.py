@@ -185,7 +185,7 @@ async def a_scene(folder: Path, store: str, kubectl: str) -> AsyncIterator[Scene
             "alerts": {"map": str(folder / "map.yaml")},
             "playbooks": {"modes": {"host-or-chip-lost": "Enforce"}},
             "pagers": [{"name": "receiver", "kind": "webhook", "url": receiver.url, "secret": {"env": "PAGER_SECRET"}}],
-            "pace": {"decide_every": "200ms", "broker_grace": "200ms"},
+            "pace": {"decide_every": "200ms", "broker_grace": "1s"},
         }
         (folder / "coordinator.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         secrets = {f"TOKEN_{role.upper()}": token for role, token in TOKENS.items()} | {

@@ -53,7 +53,7 @@ HASTE = {
         "SLICEWARD_RULES__WARM_UP": "5s",
         "SLICEWARD_RULES__REFRESH": "2s",
     },
-    "coordinator": {"SLICEWARD_PACE__DECIDE_EVERY": "200ms", "SLICEWARD_PACE__BROKER_GRACE": "200ms"},
+    "coordinator": {"SLICEWARD_PACE__DECIDE_EVERY": "200ms", "SLICEWARD_PACE__BROKER_GRACE": "1s"},
 }
 USERS = {"watcher": WATCHER_USER, "coordinator": COORDINATOR_USER}
 LISTENS = {"watcher": "SLICEWARD_HEALTH__PORT", "coordinator": "SLICEWARD_API__PORT"}

@@ -169,7 +169,7 @@ def a_coordinator(ground: Ground, *, folder_name: str = "coordinator", **more: A
         "clusters": [{"name": CLUSTER, "kubeconfig": ground.kubeconfig("coordinator"), "broker": {"url": ground.broker}}],
         "store": {"url": f"sqlite:///{ground.folder / folder_name}.db"},
         "api": {"port": port},
-        "pace": {"decide_every": "200ms", "broker_grace": "200ms"},
+        "pace": {"decide_every": "200ms", "broker_grace": "1s"},
         "log": LOG,
         **more,
     }

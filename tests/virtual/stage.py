@@ -20,6 +20,7 @@ from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.stops import nobody_is_asked
 from sliceward.daemons.loops import Loop, Loops
+from sliceward.daemons.store import Unseated
 from sliceward.daemons.wire import Message
 from sliceward.detectors.finding import Kind, from_json, to_json
 from sliceward.playbooks.load import Book, load_book
@@ -158,7 +159,7 @@ class StrictLoop(Loop):
 
     def failed(self, error: str) -> None:
         super().failed(error)
-        if not error.startswith(Refused.__name__):
+        if not error.startswith((Refused.__name__, Unseated.__name__)):
             self.problem(f"loop {self.name} failed: {error}")
 
 

@@ -12,10 +12,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sliceward.daemons.store import Case, Delivery, Intent, Loaded
+from sliceward.daemons.store import Case, Delivery, Intent, Loaded, Unseated
 from sliceward.playbooks import record
 from sliceward.playbooks.world import Started
-from sliceward.topology.errors import Refused, Retry
+from sliceward.topology.errors import Retry
 from tests.virtual.boxes import MemoryDisplacements, MemoryInbox, MemoryOutbox, MemorySilences
 from tests.virtual.history import MemoryHistory
 
@@ -108,22 +108,23 @@ class MemoryStore:
 
     async def do(self, effect: Callable[[], T], *, fenced: bool = False) -> T:
         """Let something happen in the database; what is fenced only while this store's epoch lasts."""
-        whole, began = self._fenced(effect) if fenced else effect, self._seconds()
+        seen: list[float] = []
+        whole = self._fenced(effect, seen) if fenced else effect
         if self._way is None:
             await asyncio.sleep(0)
             answer = whole()
         else:
             answer = await self._way.call(whole)
-        if fenced:
-            self._proven = began
+        self._proven = max(self._proven, *seen) if seen else self._proven
         return answer
 
-    def _fenced(self, effect: Callable[[], T]) -> Callable[[], T]:
+    def _fenced(self, effect: Callable[[], T], seen: list[float]) -> Callable[[], T]:
         def checked() -> T:
             records = self.records
             if self._epoch == 0 or self._epoch != records.epoch:
                 who = records.holder or "nobody"
-                raise Refused(f"epoch {self._epoch} is over: {who} leads in epoch {records.epoch}")
+                raise Unseated(f"epoch {self._epoch} is over: {who} leads in epoch {records.epoch}")
+            seen.append(self._seconds())
             return effect()
 
         return checked
@@ -160,6 +161,10 @@ class MemoryStore:
 
     async def ping(self) -> None:
         await self.do(lambda: None)
+        self._last_ok = self._seconds()
+
+    async def confirm(self) -> None:
+        await self.do(lambda: None, fenced=True)
         self._last_ok = self._seconds()
 
     async def prove(self, *, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -167,6 +168,8 @@ async def a_bench(world: World) -> AsyncIterator[Bench]:
             )
         )
         await coordinator.begin()
+        if coordinator.proof is not None:
+            coordinator.proof.begun = -math.inf  # whoever led before is gone for long
         running = asyncio.create_task(side.run())
         bench = Bench(world, coordinator, side)
         await bench.settle()

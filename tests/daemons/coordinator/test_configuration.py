@@ -37,6 +37,10 @@ MISTAKES = {
     "name twice": ("clusters: [{name: a}, {name: a}]", "stands twice"),
     "unknown mode": ("clusters: [{name: a}]\nplaybooks: {mode: Enforced}", "playbooks.mode"),
     "secret in the file": ("clusters: [{name: a, broker: {password: hunter2}}]", "clusters[0].broker.password"),
+    "no time for a store to answer in": (
+        "clusters: [{name: a}]\npace: {broker_grace: 0s}",
+        "pace.broker_grace: 0 s is too short",
+    ),
     "unknown role": ("clusters: [{name: a}]\napi: {tokens: [{name: a, role: root, token: {env: T}}]}", "api.tokens[0].role"),
 }
 
@@ -50,6 +54,12 @@ def test_a_mistake_is_named(name: str, tmp_path: Path) -> None:
         load(CoordinatorSettings, file=path, environ={})
     assert said in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_with_a_lease_no_time_needs_to_pass_before_the_first_call(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.yaml"
+    path.write_text("clusters: [{name: a}]\npace: {broker_grace: 0s}\nleader: {lease: x}\nstore: {url: 'postgresql://u@h/n'}")
+    assert not load(CoordinatorSettings, file=path, environ={}).pace.broker_grace
 
 
 def test_the_schema_can_be_published() -> None:

@@ -48,7 +48,7 @@ async def environ(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
             "SLICEWARD_STORE_URL": f"sqlite:///{tmp_path / 'store.db'}",
             "SLICEWARD_API__PORT": "0",
             "SLICEWARD_PACE__DECIDE_EVERY": "200ms",
-            "SLICEWARD_PACE__BROKER_GRACE": "200ms",
+            "SLICEWARD_PACE__BROKER_GRACE": "1s",
             "KUBECONFIG": str(kubeconfig or tmp_path / "kubeconfig"),
         }
 

@@ -135,7 +135,7 @@ async def test_a_restart_neither_repeats_a_page_nor_forgets_to_resolve_it(world:
 async def test_while_the_store_is_away_the_pagers_are_told_straight(world: World) -> None:
     async with a_bench(world) as bench:
         store = bench.coordinator.store
-        store.tell = store.set_setting = store.setting = away  # type: ignore[method-assign]  # the store goes away while it is in use
+        store.tell = store.set_setting = store.setting = store.confirm = away  # type: ignore[method-assign]  # the store goes away while it is in use
         store._last_ok -= 1000  # noqa: SLF001 (its age is in real seconds)
         live(bench)
         await bench.settle()
@@ -372,7 +372,7 @@ def no_store(bench: Bench) -> Iterator[None]:
     """Let the store be away meanwhile."""
     store = bench.coordinator.store
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("tell", "set_setting", "setting"):
+        for name in ("tell", "set_setting", "setting", "confirm"):
             patched.setattr(store, name, away)
         patched.setattr(store, "_last_ok", store._last_ok - 1000)  # noqa: SLF001 (its age is in real seconds)
         yield

@@ -19,7 +19,7 @@ from sliceward.daemons.watcher.stored import Stored, believe
 from sliceward.daemons.watcher.telling import Telling, unknown
 from sliceward.detectors.passes.evidence import WARM
 from sliceward.detectors.passes.fleet import WATCHED, Places, Seen, places_of, read
-from sliceward.detectors.passes.keeping import Kept, is_another, kept, take_over, without_evidence
+from sliceward.detectors.passes.keeping import Kept, completed, is_another, is_another_machine, kept, take_over, without_evidence
 from sliceward.detectors.passes.told import Case
 from sliceward.detectors.passes.verdicts import Budget, Level, Verdict
 from sliceward.detectors.passes.watch import Watch
@@ -241,10 +241,14 @@ class Statistics:
         sure = {name: both for name, both in changed.items() if self._doubted.get(name) == both[1]}
         self._doubted = {name: now for name, (_, now) in changed.items()}
         self._learn_anew(watch, places, sure)
-        self._incarnations |= {name: now for name, now in incarnations.items() if now and (name in sure or name not in changed)}
+        self._incarnations |= {
+            name: completed(self._incarnations.get(name, ""), now)
+            for name, now in incarnations.items()
+            if now and (name in sure or name not in changed)
+        }
 
     def _learn_anew(self, watch: Watch, places: Places, changed: Mapping[str, tuple[str, str]]) -> None:
-        replaced = {name for name, (before, now) in changed.items() if before.split("|")[0] != now.split("|")[0]}
+        replaced = {name for name, both in changed.items() if is_another_machine(*both)}
         gone = {places.number_of[name] for name in replaced if name in places.number_of}
         for key in list(watch.docket.standing):
             if gone and places.hosts_of(*key) <= gone:

@@ -141,8 +141,35 @@ def take_over(watch: Watch, places: Places, before: Kept, incarnations: Mapping[
 
 
 def is_another(was: str, now: str) -> bool:
-    """Whether a host is another machine or boot. Kubernetes and the machine itself may name one machine by two names: that is no change."""
-    return bool(was and now) and was != now and was.endswith(BY_OTHERS) == now.endswith(BY_OTHERS)
+    """Whether a host is another machine or boot. Kubernetes and the machine itself may name one machine by two names: that is no change.
+
+    What becomes known of a machine, or is not told any more, is no change either.
+    """
+    return _same_teller(was, now) and any(
+        one and other and one != other for one, other in zip(_words(was), _words(now), strict=True)
+    )
+
+
+def is_another_machine(was: str, now: str) -> bool:
+    """Whether a host is another machine, and not only another boot of it."""
+    return _same_teller(was, now) and bool(_words(was)[0] and _words(now)[0]) and _words(was)[0] != _words(now)[0]
+
+
+def completed(was: str, now: str) -> str:
+    """Give what a host is by now, with what was known of it where nobody tells any more; its own word stands over that of others."""
+    if not _same_teller(was, now):
+        return was if not now or (was and now.endswith(BY_OTHERS)) else now
+    instance, boot = (one or other for one, other in zip(_words(now), _words(was), strict=True))
+    return f"{instance}|{boot}{BY_OTHERS if now.endswith(BY_OTHERS) else ''}"
+
+
+def _same_teller(was: str, now: str) -> bool:
+    return bool(was and now) and was.endswith(BY_OTHERS) == now.endswith(BY_OTHERS)
+
+
+def _words(told: str) -> tuple[str, str]:
+    instance, _, boot = told.removesuffix(BY_OTHERS).partition("|")
+    return instance, boot
 
 
 def _told(signal: Signal) -> str:

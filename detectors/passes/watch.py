@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sliceward.detectors.passes import counts, learned, verdicts
+from sliceward.detectors.passes import counts, learned, outright, verdicts
+from sliceward.detectors.passes.drift import CAP
 from sliceward.detectors.passes.evidence import WARM, Evidence
-from sliceward.detectors.passes.localise import Named, name
+from sliceward.detectors.passes.localise import Candidate, Named, name
 from sliceward.detectors.passes.signals import signals_of
 from sliceward.detectors.passes.verdicts import MOST, Budget, Docket, Level, Standing, Verdict
 
@@ -83,6 +84,8 @@ class Watch:
             return []
         verdicts.relax(self.docket, chips=self._chips, budget=self.budget, period=self.period)
         news = [*self._flapping(readings), *self._follow(), *self._name()]
+        if self.tick % outright.EVERY == 0:
+            news += self._outright(readings)
         if news:
             self.mute()
         return news
@@ -214,7 +217,7 @@ class Watch:
     def _follow(self) -> Iterator[Verdict]:
         """Clear those whose evidence is long gone, and condemn those of whom there is enough."""
         for key, standing in list(self.docket.standing.items()):
-            if standing.learned:
+            if standing.faint:
                 continue
             heard, nats = self.crowds[standing.crowd].follow(key, standing, self._idle(key, standing)), standing.nats
             standing.unheard = 0 if heard else standing.unheard + 1
@@ -229,7 +232,9 @@ class Watch:
                 continue
             signals = self._signals(key, standing)
             second = self._corroborated(key, standing)
-            standing.corroborated |= second
+            if second and not standing.corroborated:
+                standing.corroborated = True
+                verdicts.bear_out(self.docket, key, self.tick)
             evidence = self.crowds[standing.crowd]
             enough = self.tick - standing.since >= verdicts.STAND and nats >= self.need(self.budget.condemned)
             if second and enough and evidence.outstanding(standing.signal, evidence.members(key)):
@@ -272,11 +277,12 @@ class Watch:
 
     def _name(self) -> Iterator[Verdict]:
         need = self.need(self.budget.suspects)
-        found = [one for evidence in self.crowds.values() for one in evidence.candidates(need - NEAR)]
         docket, held = self.docket, {}
-        for named in name(found, lambda _, place: need - float(np.log(place))):
+        least = need - NEAR - verdicts.most_less(docket, self.tick)
+        found = [one for evidence in self.crowds.values() for one in evidence.candidates(least)]
+        for named in name(found, lambda one, place: need - verdicts.less(docket, one.key, place, self.tick)):
             known = docket.standing.get(named.key)
-            if known is not None and not known.learned:
+            if known is not None and not known.faint:
                 continue
             since = docket.waiting.get(named.key, self.tick)
             if not named.sure and self.tick - since < verdicts.PATIENCE:
@@ -295,11 +301,43 @@ class Watch:
             first.best,
             first.nats,
         )
-        known.learned = False
+        known.learned = known.outright = False
         rival = None if named.rival is None else (*named.rival.key, named.rival.nats)
         told = tuple((one.signal, one.nats) for one in named.by)
         again = verdicts.offence(self.docket, named.key, self.tick)
         return Verdict(*named.key, Level.SUSPECT, self.at, first.nats, told, rival, again)
+
+    def _outright(self, readings: Readings) -> Iterator[Verdict]:
+        """Suspect those that stand out among their peers and always did; clear those of them that do no more."""
+        need, found = self.need(self.budget.suspects), list[Candidate]()
+        for kind, evidence in self.crowds.items():
+            if evidence.gauges and kind in readings:
+                found += outright.candidates(evidence, readings[kind], WARM, need / 2)
+        out = {one.key for one in found}
+        for key, standing in list(self.docket.standing.items()):
+            if standing.outright and key not in out and not self._hidden(key, standing):
+                del self.docket.standing[key]
+                yield Verdict(*key, Level.CLEARED, self.at, 0.0, ())
+        for named in name(found, lambda _, place: need - float(np.log(place))):
+            first = named.by[0]
+            if named.key not in self.docket.standing and not self._accused_within(first):
+                nats = min(first.nats, float(CAP))
+                self.docket.standing[named.key] = Standing(self.tick, first.crowd, first.signal, first.best, nats, outright=True)
+                again = verdicts.offence(self.docket, named.key, self.tick)
+                yield Verdict(*named.key, Level.SUSPECT, self.at, nats, ((first.signal, nats),), None, again)
+
+    def _hidden(self, key: Key, standing: Standing) -> bool:
+        """Whether nothing is heard of a part now, or it does nothing."""
+        evidence = self.crowds[standing.crowd]
+        members, idle = evidence.members(key), self._idle(key, standing)
+        there = np.isfinite(evidence.scores[evidence.row(standing.signal), members])
+        return not bool((there if idle is None else there & ~idle[members]).any())
+
+    def _accused_within(self, one: Candidate) -> bool:
+        """Whether all that a candidate shows is of parts that stand accused already."""
+        evidence = self.crowds[one.crowd]
+        known = [evidence.members(key) for key in self.docket.standing]
+        return bool(known) and bool(np.isin(list(one.members), np.concatenate(known)).all())
 
     def _take(self, verdict: Verdict) -> bool:
         """Take in what the learned pass says; give whether it is news: those whom another pass accuses stay as they are."""
@@ -321,7 +359,7 @@ class Watch:
         for kind, evidence in self.crowds.items():
             muted = np.zeros((len(evidence.signals), len(evidence.crowd)), dtype=bool)
             for key, standing in self.docket.standing.items():
-                if standing.learned:
+                if standing.faint:
                     continue  # what the others may yet say of it is not explained by that
                 members = evidence.members(key)
                 if len(members) <= SMALL and kind in {standing.crowd, "chip"}:

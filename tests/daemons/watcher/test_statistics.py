@@ -104,6 +104,21 @@ async def test_another_machine_under_the_same_name_is_not_accused_of_what_the_fo
         assert stage.watcher.counts["learnt_anew"] == 1
 
 
+async def test_an_identity_that_becomes_known_acquits_nobody() -> None:
+    stage = Stage()
+    life = Life(stage)
+    stage.speakers[H0].instance_id = ""
+    async with stage.connected():
+        await life.live(LEARN)
+        life.slow(until=40)
+        await life.live(10)
+        stage.speakers[H0].instance_id = "i-known"
+        stage.speakers[H0].seq, stage.speakers[H0].agent_start = 0, stage.now.timestamp()
+        await life.live(6)
+        assert ours(stage)[f"PartSuspect {SICK}"].state is State.FIRING
+        assert not stage.watcher.counts["learnt_anew"]
+
+
 async def test_a_reboot_clears_nobody_who_is_still_sick_and_accuses_nobody_else() -> None:
     stage = Stage()
     life = Life(stage)

@@ -34,7 +34,7 @@ def test_members_behind_whom_another_machine_stands_are_learnt_anew_and_held_bac
     for tick in range(240):
         readings = read(tick)
         if tick >= ONSET:  # a machine that was always slower, and has erred more
-            slowed(other, 0.05, since=ONSET)(tick, readings)
+            shift("busy", other, 0.03, since=ONSET)(tick, readings)
             readings["chip"]["ecc"][other] += 900
         if tick == ONSET:
             watch.anew("chip", other)

@@ -10,7 +10,18 @@ import pytest
 
 from sliceward.detectors.finding import Kind
 from sliceward.detectors.passes.fleet import Places, Seen, places_of
-from sliceward.detectors.passes.keeping import COMMON, OF_ROLES, OF_TICKS, Kept, Unsound, kept, take_over
+from sliceward.detectors.passes.keeping import (
+    COMMON,
+    OF_ROLES,
+    OF_TICKS,
+    Kept,
+    Unsound,
+    completed,
+    is_another,
+    is_another_machine,
+    kept,
+    take_over,
+)
 from sliceward.detectors.passes.told import Case, finding_of, picture_of
 from sliceward.detectors.passes.verdicts import Level, Standing, Verdict
 from sliceward.detectors.passes.watch import Watch
@@ -253,3 +264,28 @@ def test_a_picture_of_what_nobody_reads_is_none() -> None:
     assert (empty.rival, empty.rival_nats, empty.peers) == ("c1/host/cube-0-host-00", 3.0, 127)
     unknown = replace(case, standing=replace(standing, signal="busy"))
     assert picture_of(unknown, watch, places, ring, rows=60) is None
+
+
+# ── who is another ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "another", "machine", "known"),
+    [
+        pytest.param("i|b", "i|b", False, False, "i|b", id="the same"),
+        pytest.param("i|b", "j|b", True, True, "j|b", id="another machine"),
+        pytest.param("i|b", "i|c", True, False, "i|c", id="another boot"),
+        pytest.param("|b", "i|b", False, False, "i|b", id="its name becomes known"),
+        pytest.param("i|b", "|b", False, False, "i|b", id="its name is told no more"),
+        pytest.param("i|b", "|c", True, False, "i|c", id="another boot of what has no name now"),
+        pytest.param("", "i|b", False, False, "i|b", id="nothing was known"),
+        pytest.param("i|b", "", False, False, "i|b", id="nobody tells"),
+        pytest.param("i|b", "gce|b2|kubernetes", False, False, "i|b", id="others name it otherwise"),
+        pytest.param("gce|b2|kubernetes", "i|b", False, False, "i|b", id="it speaks for itself now"),
+        pytest.param("gce|b|kubernetes", "gce|c|kubernetes", True, False, "gce|c|kubernetes", id="others tell of another boot"),
+    ],
+)
+def test_only_what_is_known_of_both_makes_another_machine_or_boot(
+    was: str, now: str, *, another: bool, machine: bool, known: str
+) -> None:
+    assert (is_another(was, now), is_another_machine(was, now), completed(was, now)) == (another, machine, known)

@@ -74,6 +74,33 @@ def test_what_was_made_stricter_eases_by_itself_in_days_where_the_fleet_is_small
     assert docket.stricter == pytest.approx(4 / np.e, rel=0.01)
 
 
+def test_what_was_borne_out_lowers_what_the_next_needs_as_if_it_were_of_the_same_tick_and_what_comes_to_nothing_does_not() -> (
+    None
+):
+    docket = Docket()
+    other = "chip", 2
+    assert verdicts.less(docket, other, 2, 0) == pytest.approx(np.log(2))
+    assert verdicts.most_less(docket, 0) == 0
+    verdicts.tighten(docket, Standing(0, "chip", "temp", 0, 20.0))
+    assert verdicts.less(docket, other, 1, 0) == 0
+    verdicts.bear_out(docket, ("chip", 1), 0)
+    assert verdicts.less(docket, other, 1, 0) == pytest.approx(np.log(2))
+    assert verdicts.less(docket, other, 1, 8640) == pytest.approx(np.log(1 + 1 / np.e))
+    for _ in range(50):
+        verdicts.bear_out(docket, ("chip", 1), 0)
+    assert verdicts.less(docket, other, 1, 0) == pytest.approx(np.log(1 + verdicts.MOST_FOUND))
+    assert verdicts.less(docket, ("chip", 1), 1, 0) == pytest.approx(verdicts.most_less(docket, 0))
+
+
+def test_a_part_that_was_borne_out_before_needs_less_for_a_while() -> None:
+    docket = Docket()
+    verdicts.bear_out(docket, ("chip", 1), 0)
+    spared = [
+        verdicts.less(docket, ("chip", 1), 1, tick) - verdicts.less(docket, ("chip", 2), 1, tick) for tick in (0, 8640, 86400)
+    ]
+    assert spared == [pytest.approx(np.log(3)), pytest.approx(np.log(1 + 2 / np.e)), pytest.approx(0, abs=1e-3)]
+
+
 @pytest.mark.parametrize(
     ("nats", "second", "witnessed"),
     [((11.0,), True, False), ((9.0,), False, False), ((6.0, 5.0, 4.5, 0.0), True, True), ((40.0, 0.0, 0.0, 0.0), False, False)],

@@ -62,6 +62,27 @@ def test_a_part_that_recovers_is_cleared_and_counts_as_an_offender_when_it_comes
     assert 1.9 < told[2].offences < 2.0
 
 
+def test_a_part_that_was_borne_out_is_named_sooner_when_it_falls_ill_again() -> None:
+    def told(*, forgiven: bool) -> Verdict:
+        watch = Watch(TORUS.layout())
+
+        def ill(tick: int, readings: Readings) -> None:
+            slow([17], 0.03 * (ONSET <= tick < ONSET + 15), since=ONSET)(tick, readings)
+            shift("busy", [17], 0.011, since=210)(tick, readings)
+            if tick == 210:
+                assert watch.docket.proven.keys() == {("chip", 17)}
+                if forgiven:
+                    watch.docket.proven.clear()
+                    watch.docket.found = (0.0, 0)
+
+        return next(one for one in run(TORUS, 260, ill, watch=watch) if one.at >= 210 * PERIOD)
+
+    soon, late = told(forgiven=False), told(forgiven=True)
+    assert (soon.kind, soon.label) == (late.kind, late.label) == ("chip", 17)
+    assert soon.at < late.at
+    assert soon.nats < late.nats
+
+
 # ── invariants ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -112,7 +112,7 @@ async def test_a_part_that_was_away_and_is_back_is_a_suspect_again_and_not_forgo
     stage = Stage()
     async with stage.connected():
         life = await condemned(stage)
-        node = await stage.cluster.get(NODE, H0)
+        node = await stage.cluster.get(NODE, H0) or {}
         stage.silent.add(H0)
         await stage.cluster.delete(NODE, H0)
         await settle()

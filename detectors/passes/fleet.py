@@ -221,8 +221,8 @@ def _crowds(
     links = np.arange(len(cables.one))
     ends, twice = np.concatenate((cables.one, cables.other)), np.concatenate((links, links))
     of_chips = (Groups.by("host", chip_host), Groups.by("cube", cube_of[chip_host]), Groups.by("domain", domain_of[chip_host]))
-    pairs = np.unique(np.stack((chip_host[ends], twice)), axis=1)
-    of_links = (Groups.by("ocs", cables.switch), Groups.of("chip", (ends, twice)), Groups.of("host", (pairs[0], pairs[1])))
+    pairs = np.divmod(np.unique(chip_host[ends] * len(links) + twice), max(1, len(links)))
+    of_links = (Groups.by("ocs", cables.switch), Groups.of("chip", (ends, twice)), Groups.of("host", pairs))
     of_hosts = (Groups.by("cube", cube_of), Groups.by("domain", domain_of), Groups.by("slice", in_slice))
     crowds = {
         "chip": Crowd("chip", roles[0][chip_host], of_chips),

@@ -132,6 +132,19 @@ def test_readings_stand_at_their_members_and_both_ends_must_say_that_a_link_is_s
     assert np.flatnonzero(reading(places, ring, "link_health", np.array([row]))[0]).tolist() == [9]
 
 
+@pytest.mark.parametrize("name", ["chip_duty_cycle_percent", "link_health", "host_hlo_execution_p50_us"])
+def test_some_members_read_what_they_read_among_all(name: str) -> None:
+    places, dice = laid_out(TWO_CUBES), np.random.default_rng(1)
+    ring = Ring(rows=8, period=10.0, max_bytes=1 << 26)
+    ring.fit(hosts=len(places.hosts), chips=4, ports=6)
+    column = ring.column(name)
+    assert column is not None
+    column[:] = dice.random(column.shape)
+    rows, some = np.array([3, 5, 1]), np.array([40, 2, 2])
+    assert np.array_equal(reading(places, ring, name, rows, of=some), reading(places, ring, name, rows)[:, some])
+    assert reading(places, ring, name, rows[:0], of=some).shape == (0, 3)
+
+
 def test_a_chip_for_which_the_panel_has_no_room_reads_nothing() -> None:
     places = places_of("c1", [Seen("a", 0, 4)], replace(TWO_CUBES, hosts={}, cubes={}, slices={}))
     ring = Ring(rows=2, period=10.0, max_bytes=1 << 20)

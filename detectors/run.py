@@ -8,7 +8,7 @@ is another machine by now, or is explained by a larger part. Absence is never re
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,10 @@ NO_TIME = timedelta()
 
 @dataclass(frozen=True)
 class Round:
-    """What one round knows. ``verdicts``: by rule name, over all entities of its kind."""
+    """What one round knows. ``verdicts``: by rule name, over all entities of its kind.
+
+    ``excused``: what is not said of a part, by the kind of what is said instead.
+    """
 
     panel: Panel
     fleet: Fleet
@@ -49,6 +52,7 @@ class Round:
     rules: Mapping[str, Rule]
     verdicts: Mapping[str, Verdicts]
     now: datetime
+    excused: Mapping[tuple[Kind, PartId], Kind] = field(default_factory=dict)
 
 
 def evaluate(
@@ -67,12 +71,26 @@ def evaluate(
     this = Round(panel, fleet, look, {rule.name: rule for rule in rules}, verdicts, now)
     firing = {finding.id: finding for finding in (_fired(this, one, known) for one in locate(fleet, _suspects(this)))}
     firing |= {finding.id: finding for finding in _trapped(this, known)}
+    this = replace(this, excused=_excused(this, firing.values()))
+    firing = {key: finding for key, finding in firing.items() if (finding.kind, finding.part) not in this.excused}
     causes: dict[PartId, list[Finding]] = defaultdict(list)
     for finding in firing.values():
         for part in finding.also:
             causes[part].append(finding)
     rest = (_not_firing(this, finding, causes) for key, finding in known.items() if key not in firing)
     return tuple(sorted((*firing.values(), *rest), key=lambda finding: finding.id))
+
+
+def _excused(this: Round, firing: Iterable[Finding]) -> dict[tuple[Kind, PartId], Kind]:
+    """Give what is not said of a part since a better finding of the very part says it: one that a rule yields to, or a trap that knows the cause."""
+    found: dict[tuple[Kind, PartId], Kind] = {}
+    yields = [(rule.kind, rule.yields_to) for rule in this.rules.values() if rule.lift and rule.yields_to]
+    for finding in firing:
+        if finding.state is State.FIRING:
+            instead = TRAPS[finding.detector].instead_of if finding.detector in TRAPS else frozenset()
+            worse = (*instead, *(kind for kind, better in yields if finding.detector in better))
+            found |= {(kind, finding.part): finding.kind for kind in worse if kind is not finding.kind}
+    return found
 
 
 def _told(this: Round, rules: Sequence[Rule], known: Iterable[Finding]) -> dict[str, NDArray[np.bool_]]:
@@ -201,7 +219,7 @@ def _trapped(this: Round, known: Mapping[str, Finding]) -> Iterable[Finding]:
             before = known.get(fresh.id)
             lived = before is not None and before.state is not State.RESOLVED
             if not one.seen:
-                if before is not None and lived:
+                if before is not None and lived and before.detector == trap.name:
                     yield replace(before, state=State.UNKNOWN)
             else:
                 yield replace(fresh, since=before.since) if before is not None and lived else fresh
@@ -227,8 +245,9 @@ def _over(this: Round, finding: Finding, causes: Mapping[PartId, Sequence[Findin
     if finding.state is State.RESOLVED:
         return None
     cause = next((cause for cause in causes.get(finding.part, ()) if _explains(this, cause, finding)), None)
-    if cause is not None:
-        return f"explained by {cause.kind} of {cause.part}"
+    told = this.excused.get((finding.kind, finding.part)) if cause is None else cause.kind
+    if told is not None:
+        return f"explained by {told} of {finding.part if cause is None else cause.part}"
     if this.fleet.hosts and not _exists(this.fleet, finding.part):
         return f"{finding.part} no longer exists"
     if isinstance(finding.part, GangId) and this.fleet.hosts and this.fleet.gangs[finding.part].state in _ENDED:

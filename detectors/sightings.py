@@ -9,7 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
-NOTE = "sightings"
+NOTE, END_NOTE = "sightings", "end"
+"""From the logs of pods, and what an in-job reporter said of its process's end."""
 MOST, LONGEST = 16, 8000
 """Sightings of one host, and characters that they may take together."""
 BURST = 600.0

@@ -6,7 +6,8 @@
 ``hello``      reporter         ``version`` 1, ``job`` (see `identity`), ``pid``; first on each connection
 ``state``      reporter         ``step``, ``step_seconds``, ``step_age``, ``checkpoint_step``, ``checkpoint_age``,
                                 ``links`` {"chip/port": score}, ``throttle`` {"chip": score}, ``coordinates``
-                                [[x, y, z] per chip]; what is not known is left out, ages in seconds
+                                [[x, y, z] per chip], ``spent`` {activity: seconds since the process
+                                began}; what is not known is left out, ages in seconds
 ``event``      reporter         ``event`` (``fatal``), ``text``
 ``answer``     reporter         ``id``, ``ok``, ``why``, ``checkpoint_step``
 ``checkpoint`` agent            ``id``, ``deadline`` (unix seconds), optional ``at_step``

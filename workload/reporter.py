@@ -18,9 +18,11 @@ from sliceward.workload.chips import Chips, find_chips
 from sliceward.workload.connection import Connection, Side, address_from
 from sliceward.workload.identity import job_from
 from sliceward.workload.messages import VERSION
+from sliceward.workload.pauses import Pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
 _MOST_WAITING = 64
 _MOST_TEXT = 2000
@@ -41,6 +43,7 @@ class Reporter:
         self._checkpoint: tuple[int, float] | None = None
         self._request: tuple[str, float, int] | None = None  # id, deadline in unix seconds, first step to save at
         self._callback: Callable[[], int | None] | None = None
+        self._pauses = Pauses()
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_MOST_WAITING)
         self._stop = threading.Event()
         side = Side(
@@ -87,6 +90,10 @@ class Reporter:
         """
         self._callback = callback
 
+    def doing(self, activity: str) -> AbstractContextManager[None]:
+        """Say what the block does instead of steps: ``compile``, ``checkpoint`` (one that steps wait for) or ``input``."""
+        return self._pauses.doing(activity)
+
     def failing(self, why: str) -> None:
         """Say, before the process ends, why it fails; the first member of a gang to say so dates the fault."""
         self._waiting.append({"say": "event", "event": "fatal", "text": _text(why)})
@@ -117,6 +124,8 @@ class Reporter:
             self._read_chips(now)
         if (checkpoint := self._checkpoint) is not None:
             state["checkpoint_step"], state["checkpoint_age"] = _whole(checkpoint[0]), round(now - checkpoint[1], 6)
+        if spent := self._pauses.seconds():
+            state["spent"] = spent
         return {**state, **self._chip_facts}
 
     def _read_chips(self, now: float) -> None:
@@ -137,6 +146,7 @@ class Reporter:
         """In a child of the job (a data loader), which has no thread of ours: leave the connection to the parent."""
         self._connection.forget()
         self._waiting.clear()
+        self._pauses = Pauses()  # a thread of the parent may have held its lock
 
 
 def report(environ: Mapping[str, str] | None = None) -> Reporter:

@@ -25,6 +25,7 @@ from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.sources.devices import text_in
 from sliceward.daemons.sources.reports import Answer, BadReport, Event, Hello, State, read_report
 from sliceward.daemons.sources.source import Layout, Reading
+from sliceward.detectors.sightings import BURST, END_NOTE, KEPT, Line, Sighting, to_note
 from sliceward.topology.errors import Retry
 from sliceward.workload.messages import MAX_LINE, line
 
@@ -41,6 +42,8 @@ _MOST_JOBS = 64
 _MOST_OF_PEER = 16
 """Connections of one pod, process or address: eight chips a host, one process each, and each twice while it reconnects."""
 _MOST_BAD = 10
+_MOST_OF_END = 200
+"""Characters of what a process says of its end that stand in frames; its event carries all."""
 _MOST_EVENTS = 60
 """Events of one peer in a minute: each goes to the broker, by way of the disk."""
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
@@ -89,6 +92,8 @@ class ReporterSource:
     _servers: list[asyncio.Server] = field(default_factory=list)
     _is_open: bool = False
     _answers: dict[tuple[str, int], asyncio.Future[Answer]] = field(default_factory=dict)
+    _end: Sighting | None = None
+    _heard: float = field(default_factory=time.monotonic)
     _minute: int = 0
     _told: Counter[str] = field(default_factory=Counter)
     _complaints: Complaints = field(default_factory=lambda: Complaints(log))
@@ -137,12 +142,14 @@ class ReporterSource:
         clock = time.monotonic()
         fresh = [job for job in self._jobs if job.hello is not None and clock - job.heard <= self.stale]
         if not fresh:
-            raise Retry("no training process reports")
+            if not (end := self._end_note):
+                raise Retry("no training process reports")
+            return Reading({"host_source_age_reporter_seconds": [clock - self._heard]}, end)
         # Two gangs at once mean that one is just leaving: the one that came last is the present.
         newest = max(fresh, key=lambda job: job.began)
         seat = self._seat(newest)
         jobs = [job for job in fresh if _gang(self._seat(job)) == _gang(seat)]
-        return Reading(self._columns(jobs, clock), _notes(jobs, seat))
+        return Reading(self._columns(jobs, clock), _notes(jobs, seat) | self._end_note)
 
     @property
     def reporting(self) -> int:
@@ -207,7 +214,7 @@ class ReporterSource:
                 raw = await reader.readline()
             if not raw:
                 return
-            job.heard = time.monotonic()
+            job.heard = self._heard = time.monotonic()
             try:
                 self._take(job, raw)
             except BadReport as error:
@@ -226,6 +233,8 @@ class ReporterSource:
                 if state.step is not None and (job.base is None or not 0 <= state.step - job.base < 1 << 24):
                     job.base = state.step  # float32 counts single steps only to 2**24
             case Event(event=event, text=text):
+                if event == "fatal":
+                    self._note_end(job, text)
                 if self._may_tell(job.peer):
                     self.on_event(str(_gang(self._seat(job)) or ""), event, text)
             case Answer() as answer:
@@ -236,6 +245,18 @@ class ReporterSource:
                 self.counts["unknown_lines"] += 1
             case other:
                 assert_never(other)
+
+    def _note_end(self, job: Job, text: str) -> None:
+        """Keep the first that a process of a gang says of its end: it dates the fault, and its connection ends with it."""
+        seat, now = self._seat(job), time.time()
+        before = self._end
+        if before is None or before.seat != str(seat) or now - before.last > BURST:
+            self._end = Sighting(Line.CRASHED, now, now, seat=str(seat or ""), pod=job.pod_uid, text=text[:_MOST_OF_END])
+
+    @property
+    def _end_note(self) -> dict[str, str]:
+        told = self._end is not None and abs(time.time() - self._end.last) <= KEPT
+        return {END_NOTE: to_note([self._end])} if told and self._end is not None else {}
 
     def _may_tell(self, peer: str) -> bool:
         """Whether one more event of a peer is passed on in this minute."""
@@ -298,6 +319,10 @@ class ReporterSource:
         columns["host_step_seconds"] = [_largest(job.state.step_seconds for job in jobs)]
         saved = [(job.state.checkpoint_age, clock - job.heard) for job in jobs]
         columns["host_checkpoint_age_seconds"] = [max((a + since for a, since in saved if a is not None), default=math.nan)]
+        for activity in ("compile", "checkpoint", "input", "gc"):
+            totals = [job.state.spent[activity] for job in jobs if activity in job.state.spent]
+            # A process that never did it has done it for no time: the first time must not be lost.
+            columns[f"host_{activity}_seconds_total"] = [max(totals, default=0.0)]
         return columns
 
 

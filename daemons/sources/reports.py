@@ -70,6 +70,7 @@ class State(msgspec.Struct, frozen=True):
     links: Annotated[dict[str, Score], Meta(max_length=512)] = {}
     throttle: Annotated[dict[str, Score], Meta(max_length=64)] = {}
     coordinates: Annotated[list[Place], Meta(max_length=64)] = []
+    spent: Annotated[dict[str, Seconds], Meta(max_length=16)] = {}
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sliceward.detectors.traps.checkpoint_stalled import CHECKPOINT_STALLED
 from sliceward.detectors.traps.chip_fatal import CHIP_FATAL
+from sliceward.detectors.traps.compile_stalled import COMPILE_STALLED
 from sliceward.detectors.traps.gang_disagrees import GANG_DISAGREES
 from sliceward.detectors.traps.gang_failed import GANG_FAILED
+from sliceward.detectors.traps.input_waits import INPUT_WAITS
+from sliceward.detectors.traps.job_pauses import JOB_PAUSES
 from sliceward.detectors.traps.machine_differs import MACHINE_DIFFERS
+from sliceward.detectors.traps.no_first_step import NO_FIRST_STEP
 from sliceward.detectors.traps.place_doubled import PLACE_DOUBLED
 from sliceward.detectors.traps.port_held import PORT_HELD
 from sliceward.detectors.traps.program_fatal import PROGRAM_FATAL
@@ -29,5 +34,10 @@ _ALL = (
     PORT_HELD,
     MACHINE_DIFFERS,
     PLACE_DOUBLED,
+    COMPILE_STALLED,
+    CHECKPOINT_STALLED,
+    INPUT_WAITS,
+    NO_FIRST_STEP,
+    JOB_PAUSES,
 )
 TRAPS: dict[str, Trap] = {trap.name: trap for trap in _ALL}

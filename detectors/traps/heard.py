@@ -1,4 +1,4 @@
-"""What members of gangs printed before they ended, on the watcher's clock: note ``sightings`` of each host's frames."""
+"""What members of gangs printed before they ended, on the watcher's clock: notes ``sightings`` and ``end`` of each host's frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from sliceward.detectors.finding import Evidence
 from sliceward.detectors.progress import gang_of, latest
-from sliceward.detectors.sightings import NOTE, from_note
+from sliceward.detectors.sightings import END_NOTE, NOTE, from_note
 from sliceward.topology.gangs import GangState
 from sliceward.topology.ids import GangId, HostId
 
@@ -55,10 +55,10 @@ def heard(panel: Panel) -> list[Heard]:
 def _heard(panel: Panel) -> list[Heard]:
     found: list[Heard] = []
     for known in panel.hosts:
-        if known is None or NOTE not in known.notes:
+        if known is None or (NOTE not in known.notes and END_NOTE not in known.notes):
             continue
         try:
-            told = _read(known.notes[NOTE])
+            told = tuple(one for note in (NOTE, END_NOTE) if note in known.notes for one in _read(known.notes[note]))
         except (ValueError, msgspec.MsgspecError, RecursionError):
             panel.counts["sightings_set_aside"] += 1
             continue

@@ -29,7 +29,7 @@ class Trapped:
 class Trap:
     """One detector. ``find`` gives every part that shows it now; the other words are its page, as those of a rule.
 
-    ``accuses``: it speaks against hardware, which a person or a burn-in then judges.
+    ``instead_of``: what is not said of the same part any more, as this knows its cause. ``accuses``: it speaks against hardware, which a person or a burn-in then judges.
     """
 
     name: str
@@ -43,5 +43,6 @@ class Trap:
     advice: str
     find: Callable[[Panel, Fleet], Iterable[Trapped]]
     accuses: bool = False
+    instead_of: frozenset[Kind] = frozenset()
     score: float = 0.9
     version: str = "1"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sliceward.daemons.sources.pods import Node, PodsOnNode, read_pods
 from sliceward.daemons.sources.reporter import Doors, ReporterSource
 from sliceward.daemons.sources.reports import BadReport, Hello, JobSaid, State, read_report
+from sliceward.detectors.sightings import Line, from_note
 from sliceward.topology.errors import Retry
 from sliceward.topology.names import NAMES
 from sliceward.workload.messages import MAX_LINE, line
@@ -110,6 +111,33 @@ async def test_a_job_tells_where_its_gang_meets(tmp_path: Path, told: dict[str, 
 async def test_a_job_that_is_told_nothing_of_its_gang_says_nothing_of_it(tmp_path: Path) -> None:
     async with a_source(tmp_path) as source, a_talker(tmp_path):
         assert "rendezvous" not in (await reading_of(source)).notes
+
+
+async def test_a_job_tells_what_its_time_goes_to_and_the_process_that_spent_most_counts(tmp_path: Path) -> None:
+    async with a_source(tmp_path) as source, a_talker(tmp_path) as one, a_talker(tmp_path) as other:
+        one.say(say="state", step=1, spent={"gc": 2.5, "compile": 1, "dreaming": 9})
+        other.say(say="state", step=1, spent={"gc": 1.5})
+        async with asyncio.timeout(30):
+            while (reading := await reading_of(source)).columns["host_gc_seconds_total"] != [2.5]:  # noqa: ASYNC110 (what is waited for comes through a socket)
+                await asyncio.sleep(0.002)
+    assert [reading.columns[f"host_{name}_seconds_total"] for name in ("compile", "checkpoint", "input")] == [[1.0], [0.0], [0.0]]
+
+
+async def test_the_first_that_a_process_says_of_its_end_is_told_after_it_is_gone(tmp_path: Path) -> None:
+    async with a_source(tmp_path) as source:
+        source.stale = 0.2
+        async with a_talker(tmp_path) as job:
+            job.say(say="state", step=1)
+            job.say(say="event", event="fatal", text="loss is NaN")
+            job.say(say="event", event="fatal", text="and more")
+            first = await reading_of(source, "end")
+        assert first.notes["gang"]
+        async with asyncio.timeout(30):
+            while "gang" in (last := await source.read(0.0)).notes:  # noqa: ASYNC110 (it ages by itself)
+                await asyncio.sleep(0.002)
+    assert set(last.columns) == {"host_source_age_reporter_seconds"}
+    (told,) = from_note(last.notes["end"])
+    assert (told.line, told.text, told.seat) == (Line.CRASHED, "loss is NaN", "prod/gang/ml/JobSet/llm|slice|1|3")
 
 
 async def test_a_job_tells_steps_links_and_throttling(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from sliceward.detectors.finding import Kind, State
-from sliceward.detectors.sightings import NOTE, Line, Sighting, to_note
+from sliceward.detectors.sightings import END_NOTE, NOTE, Line, Sighting, to_note
 from sliceward.detectors.traps import crashes
 from sliceward.topology.gangs import GangState
 from sliceward.topology.ids import ChipId, GangId, HostId
@@ -162,6 +162,16 @@ def test_the_root_is_the_earliest_anomaly_and_whoever_tells_of_a_lost_peer_is_no
         f": RuntimeError: bad batch; {len(HOSTS) - 1} others tell of a lost peer, which counts against nobody"
     )
     assert hardware(scene) == set()
+
+
+def test_what_a_process_said_of_its_end_itself_dates_it_too() -> None:
+    scene = Scene(ALL).go(3)
+    says(scene, HOSTS[0], line(Line.CRASHED, -2, text="XlaRuntimeError: INTERNAL"), line(Line.PEER_LOST, -1))
+    says(scene, HOSTS[1], line(Line.CRASHED, -9, text="loss is NaN"))
+    scene[HOSTS[1]].notes[END_NOTE] = scene[HOSTS[1]].notes.pop(NOTE)
+    (finding,) = found(scene.go(2), Kind.GANG_FAILED)
+    assert finding.text.startswith(f"began on {HOSTS[1]} at ")
+    assert ": loss is NaN" in finding.text
 
 
 @pytest.mark.parametrize("wrong", [-300.0, 300.0])

@@ -5,7 +5,9 @@ The statistical passes run on one core in this process. The rules run as deploye
 
 from __future__ import annotations
 
+import importlib
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -94,7 +96,29 @@ def whole(cabling: Cabling, host: NDArray[np.intp], cube: NDArray[np.intp]) -> W
     what = f"{len(host)} chips x 8 metrics, {len(cabling.one)} links, p99 of {TICKS} ticks, CPU time, {size:.0f} MiB in all"
     reference = "numpy EWMA and MAD of the chips alone", float(np.percentile(simple, 99))
     say("full_pass_ms", float(np.percentile(taken, 99)), 100, reference, what)
+    beside_river(8 * len(host) + len(cabling.one), 1e-3 * float(np.median(taken)))
     return watch
+
+
+RIVER_POINTS = 4000
+
+
+def beside_river(points: int, seconds: float) -> None:
+    """Measure what goes point by point through 25 of river's HalfSpaceTrees, beside the points of a tick."""
+    try:
+        anomaly = importlib.import_module("river.anomaly")  # not among our own requirements
+    except ImportError:
+        print("no reference for full_pass_points_s: river is not installed", file=sys.stderr)
+        return
+    trees = anomaly.HalfSpaceTrees(n_trees=25, height=8, window_size=250, seed=1)
+    values = np.random.default_rng(0).random(RIVER_POINTS).tolist()
+    began = time.process_time()
+    for value in values:
+        trees.score_one({"x": value})
+        trees.learn_one({"x": value})
+    rate = RIVER_POINTS / (time.process_time() - began)
+    what = f"{points} readings a tick, the median tick"
+    say("full_pass_points_s", points / seconds, 1000 * rate, ("river HalfSpaceTrees, point by point", rate), what, "1/s")
 
 
 def say(name: str, value: float, goal: float, reference: tuple[str, float], what: str, unit: str = "ms") -> None:  # noqa: PLR0913, PLR0917 (a claim)

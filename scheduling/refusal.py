@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sliceward.scheduling.allowance import lacking
@@ -95,15 +96,37 @@ def _counted(room: Room, request: Request) -> tuple[Mapping[Cause, int], int]:
     return dict(sorted(chips.items())), free
 
 
+def _reasons(ground: Ground, worst: Grade) -> Mapping[HostId, tuple[Cause, str]]:
+    """Say of each host that cannot be used why; once for as long as nothing changes there, and in one value for all of a gang."""
+
+    def found() -> Mapping[HostId, tuple[Cause, str]]:
+        occupancy = ground.occupancy
+        reasons: dict[HostId, tuple[Cause, str]] = {}
+        for hosts in occupancy.crews(occupancy.holders).values():
+            held = Cause.HELD, f"held by {occupancy.holders[hosts[0]].name}"
+            reasons.update(dict.fromkeys(hosts, held))
+        for host in (*occupancy.bars, *occupancy.standings):
+            reason = occupancy.why_not(host, worst)
+            if reason is not None:
+                reasons[host] = reason
+        return reasons
+
+    return remembered(ground, ("reasons", worst), found)
+
+
 def _tally(ground: Ground, worst: Grade) -> tuple[Counter[Cause], int]:
     """Count the chips of one ground that cannot be used, by cause, and those that can; once for as long as nothing changes there."""
 
     def counted() -> tuple[Counter[Cause], int]:
         chips: Counter[Cause] = Counter()
-        for host, count in ground.hosts.items():
-            reason = ground.occupancy.why_not(host, worst)
-            if reason is not None:
-                chips[reason[0]] += count
+        reasons, sizes = _reasons(ground, worst), set(ground.hosts.values())
+        if len(sizes) == 1:
+            alike = {id(reason): reason for reason in reasons.values()}
+            for each, hosts in Counter(map(id, reasons.values())).items():
+                chips[alike[each][0]] += hosts * max(sizes)
+        else:
+            for host, (cause, _) in reasons.items():
+                chips[cause] += ground.hosts[host]
         return chips, sum(ground.hosts.values()) - chips.total()
 
     return remembered(ground, ("tally", worst), counted)
@@ -125,21 +148,23 @@ def _whys(ground: Ground, worst: Grade) -> Mapping[GroundId, str]:
     """Say of each part of a ground why it cannot be used as a whole; once for as long as nothing changes there."""
 
     def found() -> Mapping[GroundId, str]:
-        whole: dict[GroundId, Sequence[HostId]] = dict(ground.parts.items()) or {ground.id: tuple(ground.hosts)}
-        return {part: _why(ground, worst, hosts) for part, hosts in sorted(whole.items(), key=lambda item: str(item[0]))}
+        reasons = _reasons(ground, worst)
+        if not ground.parts:
+            return {ground.id: _why(reasons, len(ground.hosts))}
+        whole = sorted(ground.parts.items(), key=lambda item: str(item[0]))
+        return {part: _why({host: reasons[host] for host in hosts if host in reasons}, len(hosts)) for part, hosts in whole}
 
     return remembered(ground, ("whys", worst), found)
 
 
-def _why(ground: Ground, worst: Grade, hosts: Sequence[HostId]) -> str:
-    """Say the commonest reason: ``held by llm (16 of 16 hosts, e.g. a)``; "" where all hosts are free."""
-    reasons = {host: reason[1] for host in hosts if (reason := ground.occupancy.why_not(host, worst)) is not None}
+def _why(reasons: Mapping[HostId, tuple[Cause, str]], count: int) -> str:
+    """Say the commonest reason of so many hosts: ``held by llm (16 of 16 hosts, e.g. a)``; "" where all hosts are free."""
     if not reasons:
         return ""
-    why, count = min(Counter(reasons.values()).items(), key=lambda pair: (-pair[1], pair[0]))
-    first = min(host for host, reason in reasons.items() if reason == why)
-    more = f", and {len(reasons) - count} hosts for other reasons" if len(reasons) > count else ""
-    return f"{why} ({count} of {len(hosts)} hosts, e.g. {first.name}){more}"
+    why, most = min(Counter(reason for _, reason in reasons.values()).items(), key=lambda pair: (-pair[1], pair[0]))
+    first = min((host for host, reason in reasons.items() if reason[1] == why), key=attrgetter("cluster", "name"))
+    more = f", and {len(reasons) - most} hosts for other reasons" if len(reasons) > most else ""
+    return f"{why} ({most} of {count} hosts, e.g. {first.name}){more}"
 
 
 def _commonest(reasons: Iterable[str]) -> str:

@@ -69,6 +69,23 @@ def relax(snapshot: Snapshot, request: Request, ways: frozenset[Way]) -> Snapsho
     return replace(snapshot, grounds=grounds, gangs=gangs, usage=usage, sizes=sizes, pays=pays, costs=_HOSTS_ALONE)
 
 
+def bare(snapshot: Snapshot, request: Request, *, whole: bool) -> Snapshot:
+    """Take away all that stands in the way but gangs, for who asks which of them it would take to go; nothing is priced.
+
+    ``whole``: condemned links and lost switches stay.
+    """
+    mine = {key: laid_bare(each, whole=whole) for key, each in snapshot.grounds.items() if each.generation == request.generation}
+    return replace(snapshot, grounds={**snapshot.grounds, **mine})
+
+
+def laid_bare(ground: Ground, *, whole: bool) -> Ground:
+    """Let all hosts of one ground be healthy and open; once for as long as it stays as it is."""
+    known = ground.occupancy
+    joined = replace(known, standings={}, bars={})
+    left = joined if whole else replace(joined, links=frozenset(), switches=frozenset())
+    return remembered(ground, ("bare", whole), lambda: ground.changed(left, dict.fromkeys([*known.standings, *known.bars])))
+
+
 def is_alike(snapshot: Snapshot, request: Request, key: GroundId) -> bool:
     """Whether a ground is to a gang what it is to others: it holds nothing there, and nothing is kept for it."""
     own, bars = snapshot.gangs.get(request.gang), snapshot.grounds[key].occupancy.bars.values()

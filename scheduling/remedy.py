@@ -19,7 +19,7 @@ from sliceward.scheduling.clearing import sets_by_cost
 from sliceward.scheduling.costs import DAY
 from sliceward.scheduling.occupancy import Grade
 from sliceward.scheduling.plan import Borrow, Open, Release, Repair
-from sliceward.scheduling.relaxing import Way, accepted, ease, is_alike, is_for_others, relax, worth_trying
+from sliceward.scheduling.relaxing import Way, accepted, bare, is_alike, is_for_others, laid_bare, relax, worth_trying
 from sliceward.scheduling.remembered import remembered
 from sliceward.topology.ids import GangId
 
@@ -153,7 +153,7 @@ class _Search:
                 left = rest
         changes = self._with_quota(joined(left))
         size = size_of(self.snapshot, changes)
-        if size < self.size and self.asking.planned(self._after(changes), self.request) is not None:
+        if size < self.size:
             self.best, self.size = changes, size
 
     def nothing_smaller(self) -> bool:
@@ -233,43 +233,39 @@ class _Search:
 
     def _nearest(self, asked: SliceAsked, *, whole: bool) -> Iterator[tuple[float, GroundId, tuple[HostId, ...]]]:
         """Give for each ground the place that needs least, and how much. ``whole``: no link and no switch is repaired for it."""
-        ways = frozenset(Way)
-        relaxed = relax(self.snapshot, self.request, ways)
-        for key in self.room.views[0] if whole else ():
-            occupancy = self.snapshot.grounds[key].occupancy
-            relaxed = relaxed.with_links(key, occupancy.links) if occupancy.links else relaxed
-            relaxed = relaxed.with_switches(key, occupancy.switches) if occupancy.switches else relaxed
-        for key, ground in self.asking.room_of(relaxed, self.request).grounds(asked).items():
-            found = self._nearest_in(key, ground, asked.want)
+        bared = bare(self.snapshot, self.request, whole=whole)
+        for key, ground in self.asking.room_of(bared, self.request).grounds(asked).items():
+            found = self._nearest_in(key, ground, asked.want, whole=whole)
             if found is not None:
                 yield found.cost / (1 + found.gap), key, found.seat.hosts
 
-    def _nearest_in(self, key: GroundId, eased: Ground, want: Want) -> Victims | None:
+    def _nearest_in(self, key: GroundId, bared: Ground, want: Want, *, whole: bool) -> Victims | None:
         """Give what is in the way in one ground; where it is the same for all gangs, it is found once for as long as nothing changes."""
         ground = self.snapshot.grounds[key]
-        if not is_alike(self.snapshot, self.request, key) or ease(ground, self.request, frozenset(Way), alike=True) is not eased:
-            return self._victims(key, eased, want)
-        gangs = remembered(ground, ("gangs",), lambda: tuple(dict.fromkeys(ground.occupancy.holders.values())))
-        sizes = tuple(self.snapshot.sizes[gang] for gang in gangs)
-        return remembered(eased, ("nearest", want, accepted(self.request), sizes), lambda: self._victims(key, eased, want))
+        if not is_alike(self.snapshot, self.request, key) or laid_bare(ground, whole=whole) is not bared:
+            return self._victims(key, bared, want)
+        sizes = tuple(self.snapshot.sizes[gang] for gang in _gangs(ground))
+        return remembered(bared, ("nearest", want, accepted(self.request), sizes), lambda: self._victims(key, bared, want))
 
-    def _victims(self, key: GroundId, eased: Ground, want: Want) -> Victims | None:
-        holders, prices = self._held(key)
-        return eased.changed(replace(eased.occupancy, holders=holders), holders.keys()).victims(want, prices)
+    def _victims(self, key: GroundId, bared: Ground, want: Want) -> Victims | None:
+        others, prices = self._held(key)
+        occupancy = bared.occupancy
+        filled = bared.changed(replace(occupancy, holders={**occupancy.holders, **others}), others) if others else bared
+        return filled.victims(want, prices)
 
     def _held(self, key: GroundId) -> tuple[dict[HostId, GangId], dict[GangId, float]]:
-        """Give who stands in the way on each host of a ground, and its size: a gang, or the host itself as if it were one."""
+        """Give the free hosts that stand in the way as if each were held by a gang of its name, and the size of each gang."""
         ground = self.snapshot.grounds[key]
         occupancy, chips = ground.occupancy, ground.hosts
-        holders = {host: gang for host, gang in occupancy.holders.items() if gang != self.request.gang}
-        prices = {gang: float(self.snapshot.sizes[gang]) for gang in holders.values()}
+        prices = {gang: float(self.snapshot.sizes[gang]) for gang in _gangs(ground) if gang != self.request.gang}
         closed = {host for host, bar in occupancy.bars.items() if is_for_others(bar, self.request)}
         sick = {host for host, each in occupancy.standings.items() if each.grade not in accepted(self.request)}
+        others: dict[HostId, GangId] = {}
         for host in sorted(closed | sick):
-            if host not in holders:
-                holders[host] = GangId(host.cluster, "none", "Host", host.name)
-                prices[holders[host]] = float(chips[host] * ((host in closed) + (host in sick)))
-        return holders, prices
+            if occupancy.holders.get(host, self.request.gang) == self.request.gang:
+                others[host] = GangId(host.cluster, "none", "Host", host.name)
+                prices[others[host]] = float(chips[host] * ((host in closed) + (host in sick)))
+        return others, prices
 
     def _standing(self, key: GroundId, hosts: Iterable[HostId], ways: frozenset[Way]) -> Iterator[Change]:
         """Say what stands in the way on hosts of a ground, one part at a time, the gangs first."""
@@ -293,3 +289,8 @@ class _Search:
 
 MOST_OFFERED = 4
 """Of so many grounds the nearest place is tried."""
+
+
+def _gangs(ground: Ground) -> tuple[GangId, ...]:
+    """Give who sits on a ground; once for as long as nothing changes there."""
+    return remembered(ground, ("gangs",), lambda: tuple(ground.occupancy.crews(ground.occupancy.holders)))

@@ -37,6 +37,8 @@ MOST_PEERS = 256
 MOST_TOLD = 6
 """Signals that are told of a part."""
 MOST_ALSO = 256
+UNHEARD = 6
+"""Ticks without anything that is evidence after which a part is unknown: a minute at 10 s."""
 BAND = (10, 50, 90)
 
 
@@ -52,7 +54,7 @@ class Case:
 
 
 def finding_of(case: Case, watch: Watch, places: Places, now: datetime, picture: Picture | None) -> Finding:
-    """Give the finding of a part that stands accused, firing, without who suffers."""
+    """Give the finding of a part that stands accused, without who suffers: firing, or unknown where it does nothing that would tell."""
     condemned = case.standing.level is Level.CONDEMNED
     kind, severity = (Kind.PART_CONDEMNED, Severity.ERROR) if condemned else (Kind.PART_SUSPECT, Severity.INFO)
     need = watch.need(watch.budget.condemned if condemned else watch.budget.suspects)
@@ -61,10 +63,15 @@ def finding_of(case: Case, watch: Watch, places: Places, now: datetime, picture:
     if isinstance(case.part, LinkId):
         label = case.key[1]
         labels["between-cubes"] = "true" if places.cables.switch[label] >= 0 else "false"
+    state = State.UNKNOWN if _unheard(case.standing) else State.FIRING
     return Finding(
-        kind, case.part, State.FIRING, severity, case.since, now, SCORES[case.standing.level], DETECTOR, VERSION,
+        kind, case.part, state, severity, case.since, now, SCORES[case.standing.level], DETECTOR, VERSION,
         _says(case, need, places), evidence, _also(case, places), labels=labels, picture=picture,
     )  # fmt: skip
+
+
+def _unheard(standing: Standing) -> bool:
+    return standing.unheard >= UNHEARD and not standing.sticky
 
 
 def resolved(finding: Finding, now: datetime, why: str) -> Finding:
@@ -86,6 +93,8 @@ def _says(case: Case, need: float, places: Places) -> str:
     if verdict.rival is not None:
         kind, label, nats = verdict.rival
         text = f"{text}; the next best explanation is {places.part(kind, label)} with {nats:.0f}"
+    if _unheard(one):
+        text = f"{text}; it does nothing now, or says nothing, which clears nobody"
     if verdict.offences >= 2:  # noqa: PLR2004 (the second time)
         text = f"{text}; accused before"
     return text

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from sliceward.detectors.finding import Kind
+from sliceward.detectors.finding import Kind, State
 from sliceward.detectors.passes.fleet import Places, Seen, places_of
 from sliceward.detectors.passes.keeping import (
     COMMON,
@@ -22,7 +22,7 @@ from sliceward.detectors.passes.keeping import (
     kept,
     take_over,
 )
-from sliceward.detectors.passes.told import Case, finding_of, picture_of
+from sliceward.detectors.passes.told import UNHEARD, Case, finding_of, picture_of
 from sliceward.detectors.passes.verdicts import Level, Standing, Verdict
 from sliceward.detectors.passes.watch import Watch
 from sliceward.detectors.ring import Ring
@@ -245,6 +245,11 @@ def test_a_finding_says_by_whom_a_part_shows_it_and_who_came_next(crowd: str, si
     for text in (said, "other say the same", "c1/chip/cube-0-host-00/0 with 12", "accused before"):
         assert text in finding.text
     assert bool(finding.also) == (label[0] != "host")
+    assert finding.state is State.FIRING
+    standing.unheard = UNHEARD
+    unheard = finding_of(case, watch, places, now, None)
+    assert unheard.state is State.UNKNOWN
+    assert "it does nothing now" in unheard.text
 
 
 def test_a_picture_of_what_nobody_reads_is_none() -> None:

@@ -214,7 +214,10 @@ def _trees(fleet: Fleet, cluster: str, levels: Sequence[str], how: tuple[Names, 
         torn = torn_domains(levels, each)
         for (level, value), why in torn.items():
             aside.note(
-                "DomainWithTwoParents", f"{level}={value}", why, "Correct the labels; its hosts lie in no domain until then"
+                "DomainWithTwoParents",
+                f"{cluster}/{level}={value}",
+                why,
+                "Correct the labels; its hosts lie in no domain until then",
             )
         whole = [leaf if _is_whole(leaf, torn) else replace(leaf, labels={}) for leaf in each]
         yield TreeGround.of(key, generation, whole, levels=levels, unit=levels[-1])

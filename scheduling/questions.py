@@ -25,6 +25,7 @@ from sliceward.scheduling.rows import (
     fragmentation_row,
     group_row,
     guarantee_row,
+    problem_row,
     spares_row,
 )
 from sliceward.scheduling.spares import spares_of
@@ -59,6 +60,11 @@ def spares_rows(scene: Scene) -> list[Row]:
     return [spares_row(each) for each in spares_of(scene.snapshot, scene.beside.sure)]
 
 
+def problem_rows(scene: Scene) -> list[Row]:
+    """Give what contradicts itself in the fleets, and what placement cannot use of them: nothing new is placed there."""
+    return [problem_row(problem) for problem in (*scene.fleet.problems, *scene.snapshot.set_aside)]
+
+
 def explain_gang(scene: Scene, name: str) -> Row:
     """Say how a gang stands: where it sits, what hurts it and the ways out; or why it waits and what would help.
 
@@ -85,7 +91,7 @@ def explain_gang(scene: Scene, name: str) -> Row:
     answer = scene.placed(request)
     found = head | {"stands": "waits", "placement": answer_row(answer)}
     if isinstance(answer, NoFit):
-        found["displacement"] = displacement_row(scene.displaced(request))
+        found["displacement"] = displacement_row(scene.displaced(request), scene.fleet.gangs)
     return found
 
 
@@ -107,7 +113,7 @@ def _tidying_of(scene: Scene, cluster: str) -> Iterator[Row]:
     gangs = {key: gang for key, gang in scene.snapshot.gangs.items() if key.cluster == cluster}
     found = defragment(replace(scene.snapshot, grounds=grounds, gangs=gangs), movable)
     yield from (
-        group_row(cluster, number, group, floor=scene.beside.costs.floor) for number, group in enumerate(found.groups, start=1)
+        group_row(number, group, gangs, floor=scene.beside.costs.floor) for number, group in enumerate(found.groups, start=1)
     )
 
 

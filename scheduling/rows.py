@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_never
 
 from sliceward.scheduling.displacement import NobodyGoes
+from sliceward.scheduling.moving import reseated
 from sliceward.scheduling.plan import Borrow, NoFit, Open, Plan, Release, Repair, told
 from sliceward.topology.generations import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sliceward.scheduling.candidates import Choice
-    from sliceward.scheduling.defragment import Group
+    from sliceward.scheduling.defragment import Group, Move
     from sliceward.scheduling.displacement import Displacement
     from sliceward.scheduling.fragmentation import Fragmentation
     from sliceward.scheduling.guarantees import Kept
     from sliceward.scheduling.plan import Change, PlannedSlice
+    from sliceward.scheduling.snapshot import Running
     from sliceward.scheduling.spares import Spares
     from sliceward.scheduling.whatif import Consequences
+    from sliceward.topology.fleet import Problem
+    from sliceward.topology.gangs import Gang
+    from sliceward.topology.ids import GangId
 
 Row = dict[str, Any]
 
@@ -121,13 +128,19 @@ def choice_row(choice: Choice) -> Row:
     }
 
 
-def displacement_row(answer: Displacement | NobodyGoes) -> Row:
-    """Give whom it would take to displace, or why nobody goes."""
+def displacement_row(answer: Displacement | NobodyGoes, gangs: Mapping[GangId, Gang]) -> Row:
+    """Give whom it would take to displace, or why nobody goes. ``gangs``: as the fleet knows them."""
     if isinstance(answer, NobodyGoes):
         return {"victims": [], "cause": answer.cause.value, "why": answer.why}
     return {
         "victims": [
-            {"gang": str(each.gang), "right": each.right.value, "price": round(each.price, 3), "moves": each.moved is not None}
+            {
+                "gang": str(each.gang),
+                "right": each.right.value,
+                "price": round(each.price, 3),
+                "moves": each.moved is not None,
+                "managed_by": gangs[each.gang].managed_by.value,
+            }
             for each in answer.victims
         ],
         "cost": round(answer.cost, 3),
@@ -135,20 +148,32 @@ def displacement_row(answer: Displacement | NobodyGoes) -> Row:
     }
 
 
-def group_row(cluster: str, number: int, group: Group, *, floor: float) -> Row:
-    """Give moves that belong together; ``worth``: chip-seconds that they bring for each that they cost, ``floor`` at least."""
+def group_row(number: int, group: Group, gangs: Mapping[GangId, Running], *, floor: float) -> Row:
+    """Give moves that belong together; ``worth``: chip-seconds that they bring for each that they cost, ``floor`` at least.
+
+    ``gangs``: as they run before all moves. ``hosts`` of a move: all that the gang has after it, ``leaves``: those that it gives back.
+    """
     return {
-        "cluster": cluster,
+        "cluster": group.moves[0].gang.cluster,
         "group": number,
         "why": group.why,
         "gain": round(group.gain, 3),
         "cost": round(group.cost, 3),
         "worth": round(group.gain / group.cost, 3),
         "floor": floor,
-        "moves": [
-            {"gang": str(move.gang), "cost": round(move.bill.total, 3), "slices": [slice_row(piece) for piece in move.slices]}
-            for move in group.moves
-        ],
+        "moves": [_move_row(move, gangs[move.gang]) for move in group.moves],
+    }
+
+
+def _move_row(move: Move, before: Running) -> Row:
+    after = reseated(before, move.slices)
+    return {
+        "gang": str(move.gang),
+        "cost": round(move.bill.total, 3),
+        "slices": [slice_row(piece) for piece in move.slices],
+        "roles": sorted({held.role for held in after.slices}),
+        "hosts": sorted(host.name for host in after.hosts),
+        "leaves": sorted(host.name for host in set(before.hosts) - set(after.hosts)),
     }
 
 
@@ -188,3 +213,8 @@ def spares_row(spares: Spares) -> Row:
         "odds": round(spares.odds, 6),
         "short": spares.short,
     }
+
+
+def problem_row(problem: Problem) -> Row:
+    """Give what contradicts itself or cannot be used, and what to do."""
+    return {"name": problem.name, "about": problem.about, "why": problem.why, "what_to_do": problem.what_to_do}

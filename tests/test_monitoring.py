@@ -19,6 +19,7 @@ from sliceward.daemons.agent.run import AgentMetrics, agent_of
 from sliceward.daemons.agent.settings import AgentSettings
 from sliceward.daemons.coordinator.alerts import read_payload
 from sliceward.daemons.coordinator.metrics import Figures
+from sliceward.daemons.coordinator.unplaced import Unplaced
 from sliceward.daemons.settings import load
 from sliceward.daemons.watcher.run import health_of
 from sliceward.detectors.finding import Kind
@@ -61,6 +62,7 @@ async def _of_coordinator(folder: Path) -> CollectorRegistry:
     async with a_bench(world) as bench:
         registry = bench.coordinator.health.registry
         registry.register(Figures(bench.coordinator))
+        registry.register(Unplaced([bench.side], bench.coordinator.deciding.looks.scene))
         await bench.coordinator.desk.take(read_payload(a_payload(an_alert()), receiver="main", now=world.clock()))
         await some_rounds(bench, 8)
         world.provider.now_all("done")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from sliceward.daemons.cli.by_hand import displacing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -39,6 +41,7 @@ def stands(found: Row) -> Iterator[Text]:
     if victims:
         goes = ", ".join(f"{each['gang']} ({each['right']}{', moves' if each['moves'] else ''})" for each in victims)
         yield Text(f"  or displace {goes}: {found['displacement']['cost'] / SECONDS_AN_HOUR:,.1f} chip-hours")
+        yield from (Text(f"    {displacing(each)}", style="dim") for each in victims)
     elif "displacement" in found:
         yield Text(f"  nobody is displaced for it: {found['displacement']['why']}", style="dim")
 

@@ -63,8 +63,8 @@ COMMANDS: Mapping[str, Entry] = {
         f"{_CLI}.placement:what_if", "Say what would follow if hosts, links, switches or blocks came or went.", "coordinator"
     ),
     "fleet": Entry(
-        f"{_CLI}.placement:fleet",
-        "Figures of the fleet as a whole: fragmentation, guarantees, spares, moves that would pay.",
+        f"{_CLI}.fleet:fleet",
+        "Figures of the fleet as a whole: fragmentation, guarantees, spares, moves that would pay, problems.",
         "coordinator",
     ),
     "approve": Entry(f"{_CLI}.act:approve", "Let a waiting incident go on.", "coordinator"),

@@ -17,6 +17,7 @@ from sliceward.daemons.coordinator.events import Events
 from sliceward.daemons.coordinator.pictures import Pictures
 from sliceward.daemons.coordinator.placing import PlacingApi
 from sliceward.daemons.coordinator.silence_api import SilenceApi
+from sliceward.daemons.coordinator.unplaced import Unplaced
 from sliceward.daemons.coordinator.web import (
     CALLER,
     MOST_ROWS,
@@ -52,9 +53,10 @@ PAGE = Path(__file__).parent.parent / "web"
 class Api:
     """Handlers over one coordinator."""
 
-    def __init__(self, coordinator: Coordinator, tokens: Tokens) -> None:
-        """Keep both."""
-        self._of, self._tokens, self._pictures = coordinator, tokens, Pictures(coordinator)
+    def __init__(self, coordinator: Coordinator, tokens: Tokens, unplaced: Unplaced | None = None) -> None:
+        """Keep them."""
+        self._of, self._tokens = coordinator, tokens
+        self._pictures = Pictures(coordinator, unplaced or Unplaced(coordinator.parts.sides, coordinator.deciding.looks.scene))
 
     def application(self, *outer: Middleware) -> web.Application:
         """Give the application with all routes; ``outer`` middlewares see a request before it is known who calls."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sliceward.daemons.coordinator.coordinator import Coordinator
+    from sliceward.daemons.coordinator.unplaced import Unplaced
     from sliceward.daemons.coordinator.views import Row, Sight
     from sliceward.daemons.coordinator.web import Asked
+    from sliceward.topology.fleet import Problem
 
 SHOWN_FOR = 1.0
 """Seconds for which one picture of the fleet is given to all who ask, while nothing changes."""
@@ -43,6 +45,7 @@ class Pictures:
     """Draws what one coordinator knows."""
 
     of: Coordinator
+    unplaced: Unplaced
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
     _begun: int = 0
     _shown: _Shown | None = None
@@ -54,7 +57,8 @@ class Pictures:
             if self._shown is None or not self._holds(self._shown, begun):
                 made, changes, number = self.of.monotonic(), self.of.bell.fleet, self._begun
                 self._begun += 1
-                text = await asyncio.to_thread(partial(fleet_text, self.of.sights(), self.of.clock()))
+                sights = [(sight, self.unplaced.of(sight.name)) for sight in self.of.sights()]
+                text = await asyncio.to_thread(partial(fleet_text, sights, self.of.clock()))
                 self._shown = _Shown(made, changes, number, text)
             return self._shown.text
 
@@ -70,9 +74,9 @@ class Pictures:
             return await asyncio.to_thread(partial(_page, sights, kind, wanted))
 
 
-def fleet_text(sights: Sequence[Sight], as_of: datetime) -> bytes:
-    """Write a ``Fleet`` down."""
-    clusters = ", ".join(written(cluster_view(sight)) for sight in sights)
+def fleet_text(sights: Sequence[tuple[Sight, Sequence[Problem]]], as_of: datetime) -> bytes:
+    """Write a ``Fleet`` down: each cluster with what placement cannot use of it."""
+    clusters = ", ".join(written(cluster_view(sight, unplaced)) for sight, unplaced in sights)
     return f'{{"as_of": {json.dumps(as_of.isoformat())}, "clusters": [{clusters}]}}'.encode()
 
 

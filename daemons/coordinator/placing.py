@@ -17,6 +17,7 @@ from sliceward.scheduling.questions import (
     explain_gang,
     fragmentation_rows,
     guarantee_rows,
+    problem_rows,
     spares_rows,
     tidying_rows,
 )
@@ -49,6 +50,7 @@ class PlacingApi:
             web.get(f"{api}/fragmentation", self.fragmentation),
             web.get(f"{api}/guarantees", self.guarantees),
             web.get(f"{api}/placement", self.placement),
+            web.get(f"{api}/problems", self.problems),
             web.get(f"{api}/spares", self.spares),
             web.get(f"{api}/what-if", self.what_if),
         ]
@@ -68,6 +70,11 @@ class PlacingApi:
         rows = await self._answer(guarantee_rows)
         named = ({**row, "id": f"{row['tenant']}/{row['generation']}/{row['shape']}"} for row in rows)
         return page_of(named, asked(request))
+
+    async def problems(self, request: web.Request) -> web.Response:
+        """Give what contradicts itself, or cannot be used by placement."""
+        rows = await self._answer(problem_rows)
+        return page_of(({**row, "id": f"{row['name']}/{row['about']}"} for row in rows), asked(request))
 
     async def spares(self, request: web.Request) -> web.Response:
         """Give the spares of each block."""

@@ -33,6 +33,7 @@ from sliceward.daemons.coordinator.orders import orders_of
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.standby import standing_by
 from sliceward.daemons.coordinator.tokens import Tokens
+from sliceward.daemons.coordinator.unplaced import Unplaced
 from sliceward.daemons.coordinator.windows import windows_of
 from sliceward.daemons.loops import Loops
 from sliceward.daemons.serving import serving
@@ -94,13 +95,18 @@ async def running(settings: CoordinatorSettings, *, write: Callable[[str], None]
         Retry: the store does not answer.
     """
     async with built(settings, write=write) as coordinator, aiohttp.ClientSession(auto_decompress=False) as session:
-        app = Api(coordinator, Tokens(settings.api.tokens, time.monotonic)).application(standing_by(coordinator, session))
+        unplaced = Unplaced(coordinator.parts.sides, coordinator.deciding.looks.scene)
+        coordinator.health.registry.register(unplaced)
+        api = Api(coordinator, Tokens(settings.api.tokens, time.monotonic), unplaced)
+        app = api.application(standing_by(coordinator, session))
         app.add_routes(configuration.routes(settings))
         async with serving(app, host=settings.api.host, port=settings.api.port) as port:
             working = asyncio.create_task(coordinator.run(), name="coordinator")
+            looking = asyncio.create_task(unplaced.keep(), name="unplaced")
             try:
                 yield Running(coordinator, port, working)
             finally:
+                looking.cancel()
                 coordinator.stop()
                 await working
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sliceward.detectors.finding import Kind, State
 from sliceward.playbooks import record
 from sliceward.scheduling.quota import Quota, usage
+from sliceward.scheduling.rows import problem_row
 from sliceward.topology.health import Health, worst
 from sliceward.topology.ids import ChipId, LinkId
 from sliceward.topology.links import is_between_cubes
@@ -271,11 +272,6 @@ def quota_rows(sight: Sight) -> list[Row]:
     ]
 
 
-def problem_row(problem: Problem) -> Row:
-    """Give a ``Problem``."""
-    return {"name": problem.name, "about": str(problem.about), "why": problem.why, "what_to_do": problem.what_to_do}
-
-
 def playbook_row(playbook: Playbook) -> Row:
     """Give what a playbook says."""
     return {
@@ -325,12 +321,12 @@ def finding_row(sight: Sight, finding: Finding) -> Row:
     return row | {"id": finding.id, "cluster": sight.name}
 
 
-def cluster_view(sight: Sight) -> Row:
-    """Give one cluster of a ``Fleet``; its many rows are drawn one by one, as they are asked for."""
+def cluster_view(sight: Sight, unplaced: Sequence[Problem] = ()) -> Row:
+    """Give one cluster of a ``Fleet``; its many rows are drawn one by one, as they are asked for. ``unplaced``: nothing is placed there."""
     fleet = sight.fleet
     hosts = fleet.hosts.values() if fleet else ()
     generations = Counter(host.generation for host in hosts)
-    problems = [problem_row(problem) for problem in (fleet.problems if fleet else ())]
+    problems = [problem_row(problem) for problem in (*(fleet.problems if fleet else ()), *unplaced)]
     if sight.problem:
         why = {"name": "ClusterNotReadable", "about": sight.name, "why": sight.problem}
         problems.append(why | {"what_to_do": "Check kubeconfig, context and rights; what is shown is old"})

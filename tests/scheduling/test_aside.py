@@ -137,7 +137,7 @@ def test_a_domain_with_two_parents_takes_nothing_and_keeps_no_other_domain_from_
     torn = HEALTHY.labelled({NAMES.block: "elsewhere"}, "cube-1-host-03").build()
     snapshot = snapshot_of(torn, NOW, LEVELS)
     (problem,) = snapshot.set_aside
-    assert (problem.name, problem.about) == ("DomainWithTwoParents", f"{NAMES.partition_id}=cube-1")
+    assert (problem.name, problem.about) == ("DomainWithTwoParents", f"c1/{NAMES.partition_id}=cube-1")
     plan = planned(snapshot, asking())
     assert plan is not None
     assert {host.name.rpartition("-host")[0] for host in plan.hosts} == {"cube-2"}

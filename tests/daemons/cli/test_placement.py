@@ -47,6 +47,7 @@ def test_why_a_gang_waits_and_what_would_help(sliceward: Sliceward, fleet: str) 
     assert (ran.code, ran.err) == (0, "")
     assert ran.lines[0] == "c1/gang/ml/JobSet/late waits (suspended, 192 chips of research)"
     assert "  would help: wait for box to end, or displace it" in ran.lines
+    assert any("is displaced for it" in line or "kubectl --namespace default patch job box" in line for line in ran.lines)
     found = json.loads(sliceward("explain", "gang/ml/late", "--fleet", fleet, "-o", "json").out)
     assert (found["stands"], found["placement"]["cause"]) == ("waits", "held")
     assert found["placement"]["helps"] == [
@@ -65,10 +66,17 @@ def test_moves_that_would_pay_are_proposed_with_what_they_bring_and_the_least_th
     assert ran.lines[0].split() == ["CLUSTER", "GROUP", "WHY", "GAIN", "COST", "WORTH", "MOVES"]
     assert "makes room for 4x4x4" in ran.lines[1]
     assert "at least 2" in ran.lines[1]
+    assert any(line.startswith("group 1 of c1, c1/gang/default/Job/") for line in ran.lines)
+    assert ran.lines[-1].startswith("  kubectl --namespace default patch job ")
     (row,) = json.loads(sliceward("fleet", "defragment", "--fleet", str(file), "-o", "json").out)
     assert row["worth"] == pytest.approx(row["gain"] / row["cost"], abs=0.01)
     assert row["worth"] >= row["floor"] == 2
     assert [move["gang"].startswith("c1/gang/default/Job/") for move in row["moves"]] == [True]
+
+
+def test_a_fleet_in_a_file_that_is_as_it_says_has_no_problems(sliceward: Sliceward, fleet: str) -> None:
+    assert sliceward("fleet", "problems", "--fleet", fleet).lines == ["none"]
+    assert json.loads(sliceward("fleet", "problems", "--fleet", fleet, "-o", "json").out) == []
 
 
 def test_guarantees_and_who_has_lost_one(sliceward: Sliceward, fleet: str, tmp_path: Path) -> None:

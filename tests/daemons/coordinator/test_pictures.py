@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sliceward.daemons.coordinator.pictures import SHOWN_FOR, Pictures
+from sliceward.daemons.coordinator.unplaced import Unplaced
 from sliceward.daemons.coordinator.web import Asked, page
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 
@@ -28,7 +29,7 @@ def world(tmp_path: Path) -> World:
 @asynccontextmanager
 async def pictures_of(world: World) -> AsyncIterator[Pictures]:
     async with a_bench(world) as bench:
-        yield Pictures(bench.coordinator)
+        yield Pictures(bench.coordinator, Unplaced([bench.side], bench.coordinator.deciding.looks.scene))
 
 
 async def test_all_who_ask_while_one_is_drawn_share_the_next_and_see_what_changed_before_they_asked(world: World) -> None:

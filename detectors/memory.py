@@ -66,7 +66,7 @@ class Memory:
     """What is remembered. ``tracks`` by the name of their clause; ``spells``: since when something has held, by name.
 
     ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one. ``crashes``: unix seconds of each.
-    ``looks``: when something that takes long was looked at last, and what was found, by name.
+    ``looks``: when something that takes long was looked at last, and what was found, by name; ``things``: the same of what does not change.
     """
 
     tracks: dict[str, Track] = field(default_factory=dict)
@@ -76,6 +76,7 @@ class Memory:
     looked_at: Fleet | None = None
     crashes: dict[Crash, float] = field(default_factory=dict)
     looks: dict[str, tuple[float, Any]] = field(default_factory=dict)
+    things: dict[str, tuple[object, Any]] = field(default_factory=dict)
 
     def lately(self, name: str, now: float, every: float, look: Callable[[], Found]) -> Found:
         """Give what ``look`` finds, or found less than ``every`` seconds ago; 0: once in a round."""
@@ -83,6 +84,14 @@ class Memory:
         if not (at == now or 0 <= now - at < every):
             found = look()
             self.looks[name] = (now, found)
+        return found  # type: ignore[no-any-return]  # what look gave, by its name
+
+    def about(self, name: str, thing: object, look: Callable[[], Found]) -> Found:
+        """Give what ``look`` finds in a thing that does not change, or found in that very thing before."""
+        before, found = self.things.get(name, (None, None))
+        if before is not thing:
+            found = look()
+            self.things[name] = (thing, found)
         return found  # type: ignore[no-any-return]  # what look gave, by its name
 
     def track(self, key: str, shape: tuple[int, ...], now: float) -> Track:

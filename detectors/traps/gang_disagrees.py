@@ -56,29 +56,30 @@ def _spell(gang: GangId, fleet: Fleet) -> str:
 
 
 def _said(panel: Panel, fleet: Fleet) -> tuple[dict[GangId, dict[str, list[str]]], set[GangId]]:
-    """Give what members were told, by gang and host, and the gangs of which a member is silent."""
-    told: dict[GangId, dict[str, list[str]]] = defaultdict(dict)
+    """Give the hosts by what their members were told, by gang, and the gangs of which a member is silent."""
+    told: dict[GangId, dict[str, list[str]]] = {}
     silent: set[GangId] = set()
-    gangs: dict[str, GangId | None] = {}
-    members: dict[GangId, frozenset[str] | None] = {}
+    # Who is a member is read once a fleet: a gang may have thousands of them.
+    members: dict[GangId, frozenset[str] | None] = panel.memory.about("members", fleet, dict)
+    # By the text of the id: 25,000 hosts are of few gangs, and to read or hash an id takes longer than all the rest.
+    gangs: dict[str, tuple[GangId, frozenset[str] | None, dict[str, list[str]]] | None] = {}
     for name, slot in panel.slots.items():
         known = panel.hosts[slot]
         if known is None or "rendezvous" not in known.notes:
             continue
-        # By the text of the id: 25,000 hosts are of few gangs, and to read an id takes longer than all the rest.
         note = known.notes.get("gang", "").partition("|")[0]
-        gang = gangs[note] if note in gangs else gangs.setdefault(note, gang_of(panel.cluster, note))
-        if gang is None:
-            continue
-        if gang not in members:
-            members[gang] = _members(fleet.gangs.get(gang))
-        there = members[gang]
-        if there is not None and name not in there:
+        if note not in gangs:
+            gang = gang_of(panel.cluster, note)
+            if gang is not None and gang not in members:
+                members[gang] = _members(fleet.gangs.get(gang))
+            gangs[note] = None if gang is None else (gang, members[gang], told.setdefault(gang, {}))
+        found = gangs[note]
+        if found is None or (found[1] is not None and name not in found[1]):
             continue
         if panel.silence(slot) > SILENT * max(known.period, panel.size.period):
-            silent.add(gang)
+            silent.add(found[0])
         else:
-            told[gang][name] = known.notes["rendezvous"].split("|")
+            found[2].setdefault(known.notes["rendezvous"], []).append(name)
     return told, silent
 
 
@@ -89,14 +90,15 @@ def _members(gang: Gang | None) -> frozenset[str] | None:
 
 def _odds(told: Mapping[str, list[str]], gang: Gang | None) -> str:
     """Say in what members disagree, with each other or with what the gang is; "" where they agree."""
+    split = {note: note.split("|") for note in told}
     for place, field in enumerate(FIELDS):
         said: dict[str, list[str]] = defaultdict(list)
-        for host, words in sorted(told.items()):
+        for note, words in split.items():
             if place < len(words) and words[place]:
-                said[words[place]].append(host)
+                said[words[place]] += told[note]
         if len(said) > 1:
             fewest = sorted(said.items(), key=lambda one: (len(one[1]), one[0]))
-            named = "; ".join(f"{word[:80]} on {_hosts(hosts)}" for word, hosts in fewest[:MOST_NAMED])
+            named = "; ".join(f"{word[:80]} on {_hosts(sorted(hosts))}" for word, hosts in fewest[:MOST_NAMED])
             return f"members disagree on the {field}: {named}"
         # Of several roles each may be a job of its own; of one the number of slices is known.
         if field == FIELDS[-1] and said and gang is not None and len(gang.roles) == 1:

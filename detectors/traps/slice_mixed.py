@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from sliceward.topology.fleet import Fleet
 
 
-def find(_panel: Panel, fleet: Fleet) -> Iterator[Trapped]:
+def find(panel: Panel, fleet: Fleet) -> Iterator[Trapped]:
     """Give each gang of which a slice is not whole."""
-    for mixed in mixed_slices(fleet):
+    for mixed in panel.memory.about("slice-mixed", fleet, lambda: mixed_slices(fleet)):
         yield Trapped(mixed.gang, f"slice {mixed.role}-{mixed.index} is not whole: {mixed.why}")
 
 

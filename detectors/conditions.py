@@ -38,11 +38,17 @@ def verdicts_of(look: Look, condition: Condition, key: str) -> Verdicts:
         case Threshold():
             return _threshold(look, condition, key)
         case Rate():
-            readings = _window(look, condition.metric, look.seconds(condition.within))
-            rose = np.nansum(readings, axis=0) >= condition.increase
-            return np.where(rose, YES, np.where(np.isnan(readings).all(axis=0), UNKNOWN, NO))
+            rose, unread = _rise(_window(look, condition.metric, look.seconds(condition.within)))
+            return np.where(rose >= condition.increase, YES, np.where(unread, UNKNOWN, NO))
         case _:
             assert_never(condition)
+
+
+def _rise(readings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Give what was counted in a window, and of whom nothing was read in it; the window itself is used up."""
+    missing = np.isnan(readings)
+    np.copyto(readings, 0, where=missing)
+    return readings.sum(axis=0), missing.all(axis=0)
 
 
 def _threshold(look: Look, condition: Threshold, key: str) -> Verdicts:
@@ -130,8 +136,7 @@ def numbers(look: Look, condition: Condition, place: tuple[int, ...]) -> tuple[f
             stands = look.panel.now - look.panel.changed[condition.metric][slot]
             return float(stands), condition.after.at(float(look.periods[slot]), look.grace), 0.0, (slot,)
         case Rate():
-            readings = _window(look, condition.metric, look.seconds(condition.within))
-            totals = np.nansum(readings, axis=0)
+            totals, _ = _rise(_window(look, condition.metric, look.seconds(condition.within)))
             cell = _worst_cell(totals, place)
             return float(totals[cell]), condition.increase, 0.0, cell
         case Threshold():

@@ -98,11 +98,12 @@ class Look:
         periods = np.full(panel.ring.hosts, panel.size.period)
         silence = np.zeros(panel.ring.hosts)
         heard = np.zeros(panel.ring.hosts, dtype=bool)
-        for slot, known in enumerate(panel.hosts):
-            if known is not None:
-                periods[slot] = max(known.period, panel.size.period)
-                silence[slot] = panel.silence(slot)
-                heard[slot] = known.speaker is not None or known.scraped
+        there = [(slot, known) for slot, known in enumerate(panel.hosts) if known is not None]
+        if there:
+            slots = np.array([slot for slot, _ in there], dtype=np.intp)
+            periods[slots] = np.maximum([known.period for _, known in there], panel.size.period)
+            silence[slots] = panel.attended - np.array([known.silent_since for _, known in there])
+            heard[slots] = [known.speaker is not None or known.scraped for _, known in there]
         return cls(panel, grace, periods, silence, silence >= np.maximum(grace, 3 * periods) - EPSILON, heard, fleet)
 
     def exists(self, kind: EntityKind) -> NDArray[np.bool_]:

@@ -43,7 +43,7 @@ def save(folder: Path, cluster: str, kept: Kept, now: float) -> None:
     names = {one.name: getattr(kept.names, one.name) for one in fields(Names)}
     about = {
         "version": VERSION, "cluster": cluster, "at": now, "numbers": dict(kept.numbers), "signals": kept.signals,
-        "accused": kept.accused, "names": {name: value for name, value in names.items() if not isinstance(value, np.ndarray)},
+        "accused": kept.accused, "lessons": kept.lessons, "names": {name: value for name, value in names.items() if not isinstance(value, np.ndarray)},
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {f"{NAMES}{name}": value for name, value in names.items() if isinstance(value, np.ndarray)}
     arrays[ABOUT] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
@@ -135,7 +135,7 @@ def _kept(found: dict[str, NDArray[Any]], about: dict[str, Any], cluster: str, b
     wrong = next((name for name, value in found.items() if value.dtype.kind not in "fiub"), None)
     if wrong is not None:
         raise BadBaselines(f"{wrong[:80]} holds no numbers")
-    kept = Kept(names, found, numbers, signals, tuple(about["accused"]))
+    kept = Kept(names, found, numbers, signals, tuple(about["accused"]), dict(about["lessons"]))
     check(kept)
     return kept
 

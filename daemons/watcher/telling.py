@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sliceward.detectors.finding import Finding, Kind, State
 from sliceward.detectors.passes import told
 from sliceward.detectors.passes.evidence import WARM
+from sliceward.detectors.passes.lessons import LEARNED
 from sliceward.detectors.passes.verdicts import QUIET
 from sliceward.topology.ids import ChipId, HostId, LinkId, SwitchId
 
@@ -89,7 +90,12 @@ class Telling:
             return (
                 told.resolved(finding, now, f"{finding.part} no longer exists") if gone else replace(finding, state=State.UNKNOWN)
             )
-        if watch.tick <= WARM + QUIET or _stands_out(watch, key, finding.labels.get("signal", "")):
+        signal = finding.labels.get("signal", "")
+        if (
+            watch.tick <= WARM + QUIET
+            or _stands_out(watch, key, signal)
+            or (signal.startswith(LEARNED) and not _learnt(watch, key))
+        ):
             # Nothing is known yet, or it was odd when baselines were learnt, and is what they know as its own.
             return replace(finding, state=State.UNKNOWN)
         return told.resolved(finding, now, "its readings are its peers', as far as is known since baselines were learnt anew")
@@ -134,6 +140,12 @@ def _stands_out(watch: Watch, key: Key, signal: str) -> bool:
             ]
             return sum(apart) >= len(members) / 2
     return False
+
+
+def _learnt(watch: Watch, key: Key) -> bool:
+    """Whether the learned pass knows by now what is usual of such parts."""
+    model = watch.models.get(key[0])
+    return model is not None and bool(model.models)
 
 
 def _errs(evidence: Evidence, row: int, member: int) -> bool:

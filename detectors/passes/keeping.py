@@ -6,12 +6,13 @@ more is left behind; who is new begins with nothing. From disk come baselines, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sliceward.detectors.passes.lessons import lessons_of, take_lessons
 from sliceward.detectors.passes.verdicts import Level, Standing
 
 if TYPE_CHECKING:
@@ -76,13 +77,17 @@ class Names:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """A watch as values. ``arrays`` and ``numbers`` by path (``chip/base/offset``); ``signals`` by crowd; ``accused``: rows of `_accused`."""
+    """A watch as values. ``arrays`` and ``numbers`` by path (``chip/base/offset``); ``signals`` by crowd; ``accused``: rows of `_accused`.
+
+    ``lessons``: by kind of member what the learned pass knows (`sliceward.detectors.passes.lessons`), whose arrays are among the others.
+    """
 
     names: Names
     arrays: Mapping[str, Array]
     numbers: Mapping[str, float]
     signals: Mapping[str, tuple[str, ...]]
     accused: tuple[Mapping[str, Any], ...]
+    lessons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +114,8 @@ def kept(watch: Watch, places: Places, incarnations: Mapping[str, str]) -> Kept:
             arrays[f"{kind}/groups/{held.groups.kind}"] = held.groups.label
     numbers |= {"tick": watch.tick, "at": watch.at if isfinite(watch.at) else 0.0, "stricter": watch.docket.stricter}
     signals = {kind: tuple(map(_told, evidence.signals)) for kind, evidence in watch.crowds.items()}
-    return Kept(Names.of(places, incarnations), arrays, numbers, signals, tuple(_accused(watch, places)))
+    more, lessons = lessons_of(watch)
+    return Kept(Names.of(places, incarnations), arrays | more, numbers, signals, tuple(_accused(watch, places)), lessons)
 
 
 def without_evidence(before: Kept) -> Kept:
@@ -132,6 +138,7 @@ def take_over(watch: Watch, places: Places, before: Kept, incarnations: Mapping[
         if path in before.arrays:
             took = _taken(getattr(owner, name), before.arrays[path], path, members["link"], _size_of(before.names, "link"))
             setattr(owner, name, took)
+    take_lessons(watch, before.arrays, before.lessons, members)
     for row in before.accused:
         _accuse(watch, places, row)
     watch.mute()
@@ -321,8 +328,11 @@ def _accuse(watch: Watch, places: Places, row: Mapping[str, Any]) -> None:
     if "offences" in row:
         watch.docket.offences[key] = (row["offences"], row["tick"])
         return
-    crowd = watch.crowds.get(row["crowd"])
-    if crowd is None or not len(crowd.members(key)) or not any(one.called == row["signal"] for one in crowd.signals):
-        return
+    crowd, models = watch.crowds.get(row["crowd"]), watch.models.get(row["crowd"])
     known = {one.name: row[one.name] for one in fields(Standing) if one.name in row}
+    if known.get("learned"):
+        if models is None or key[0] != row["crowd"] or key[1] not in models.suspected:
+            return
+    elif crowd is None or not len(crowd.members(key)) or not any(one.called == row["signal"] for one in crowd.signals):
+        return
     watch.docket.standing[key] = Standing(**{**known, "level": Level(known["level"])})

@@ -253,7 +253,7 @@ class Fleet:
     def _learn(self, evidence: Evidence) -> None:
         role = evidence.crowd.role
         taught, rows = (np.concatenate([one[part] for one in self.history]) for part in (1, 2))
-        names = tuple(one.called for one in evidence.signals[: evidence.gauges] if not one.job)
+        names = features_of(evidence)
         for number in np.unique(role[taught]):
             mine = rows[role[taught] == number]
             self.models[int(number)] = learn(mine, names, began=self.history[0][0], ended=self.history[-1][0])
@@ -301,6 +301,11 @@ class Fleet:
         """Name the model by which a member is judged, with what it was learnt from."""
         model = self.models[int(evidence.crowd.role[member])]
         return f"learned ({model.version}, {model.rows} rows from {model.began:.0f} to {model.ended:.0f})"
+
+
+def features_of(evidence: Evidence) -> tuple[str, ...]:
+    """Name the features of a crowd: gauges that a job does not move by itself."""
+    return tuple(one.called for one in evidence.signals[: evidence.gauges] if not one.job)
 
 
 def _features(evidence: Evidence) -> Rows:

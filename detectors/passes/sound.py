@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-HOLES = frozenset({"last", "down_since", "returns", "scores"})
+HOLES = frozenset({"last", "down_since", "returns", "scores", "rows"})
 """Arrays in which something may be missing."""
 MOST_TICKS = 1e9
 MOST_STRICTER = 40.0

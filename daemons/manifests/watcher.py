@@ -16,8 +16,8 @@ NAME = "sliceward-watcher"
 BASELINES = "1Gi"
 """Disk for baselines: 0.1 GiB for 100,000 chips, twice while they are written."""
 MEMORY = "4Gi"
-"""For 25,000 hosts of four chips: 115 MB, 80 MB for each 1,000 (`benchmarks/memory.py`) and 1 KiB a chip of baselines are 2.1 GiB; the rest is room
-for their saving and for more chips a host."""
+"""For 25,000 hosts of four chips: 115 MB, 80 MB for each 1,000 (`benchmarks/memory.py`) and 15 MB more with statistics are 2.3 GiB; the rest is room
+for more chips a host."""
 
 
 def config(install: Install) -> Object:

@@ -15,7 +15,7 @@ import numpy as np
 from sliceward.detectors.metrics import CATALOGUE
 from sliceward.detectors.passes.drift import CAP, SHIFTS
 from sliceward.detectors.passes.keeping import Unsound
-from sliceward.detectors.passes.verdicts import QUIET, Level, Standing
+from sliceward.detectors.passes.verdicts import MOST_STRICTER, QUIET, Level, Standing
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import parse
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 HOLES = frozenset({"last", "down_since", "returns", "scores", "rows"})
 """Arrays in which something may be missing."""
 MOST_TICKS = 1e9
-MOST_STRICTER = 40.0
-"""Nats on top of a need beyond which nothing would ever be named again."""
 HUGE = 1e15
 LIMITS: Mapping[str, tuple[float, float]] = {
     "own": (0, 1e9),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from xml.etree import ElementTree as ET
 
 from benchmarks import pictures
+from sliceward.scheduling.costs import Costs
 
 
 def test_the_picture_is_what_the_code_draws() -> None:
@@ -15,6 +17,11 @@ def test_the_picture_is_what_the_code_draws() -> None:
 def test_the_worked_example_is_what_the_code_says() -> None:
     text = pictures.PAGE.read_text(encoding="utf-8")
     assert text == pictures.page(text), "run `make docs`"
+
+
+def test_every_weight_is_named_with_what_it_is_unless_set() -> None:
+    text = pictures.PAGE.read_text(encoding="utf-8")
+    assert [each.name for each in fields(Costs) if f"`{each.name}` {getattr(Costs(), each.name):g}" not in text] == []
 
 
 def test_both_rules_got_the_same_fleet_and_nobody_sits_on_a_host_that_is_down() -> None:

@@ -61,6 +61,8 @@ class Kind(StrEnum):
     GANG_FAILED = "GangFailed"
     CHIP_FATAL = "ChipFatal"
     PROGRAM_FATAL = "ProgramFatal"
+    PROGRAMS_DIFFER = "ProgramsDiffer"
+    CHIP_HUNG = "ChipHung"
     PART_SUSPECT = "PartSuspect"
     """Statistics say that the part differs from its peers: watch it, place around it. Nothing is drained for this."""
     PART_CONDEMNED = "PartCondemned"

@@ -65,7 +65,7 @@ class Crash:
 class Memory:
     """What is remembered. ``tracks`` by the name of their clause; ``spells``: since when something has held, by name.
 
-    ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one. ``crashes``: unix seconds of each.
+    ``lives`` by pod, None before the first look; ``looked_at``: the fleet at the last one. ``crashes`` and ``hangs`` that a chip was suspected of: unix seconds of each.
     ``looks``: when something that takes long was looked at last, and what was found, by name; ``things``: the same of what does not change.
     """
 
@@ -75,6 +75,7 @@ class Memory:
     deaths: list[Death] = field(default_factory=list)
     looked_at: Fleet | None = None
     crashes: dict[Crash, float] = field(default_factory=dict)
+    hangs: dict[Crash, float] = field(default_factory=dict)
     looks: dict[str, tuple[float, Any]] = field(default_factory=dict)
     things: dict[str, tuple[object, Any]] = field(default_factory=dict)
 

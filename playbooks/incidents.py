@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 SYMPTOMS = frozenset({
     Kind.COLLECTIVE_STUCK, Kind.INPUT_STARVED, Kind.SLICE_ERROR, Kind.SLICE_MIXED, Kind.GANG_DISAGREES, Kind.SLICE_FAILURE,
     Kind.GANG_FAILED, Kind.PROGRAM_FATAL, Kind.COMPILE_STALLED, Kind.CHECKPOINT_STALLED, Kind.NO_FIRST_STEP,
+    Kind.PROGRAMS_DIFFER,
 })  # fmt: skip
 BLINDNESS = frozenset({Kind.TELEMETRY_LOST, Kind.AGENT_UNWELL, Kind.IDENTITY_CONFLICT, Kind.PROVIDER_DISAGREES})
-SUSPICIONS = frozenset({Kind.PART_SUSPECT, Kind.CHIP_FATAL, Kind.HOST_DYING, Kind.JOB_PAUSES})
+SUSPICIONS = frozenset({Kind.PART_SUSPECT, Kind.CHIP_FATAL, Kind.CHIP_HUNG, Kind.HOST_DYING, Kind.JOB_PAUSES})
 """Findings that accuse nobody yet: never the root of what is known for certain."""
 SETTLE = timedelta(seconds=10)
 """Settle time of a kind that no playbook names."""

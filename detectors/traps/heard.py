@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sliceward.detectors.panel import Panel
     from sliceward.detectors.sightings import Sighting
     from sliceward.topology.fleet import Fleet
+    from sliceward.topology.gangs import Gang
 
 MOST_TOLD = 6
 """Lines that stand in the evidence of one finding."""
@@ -90,3 +91,12 @@ def _goes_on(panel: Panel, fleet: Fleet, gang: GangId, lines: list[Heard]) -> bo
         if age is not None and panel.now - age > last + panel.size.period:
             return True
     return False
+
+
+def member_named(gang: Gang, address: str) -> HostId | None:
+    """Give the host of the member that an address names: its pod, or the host name of an indexed Job's pod, which bears five random characters more."""
+    name = address.partition(".")[0].partition(":")[0]
+    for member in gang.members if name else ():
+        if member.host is not None and not member.ended and name in (member.pod, member.pod.rpartition("-")[0]):
+            return member.host
+    return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sliceward.detectors.finding import Kind
 from sliceward.detectors.sightings import Line
-from sliceward.detectors.traps.heard import MOST_TOLD, by_gang, heard
+from sliceward.detectors.traps.heard import MOST_TOLD, by_gang, heard, member_named
 from sliceward.detectors.traps.trap import Trap, Trapped
 from sliceward.topology.checks import mixed_slices
 from sliceward.topology.health import Severity
@@ -36,7 +36,8 @@ MOST_NAMED = 4
 def find(panel: Panel, fleet: Fleet) -> Iterator[Trapped]:
     """Give each gang of which a slice's session fails."""
     lines = [one for one in heard(panel) if one.said.line in OF_IT]
-    mixed = {one.gang: one.why for one in mixed_slices(fleet)} if lines else {}
+    placed = panel.memory.about("slice-mixed", fleet, lambda: mixed_slices(fleet)) if lines else ()
+    mixed = {one.gang: one.why for one in placed}
     for gang, told in sorted(by_gang(panel, fleet, lines).items(), key=lambda one: str(one[0])):
         text = _says(told, fleet.gangs[gang])
         if gang in mixed:
@@ -71,18 +72,9 @@ def _workers(told: list[Heard], line: Line, gang: Gang) -> str:
 
 
 def _worker(one: Heard, gang: Gang) -> str:
-    """Give an address with the node behind it, where it is a node's or a member's name."""
-    name = one.said.what.partition(".")[0]
-    for member in gang.members:
-        # A pod of an indexed Job bears its host name and five random characters.
-        if (
-            member.host is not None
-            and not member.ended
-            and name
-            and (member.pod == name or member.pod.rpartition("-")[0] == name)
-        ):
-            return f"{one.said.what} on {member.host.name}"
-    return one.said.what
+    """Give an address with the node behind it, where it is a member's name."""
+    host = member_named(gang, one.said.what)
+    return one.said.what if host is None else f"{one.said.what} on {host.name}"
 
 
 SLICE_FAILURE = Trap(

@@ -85,6 +85,8 @@ def test_the_whole_cube_of_the_fault_is_marked_and_no_other_host() -> None:
         (a_finding(Kind.PORT_HELD, HostId("c1", "cube-0-host-00")), "device-occupied"),
         (a_finding(Kind.INPUT_STARVED, gang_id("llm")), "job-stuck"),
         (a_finding(Kind.GANG_DISAGREES, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.PROGRAMS_DIFFER, gang_id("llm")), "job-stuck"),
+        (a_finding(Kind.CHIP_HUNG, HostId("c1", "cube-0-host-00")), "chip-in-doubt"),
         (a_finding(Kind.COMPILE_STALLED, gang_id("llm")), "job-stuck"),
         (a_finding(Kind.CHECKPOINT_STALLED, gang_id("llm")), "job-stuck"),
         (a_finding(Kind.NO_FIRST_STEP, gang_id("llm")), "job-stuck"),

@@ -319,3 +319,62 @@ def test_crashes_are_forgotten_after_a_day_and_bounded(monkeypatch: pytest.Monke
         says(scene, HOSTS[0], line(Line.CHIP_FATAL, -1, place))
         scene.go(2)
     assert sorted(crash.place for crash in scene.panel.memory.crashes) == ["b", "c"]
+
+
+# ── a hang is a symptom ───────────────────────────────────────────────────────────────────────────────────────────────
+
+WORKER = ALL.gangs[GANG].members[3]
+
+
+def digest(counter: str, *more: Sighting, who: str = WORKER.pod) -> tuple[Sighting, ...]:
+    return line(Line.HANG_CHIP, -3), line(Line.CULPRIT, -3, who), line(Line.COUNTER, -3, who, counter), *more
+
+
+def test_one_digest_that_suspects_a_chip_is_a_suspicion_and_the_same_host_after_a_restart_counts() -> None:
+    scene = Scene(ALL).go(2)
+    says(scene, HOSTS[0], *digest("0x1f0"))
+    (finding,) = found(scene.go(2), Kind.CHIP_HUNG)
+    assert finding.part == WORKER.host
+    assert (
+        finding.text == f"Megascale suspects a bad chip at {WORKER.pod} in a hang of llm: once, which is a suspicion and no more"
+    )
+    (again,) = found(scene.go(1), Kind.CHIP_HUNG)
+    assert again.text == finding.text
+    seat = f"{GANG}|slice|0|0"
+    told = [
+        structs.replace(one, first=scene.now - 1, last=scene.now - 1, seat=seat, pod="llm-next-attempt")
+        for one in digest("0x1f0")
+    ]
+    scene[HOSTS[0]].notes = {"gang": seat, NOTE: to_note(told)}
+    (finding,) = found(scene.go(2), Kind.CHIP_HUNG)
+    assert finding.text.endswith(": 2 hangs in a day name this host: let a burn-in decide")
+    assert hardware(scene) == {Kind.CHIP_HUNG}
+    scene[HOSTS[0]].notes = {}
+    scene.now += 25 * 3600.0
+    scene.go(1)
+    assert scene.panel.memory.hangs == {}
+
+
+def test_a_program_counter_of_0_waits_for_its_input_whatever_the_digest_suspects() -> None:
+    scene = Scene(ALL).go(2)
+    says(scene, HOSTS[0], *digest("0x0"))
+    (finding,) = found(scene.go(2), Kind.INPUT_STARVED)
+    assert finding.part == GANG
+    assert finding.text == f"it hangs with a program counter of 0 on {WORKER.pod}: it waits for its input, not for the hardware"
+    assert hardware(scene) == set()
+
+
+def test_programs_that_differ_are_the_job_whatever_else_the_digest_says() -> None:
+    scene = Scene(ALL).go(2)
+    says(scene, HOSTS[0], *digest("0x1f0", line(Line.HANG_PROGRAM, -3)))
+    (finding,) = found(scene.go(2), Kind.PROGRAMS_DIFFER)
+    assert (finding.part, hardware(scene)) == (GANG, set())
+    assert f"the digest names {WORKER.pod}" in finding.text
+
+
+def test_a_digest_that_names_nobody_of_the_gang_accuses_no_host() -> None:
+    scene = Scene(ALL).go(2)
+    says(scene, HOSTS[0], *digest("0x1f0", who="stranger-7"), line(Line.CULPRIT, -2, ""))
+    assert scene.go(2).of() == {}
+    says(scene, HOSTS[0], line(Line.CULPRIT, -2, WORKER.pod))
+    assert scene.go(2).of() == {}

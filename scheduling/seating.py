@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from heapq import heappop, heappush
 from itertools import islice
 from math import inf, prod
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.cubes.packing import NoPacking
@@ -270,7 +270,7 @@ class _Search:
         """
         places = Costs(
             **dict.fromkeys((item.name for item in fields(Costs)), 0.0)
-            | {"anchor": self.terms.costs.anchor, "back": self.terms.costs.back}
+            | {"anchor": self.terms.costs.anchor, "back": self.terms.costs.back, "soon": self.terms.costs.soon}
         )
         beside = replace(self.terms.costs, anchor=0.0, spare=0.0)  # the first slice in a spare pays for all of it
         least = sum(self._least(room, asked, beside) for asked in order) + max(self._least(room, a, places) for a in order)
@@ -376,7 +376,13 @@ _Ways = Callable[[Room, Sequence["SliceAsked"]], Iterator["Seat"]]
 
 
 def _floor(ground: Ground, want: Want, terms: Terms) -> float:
-    return ground.floor(want, terms) if isinstance(ground, Bounded) else 0.0
+    return cast("Bounded", ground).floor(want, terms) if _is_bounded(type(ground)) else 0.0
+
+
+@cache
+def _is_bounded(kind: type) -> bool:
+    """Whether a kind of ground knows bounds; asked once, because to look for the methods of a protocol takes as long as they do."""
+    return issubclass(kind, Bounded)
 
 
 def _may_fit(room: Room, asked: Sequence[SliceAsked]) -> bool:

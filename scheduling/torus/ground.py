@@ -21,7 +21,7 @@ from sliceward.scheduling.torus.burdens import Burdens
 from sliceward.scheduling.torus.catalogue import legal_shapes
 from sliceward.scheduling.torus.footprint import covered, footprint, oriented, turning, within
 from sliceward.scheduling.torus.losses import UNIT, as_grids, box_sums, set_numbers
-from sliceward.scheduling.torus.outlook import Prospect, alive, least_of_each, likeliest, loss, losses_of, lowest, prospect
+from sliceward.scheduling.torus.outlook import Prospect, Sight, alive, by_size, least_of_each, loss, losses_of, lowest, prospect
 from sliceward.scheduling.torus.state import RISK, Site, State
 from sliceward.scheduling.torus.victims import Sitting, cheapest_clearing
 from sliceward.topology.generations import GENERATIONS
@@ -91,17 +91,17 @@ class TorusGround:
     def best(self, want: Want, terms: Terms) -> Seat | None:
         """Give the cheapest of all places; of equals that of the first box, then the lowest."""
         burdens = self._burdens(want, terms)
-        key = (want, terms.costs.anchor, terms.mix)
+        key = (want, terms.costs.anchor, terms.costs.soon, terms.mix)
         if burdens is None and key in self._known:
             return self._known[key]
-        seen, fits = prospect(self.site.lattice, self._joinable(terms.mix)), self._fits(want)
+        seen, fits = by_size(self.site.lattice, self._joinable(terms.mix)), self._fits(want)
         whole = self._fits(replace(want, broken_links=False)) if want.broken_links and self._is_broken else fits
         best: tuple[float, int, float, Shape, int] | None = None
         for bound, order, box in self._bounds(want, terms):
             if best is not None and bound > best[0]:
                 break
             more = burdens.of(self._torus, box, fits[box] & ~whole[box]) if burdens is not None else None
-            cost, lost, number = self._cheapest(seen, box, fits[box], (terms.costs.anchor / UNIT, more))
+            cost, lost, number = self._cheapest(seen, box, fits[box], (terms, more))
             if best is None or (cost, order) < best[:2]:
                 best = cost, order, lost, box, number
         seat = None
@@ -118,34 +118,35 @@ class TorusGround:
 
     def _bounds(self, want: Want, terms: Terms) -> list[tuple[float, int, Shape]]:
         """Give for each box that fits, in rising order, what its best place costs at least, and its number among the boxes."""
-        seen = likeliest(self.site.lattice, self._joinable(terms.mix))
+        seen = by_size(self.site.lattice, self._joinable(terms.mix))
         anchor = terms.costs.anchor / UNIT * (1 - _ROUNDING)
         fits = [(order, box, board) for order, (box, board) in enumerate(self._fits(want).items()) if board]
         if not fits or not anchor:
             return [(0.0, order, box) for order, box, _ in fits]
-        lost = least_of_each(seen, self._expected, self.state.between, tuple((box, board) for _, box, board in fits))
+        lost = least_of_each(seen, self._sight(terms), tuple((box, board) for _, box, board in fits))
         return sorted((amount * anchor, order, box) for amount, (order, box, _) in zip(lost, fits, strict=True))
 
     def _cheapest(
-        self, seen: Prospect, box: Shape, fits: int, price: tuple[float, NDArray[np.float64] | None]
+        self, seen: Prospect, box: Shape, fits: int, price: tuple[Terms, NDArray[np.float64] | None]
     ) -> tuple[float, float, int]:
         """Give the least cost of a box in chip-seconds, what it takes in `UNIT`, and from where."""
-        anchor, more = price
+        terms, more = price
+        anchor, sight = terms.costs.anchor / UNIT, self._sight(terms)
         if more is None:
-            lost, number = lowest(seen, self._expected, self.state.between, box, fits)
+            lost, number = lowest(seen, sight, box, fits)
             return lost * anchor, lost, number
         numbers = set_numbers(self._torus, fits)
         if not anchor:
             least = int(more[numbers].argmin())
             return float(more[numbers[least]]), 0.0, int(numbers[least])
-        lost_by = losses_of(seen, self._expected, self.state.between, box)[numbers]
+        lost_by = losses_of(seen, sight, box)[numbers]
         costs = lost_by * anchor + more[numbers]
         least = int(costs.argmin())
         return float(costs[least]), float(lost_by[least]), int(numbers[least])
 
     def priced(self, seat: Seat, want: Want, terms: Terms) -> Seat:
         """Give a place with its price."""
-        return self._priced(seat, want, terms, self.loss(seat, terms.mix))
+        return self._priced(seat, want, terms, self.destroyed(seat, terms))
 
     def _priced(self, seat: Seat, want: Want, terms: Terms, lost: float) -> Seat:
         room = self.site.board(seat.hosts) if self.state.told or self.site.kept else 0
@@ -232,6 +233,12 @@ class TorusGround:
         nearest = footprint(self._torus, best[1], best[2]) & ~free if best else 0
         return Shortage(dict(counts), tuple(sorted(self.site.hosts_on(nearest))), free.bit_count())
 
+    def destroyed(self, seat: Seat, terms: Terms) -> float:
+        """Give the expected places that a seat destroys: those that are free, and in part those that would be once others are done."""
+        seen = by_size(self.site.lattice, self._joinable(terms.mix))
+        box = tuple(length // part for length, part in zip(seat.shape, self.site.lattice.tray, strict=True))
+        return float(losses_of(seen, self._sight(terms), box)[self._torus.index(seat.at)]) / UNIT
+
     def maps(self, seen: Prospect) -> Mapping[Shape, int]:
         """Give the anchors of every box of a mix, as they are now."""
         return alive(seen, self._expected, self.state.between)
@@ -258,6 +265,20 @@ class TorusGround:
     def _expected(self) -> int:
         """Hosts that future requests may use: healthy, free, no spare, no link condemned inside."""
         return self.state.fine & ~self.state.held & ~self.site.kept & ~self.state.within
+
+    def _sight(self, terms: Terms) -> Sight:
+        soon = terms.costs.soon
+        if soon not in self._sights:
+            state = self.state
+            usable = (state.fine | state.ill) & ~self.site.kept & ~state.within
+            sitting = tuple(sorted(self._boards.values()))
+            self._sights[soon] = Sight(usable, state.ill & usable, sitting, state.between, soon)
+        return self._sights[soon]
+
+    @cached_property
+    def _sights(self) -> dict[float, Sight]:
+        """What prices depend on, by what a place counts that is not free yet."""
+        return {}
 
     @cached_property
     def _boards(self) -> Mapping[GangId, int]:
@@ -299,7 +320,7 @@ class TorusGround:
         return {}
 
     @cached_property
-    def _known(self) -> dict[tuple[Want, float, Mix], Seat | None]:
+    def _known(self) -> dict[tuple[Want, float, float, Mix], Seat | None]:
         """The best seats that were found where hosts add nothing to their prices."""
         return {}
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from sliceward.topology.generations import Shape
     from sliceward.topology.torus import Torus
 
-UNIT = 2**30
-"""One anchor of a shape that is all that is asked for. Six ways to lie x 100,000 places x 2^30 is exact in a float."""
+UNIT = 2**24
+"""One anchor of a shape that is all that is asked for. Six ways to lie x 100,000 places x 2^24 is exact in a float, in `SHADES`."""
+SHADES = 256
+"""What a place counts that is not free yet is a whole number of such parts of one that is free."""
+ONE = 2**16
+"""The amount of one who is in the way; each of its hosts has its part of that. Sums of as many as matter are exact in short floats."""
+STEPS = 16
+"""What a place counts is known in so many steps for each who is in the way; with more than `_MOST` of them it counts nothing."""
+_MOST = 16
 
 
 def weights_of(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> dict[Shape, int]:
@@ -84,23 +91,95 @@ class Arranged:
 def arranged(torus: Torus, weights: Mapping[Shape, int], alive: Mapping[Shape, int], summed: Floats = EXACT) -> Arranged:
     """Arrange what is alive and weighs something: grids by y, then z, then x."""
     x, y, z = _three(torus.shape)
-    boxes = sorted((_three(box)[::-1], weight, alive[box]) for box, weight in weights.items() if alive[box] and weight)
-    if not boxes:
-        return Arranged(torus, (), summed)
-    grids = _bits(torus, [board for _, _, board in boxes]).reshape(len(boxes), z, y, x)
-    planes: dict[int, dict[int, list[int]]] = {}
-    for number, ((long, wide, _), *_rest) in enumerate(boxes):
-        planes.setdefault(long, {}).setdefault(wide, []).append(number)
 
-    def row(numbers: list[int]) -> _Row:
-        """Put the grids of consecutive boxes beside each other along x, as floats."""
-        beside = np.empty((y, z, len(numbers), x), summed)
-        np.copyto(beside, grids[numbers[0] : numbers[-1] + 1].transpose(2, 1, 0, 3))
-        return _Row(tuple((boxes[n][0][2], boxes[n][1]) for n in numbers), beside.reshape(y * z, -1))
+    def row(_long: int, _wide: int, boxes: Sequence[Shape]) -> NDArray[np.float64 | np.float32]:
+        """Put grids beside each other along x, as floats."""
+        beside = np.empty((y, z, len(boxes), x), summed)
+        np.copyto(beside, _bits(torus, [alive[box] for box in boxes]).reshape(len(boxes), z, y, x).transpose(2, 1, 0, 3))
+        return beside.reshape(y * z, -1)
 
-    return Arranged(
-        torus, tuple(_Plane(long, tuple(rows), tuple(map(row, rows.values()))) for long, rows in planes.items()), summed
-    )
+    return _arranged(torus, {box: weight for box, weight in weights.items() if alive[box]}, row, summed)
+
+
+def arranged_soon(torus: Torus, weights: Mapping[Shape, int], ways: Ways, soon: float, summed: Floats = EXACT) -> Arranged:
+    """Arrange all places: one that is free counts 1, another ``soon``, and that halved for each who is in the way there."""
+    x, y, z = _three(torus.shape)
+    along_x, along_y, along_z = _rings(torus)
+    worth = _worth(soon).astype(summed)
+    flat = ways.amounts.reshape(z, y * x)
+    deep: dict[int, NDArray[np.float32]] = {}
+
+    def row(long: int, wide: int, boxes: Sequence[Shape]) -> NDArray[np.float64 | np.float32]:
+        """Add up what is in the way in each box."""
+        if long not in deep:
+            deep[long] = np.ascontiguousarray((_spans(along_z, (long,)).T @ flat).reshape(z, y, x).transpose(1, 0, 2)).reshape(
+                y, -1
+            )
+        across = (_spans(along_y, (wide,)).T @ deep[long]).reshape(y * z, x)
+        sums = across @ _spans(along_x, tuple(_three(box)[0] for box in boxes))
+        sums += ONE // STEPS - 1
+        sums *= STEPS / ONE
+        grids: NDArray[np.float64 | np.float32] = worth.take(sums.astype(np.intp), mode="clip")
+        if ways.whole is not None:
+            there = _bits(torus, [ways.whole[box] for box in boxes]).reshape(len(boxes), z, y, x).transpose(2, 1, 0, 3)
+            grids *= there.reshape(y * z, -1)
+        return grids
+
+    return _arranged(torus, weights, row, summed)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """``amounts``: by place what is in the way there (`in_the_way`). ``whole``: by box the anchors over no condemned link, if one is."""
+
+    amounts: NDArray[np.float32]
+    whole: Mapping[Shape, int] | None = None
+
+
+def in_the_way(torus: Torus, sitting: Sequence[int], ill: int, ever: int) -> NDArray[np.float32]:
+    """Give by place what is in the way there: of one of ``sitting`` its part by how many places it has, all of one that is ``ill``.
+
+    Where ``ever`` is set it is more than enough.
+    """
+    once = _bits(torus, [ill, ever]).astype(SHORT)
+    found: NDArray[np.float32] = once[0] * np.float32(ONE) + once[1] * np.float32(ONE * _MOST)
+    if sitting:
+        parts = np.array([max(1, ONE // board.bit_count()) for board in sitting], SHORT)
+        found += parts @ _bits(torus, list(sitting)).astype(SHORT)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _worth(soon: float) -> NDArray[np.float64]:
+    """Give what a place counts by the steps of what is in the way; nothing from so many on."""
+    later = [round(SHADES * soon / 2 ** (step / STEPS)) / SHADES for step in range(1, STEPS * _MOST)]
+    return np.array([1.0, *later, 0.0])
+
+
+@lru_cache(maxsize=4096)
+def _spans(axis: tuple[int, bool], lengths: tuple[int, ...]) -> NDArray[np.float32]:
+    """Tell along one axis which places [n, ] boxes of these lengths hold that start at [, n], the boxes beside each other."""
+    return np.concatenate([windows(axis, length, 1) for length in lengths], axis=1).astype(SHORT)
+
+
+def _arranged(
+    torus: Torus,
+    weights: Mapping[Shape, int],
+    row: Callable[[int, int, Sequence[Shape]], NDArray[np.float64 | np.float32]],
+    summed: Floats,
+) -> Arranged:
+    """Arrange boxes that weigh something; ``row`` gives the grids of those equally long along y and z, beside each other along x."""
+    planes: dict[int, dict[int, list[Shape]]] = {}
+    for box in sorted((box for box, weight in weights.items() if weight), key=lambda box: _three(box)[::-1]):
+        _, wide, long = _three(box)
+        planes.setdefault(long, {}).setdefault(wide, []).append(box)
+    found = []
+    for long, rows in planes.items():
+        there = tuple(
+            _Row(tuple((_three(box)[0], weights[box]) for box in boxes), row(long, wide, boxes)) for wide, boxes in rows.items()
+        )
+        found.append(_Plane(long, tuple(rows), there))
+    return Arranged(torus, tuple(found), summed)
 
 
 def losses(maps: Arranged, boxes: tuple[Shape, ...]) -> NDArray[np.float64 | np.float32]:
@@ -174,12 +253,13 @@ def windows(axis: tuple[int, bool], length: int, other: int) -> NDArray[np.float
     """
     room, wraps = axis
     ahead = np.arange(room)[:, None] - np.arange(room)[None, :]
+    starts = np.arange(room)[:, None]
     if wraps and other == room:
-        overlap = np.broadcast_to(np.arange(room)[:, None] == 0, (room, room))
+        overlap = np.broadcast_to(starts == 0, (room, room))
     elif wraps:
         overlap = (ahead + other - 1) % room < length + other - 1
     else:
-        overlap = (ahead > -other) & (ahead < length)
+        overlap = (ahead > -other) & (ahead < length) & (starts <= room - other)
     found = overlap.astype(np.float64)
     found.flags.writeable = False
     return found

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import fsum, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sliceward.scheduling.torus.anchors import anchors
+from sliceward.scheduling.torus.board import full_board
 from sliceward.scheduling.torus.losses import (
     SHORT,
     SHORT_ERROR,
     UNIT,
     Arranged,
-    arranged,
+    Ways,
+    arranged_soon,
     as_grids,
+    in_the_way,
     loss_of,
     losses,
     set_numbers,
@@ -33,13 +37,10 @@ if TYPE_CHECKING:
 
     from sliceward.scheduling.torus.lattice import Lattice
     from sliceward.topology.generations import Shape
+    from sliceward.topology.torus import Torus
 
 Between = tuple[tuple[int, int], ...]
 """Condemned links by axis (`Breaks.between`), as a value."""
-
-
-_FEW = 16
-"""Of sixteen pods, with the losses of sixteen shapes as a bound one or two have to be looked into, with six up to all."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,20 @@ def prospect(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> Prospect
 
 
 @lru_cache(maxsize=64)
-def likeliest(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> Prospect:
-    """Give the prospect of the few shapes that are asked for most: what they lose is most of what all lose, and never more."""
-    return prospect(lattice, tuple(sorted(mix, key=lambda one: (-one[1], one[0]))[:_FEW]) if len(mix) > _FEW else mix)
+def by_size(lattice: Lattice, mix: tuple[tuple[Shape, float], ...]) -> Prospect:
+    """Give the prospect in which one shape stands for all of about its size: of from 2^n to 2^(n+1) chips the likeliest, then the most compact.
+
+    What a place destroys is much the same for shapes of about one size, and a legal catalogue has a hundred of them.
+    """
+    sizes: dict[int, list[tuple[Shape, float]]] = {}
+    for shape, probability in mix:
+        if lattice.boxes(shape):
+            sizes.setdefault(prod(shape).bit_length(), []).append((shape, probability))
+    found = []
+    for those in sizes.values():
+        shape, _ = min(those, key=lambda one: (-one[1], sum(one[0]), one[0]))
+        found.append((shape, fsum(probability for _, probability in those)))
+    return prospect(lattice, tuple(found))
 
 
 @lru_cache(maxsize=128)
@@ -92,36 +104,74 @@ def loss(seen: Prospect, free: int, between: Between, places: int) -> float:
     return loss_of(seen.weights, alive(seen, free, between), left) / UNIT
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What of a pod is free, or will be: all that the price of a place depends on beside what is expected. Equal pods are looked at once.
+
+    ``sitting``: the boards of gangs, one for each; ``ill``: hosts that are open and not healthy. ``open``: hosts that may be used once
+    they are free and healthy. ``soon``: what a place counts that is not free, before it is halved
+    for each gang and each ill host in it.
+    """
+
+    open: int
+    ill: int
+    sitting: tuple[int, ...]
+    between: Between
+    soon: float
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.open, self.ill, self.sitting, self.between, self.soon))
+
+    def __hash__(self) -> int:
+        """Hash once: there are many boards."""
+        return self._hash
+
+
 @lru_cache(maxsize=256)
-def losses_of(seen: Prospect, free: int, between: Between, box: Shape) -> NDArray[np.float64]:
+def losses_of(seen: Prospect, sight: Sight, box: Shape) -> NDArray[np.float64]:
     """Give for every place what a box from there takes, in `UNIT`."""
-    found: NDArray[np.float64] = losses(_ready(seen, free, between), (box,))[0]
+    found: NDArray[np.float64] = losses(_ready(seen, sight), (box,))[0]
     found.flags.writeable = False
     return found
 
 
 @lru_cache(maxsize=8192)
-def lowest(seen: Prospect, free: int, between: Between, box: Shape, fits: int) -> tuple[float, int]:
+def lowest(seen: Prospect, sight: Sight, box: Shape, fits: int) -> tuple[float, int]:
     """Give the least that a box takes from any of these anchors, in `UNIT`, and the lowest place number where it does."""
     numbers = set_numbers(seen.lattice.hosts, fits)
-    found = losses_of(seen, free, between, box)[numbers]
+    found = losses_of(seen, sight, box)[numbers]
     least = int(found.argmin())
     return float(found[least]), int(numbers[least])
 
 
 @lru_cache(maxsize=8192)
-def least_of_each(seen: Prospect, free: int, between: Between, fits: tuple[tuple[Shape, int], ...]) -> tuple[float, ...]:
+def least_of_each(seen: Prospect, sight: Sight, fits: tuple[tuple[Shape, int], ...]) -> tuple[float, ...]:
     """Give for each of some boxes what it takes at least from any of its anchors, of which there are some, in `UNIT`."""
-    found = losses(_roughly(seen, free, between), tuple(box for box, _ in fits)) * (1 - SHORT_ERROR)
+    found = losses(_roughly(seen, sight), tuple(box for box, _ in fits)) * (1 - SHORT_ERROR)
     places = as_grids(seen.lattice.hosts, [board for _, board in fits]) > 0
     return tuple(np.where(places, found, np.inf).min(axis=1).tolist())
 
 
-@lru_cache(maxsize=64)
-def _ready(seen: Prospect, free: int, between: Between) -> Arranged:
-    return arranged(seen.lattice.hosts, seen.weights, alive(seen, free, between))
+@lru_cache(maxsize=8)
+def _ready(seen: Prospect, sight: Sight) -> Arranged:
+    return arranged_soon(seen.lattice.hosts, seen.weights, _ways(seen, sight), sight.soon)
 
 
 @lru_cache(maxsize=64)
-def _roughly(seen: Prospect, free: int, between: Between) -> Arranged:
-    return arranged(seen.lattice.hosts, seen.weights, alive(seen, free, between), SHORT)
+def _roughly(seen: Prospect, sight: Sight) -> Arranged:
+    return arranged_soon(seen.lattice.hosts, seen.weights, _ways(seen, sight), sight.soon, SHORT)
+
+
+def _ways(seen: Prospect, sight: Sight) -> Ways:
+    torus = seen.lattice.hosts
+    amounts = _amounts(torus, sight.open, sight.ill, sight.sitting)
+    whole = anchors(torus, seen.boxes, full_board(torus), dict(sight.between)) if sight.between else None
+    return Ways(amounts, whole)
+
+
+@lru_cache(maxsize=64)
+def _amounts(torus: Torus, usable: int, ill: int, sitting: tuple[int, ...]) -> NDArray[np.float32]:
+    found = in_the_way(torus, sitting, ill, full_board(torus) & ~usable)
+    found.flags.writeable = False
+    return found

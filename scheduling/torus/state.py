@@ -93,12 +93,13 @@ class Site:
 class State:
     """``fine``: hosts that are healthy and open, whoever sits on them; ``passable``: those and the degraded ones. ``held``: taken.
 
-    ``degraded`` by their grade, ``told``: all that something is said of. ``risks`` in `RISK` by place, None where there is none; ``windows``: who is in which. ``between`` and
+    ``ill``: open, whoever sits on them, but not healthy. ``degraded`` by their grade, ``told``: all that something is said of. ``risks`` in `RISK` by place, None where there is none; ``windows``: who is in which. ``between`` and
     ``within``: condemned links (`Breaks`).
     """
 
     fine: int = 0
     passable: int = 0
+    ill: int = 0
     degraded: int = 0
     held: int = 0
     told: int = 0
@@ -154,6 +155,7 @@ def _told(state: State, site: Site, occupancy: Occupancy, hosts: Collection[Host
         state,
         fine=state.fine & others | fine,
         passable=state.passable & others | fine | grades[Grade.DEGRADED] & is_open,
+        ill=state.ill & others | (grades[Grade.DEGRADED] | grades[Grade.UNKNOWN] | grades[Grade.SICK]) & is_open,
         degraded=state.degraded & others | grades[Grade.DEGRADED],
         held=state.held & others | site.places(_those(mine, occupancy.holders)),
         told=state.told & others | site.places(_those(mine, occupancy.standings)),

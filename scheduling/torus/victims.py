@@ -59,7 +59,7 @@ def cheapest_clearing(
         if not board:
             continue
         numbers = set_numbers(torus, board)
-        costs = prices @ touched_by_each(torus, box, boards)[:, numbers] if boards else np.zeros(len(numbers))
+        costs = prices @ touched_by_each(torus, box, boards)[:, numbers].astype(np.float64) if boards else np.zeros(len(numbers))
         least = int(costs.argmin())
         rank = (float(costs[least]), order, int(numbers[least]), box)
         best = rank if best is None or rank < best else best

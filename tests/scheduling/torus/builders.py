@@ -76,7 +76,12 @@ def drawn(seed: int, *, gangs: int = 3) -> Drawn:
         broken_links=draw.random() < 0.3,
         heals=draw.random() < 0.3,
     )
-    terms = Terms(Costs(slowdown=draw.choice((0.0, 0.01, 0.2))), mix, NOW, draw.choice((600.0, 86_400.0)))
+    terms = Terms(
+        Costs(slowdown=draw.choice((0.0, 0.01, 0.2)), soon=draw.choice((0.0, 0.25, 0.25, 1.0))),
+        mix,
+        NOW,
+        draw.choice((600.0, 86_400.0)),
+    )
     return Drawn(TorusGround(PodId("c", "p"), generation, site, an_occupancy(draw, site, gangs)), want, terms)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
-from math import inf
+from fractions import Fraction
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from sliceward.scheduling.pricing import Facts, price_of, total
 from sliceward.scheduling.request import Over, SliceAsked
 from sliceward.scheduling.seating import Room, Seating, seat_all
 from sliceward.scheduling.torus.ground import TorusGround
+from sliceward.scheduling.torus.losses import SHADES, STEPS
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import HostId, LinkId, PodId
 from tests.scheduling.torus.builders import (
@@ -42,13 +45,25 @@ def fits(pod: TorusGround, want: Want, box: Box) -> bool:
 
 def expected(pod: TorusGround, mix: Mix) -> list[tuple[float, frozenset[HostId]]]:
     """What is alive, by the definition: with its probability, the hosts of each place."""
+    return [(probability, hosts) for probability, hosts in soon(pod, mix, 0.0) if probability]
+
+
+def soon(pod: TorusGround, mix: Mix, worth: float) -> list[tuple[float, frozenset[HostId]]]:
+    """What is alive or will be, by the definition: what is not free counts ``worth``, halved for each gang and each ill host in it."""
     occupancy, spares = pod.occupancy, pod.site.spares
-    return [
-        (probability, box.hosts)
-        for shape, probability in mix
-        for box in every_box(pod.site, shape)
-        if not box.hosts & spares and not box.links & occupancy.links and all(occupancy.is_usable(host) for host in box.hosts)
-    ]
+    size = Counter(occupancy.holders.values())
+    found = []
+    for shape, probability in mix:
+        for box in every_box(pod.site, shape):
+            if box.hosts & spares or box.links & occupancy.links or any(host in occupancy.bars for host in box.hosts):
+                continue
+            inside = Counter(occupancy.holders[host] for host in box.hosts if host in occupancy.holders)
+            others = sum((Fraction(count, size[gang]) for gang, count in inside.items()), Fraction())
+            others += sum(occupancy.standing(host).grade is not Grade.HEALTHY for host in box.hosts)
+            steps = ceil(others * STEPS)
+            counts = round(SHADES * worth / 2 ** (steps / STEPS)) / SHADES if steps else 1.0
+            found.append((probability * counts, box.hosts))
+    return found
 
 
 def price(case: Drawn, box: Box, alive: list[tuple[float, frozenset[HostId]]]) -> float:
@@ -79,7 +94,7 @@ def test_the_best_place_is_the_cheapest_that_counting_finds(part: int) -> None:
             assert best is None, seed
             assert case.pod.floor(case.want, case.terms) == inf
             continue
-        alive = expected(case.pod, case.terms.mix)
+        alive = soon(case.pod, case.terms.mix, case.terms.costs.soon)
         prices = [price(case, box, alive) for box in boxes]
         assert best is not None
         assert best.cost == pytest.approx(min(prices), rel=1e-6, abs=1e-3), seed

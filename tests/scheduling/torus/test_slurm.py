@@ -9,10 +9,11 @@ from math import prod
 import pytest
 
 from benchmarks._slurm import Slurm, fixed_anchors
+from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.torus.board import board_of, full_board, places_on
 from sliceward.scheduling.torus.footprint import footprint
 from sliceward.scheduling.torus.lattice import Lattice
-from sliceward.scheduling.torus.outlook import alive, lowest, prospect
+from sliceward.scheduling.torus.outlook import Sight, alive, lowest, prospect
 from sliceward.topology.torus import Torus
 
 NODES = Torus((4, 4, 2), (True, True, False))
@@ -89,9 +90,12 @@ def whole_cubes(draw: random.Random, availability: float) -> int:
 
 def placed(size: tuple[int, ...], free: int) -> list[int]:
     """Place slices one after the other, each where it takes the fewest places from the next."""
-    torus, seen, found = CUBES.hosts, prospect(CUBES, ((size, 1.0),)), []
+    torus, seen, found = CUBES.hosts, prospect(CUBES, ((size, 1.0),)), list[int]()
+    everything = full_board(torus)
+    down = everything & ~free
     while any((fits := alive(seen, free, ())).values()):
-        (_, number), box = min((lowest(seen, free, (), box, board), box) for box, board in fits.items() if board)
+        sight = Sight(everything, down, tuple(found), (), Costs().soon)
+        (_, number), box = min((lowest(seen, sight, box, board), box) for box, board in fits.items() if board)
         found.append(footprint(torus, box, torus.coordinate(number)))
         free &= ~found[-1]
     return found

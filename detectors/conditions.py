@@ -48,7 +48,7 @@ def _rise(readings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
     """Give what was counted in a window, and of whom nothing was read in it; the window itself is used up."""
     missing = np.isnan(readings)
     np.copyto(readings, 0, where=missing)
-    return readings.sum(axis=0), missing.all(axis=0)
+    return np.asarray(readings.sum(axis=0)), np.asarray(missing.all(axis=0))
 
 
 def _threshold(look: Look, condition: Threshold, key: str) -> Verdicts:

@@ -132,7 +132,7 @@ class Case(_Part):
     period: Seconds = Field(default=10.0, gt=0)
     grace: Seconds = 60.0
     hosts: dict[str, CaseHost] = Field(default_factory=dict)
-    readings: dict[str, tuple[float, ...]]
+    readings: dict[str, tuple[float, ...]] = Field(min_length=1)
     silent: dict[str, Seconds] = Field(default_factory=dict)
     notes: dict[str, dict[str, str]] = Field(default_factory=dict)
     fleet: dict[str, Any] | None = None

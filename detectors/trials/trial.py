@@ -13,7 +13,9 @@ from sliceward.detectors.finding import State
 from sliceward.detectors.frame import Frame, pack
 from sliceward.detectors.metrics import CATALOGUE, EntityKind
 from sliceward.detectors.panel import Panel, PanelSize
+from sliceward.detectors.rules.schema import meant
 from sliceward.detectors.run import evaluate
+from sliceward.detectors.traps.catalog import TRAPS
 from sliceward.detectors.trials.cases import CaseHost
 from sliceward.detectors.witness import write_own
 from sliceward.topology.errors import Misconfigured
@@ -54,6 +56,14 @@ def run_case(placed: Placed, rules: Sequence[Rule], *, tried: Collection[str]) -
     except Misconfigured as error:
         return [Miss(case.name, placed.place, str(error))]
     cluster = next((host.cluster for host in fleet.hosts), CLUSTER)
+    names = {*(rule.name for rule in rules), *TRAPS}
+    if unknown := [
+        Miss(case.name, where, f"at {moment.at:g} s: no rule is named {one.rule}{meant(one.rule, names)}")
+        for moment, where in zip(case.expect, placed.moments, strict=True)
+        for one in moment.findings
+        if one.rule not in names
+    ]:
+        return unknown
     tracked = {name for rule in rules for name in rule.stalled}
     panel = Panel(cluster, PanelSize(case.period, ROWS), track=tracked)
     panel.advance(FIRST - case.period)

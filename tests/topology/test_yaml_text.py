@@ -30,3 +30,23 @@ def test_what_cannot_be_read_is_told_with_file_and_line(text: str, line: int, wh
         yaml_text.read(text, "fleet.yaml")
     assert told.value.where.startswith(f"fleet.yaml:{line}:")
     assert why in told.value.why
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("7", 7),
+        ("-12", -12),
+        ("+5", 5),
+        ("0", 0),
+        ("0x3", "0x3"),
+        ("010", "010"),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
+        ("0b1", "0b1"),
+        ("1.5", 1.5),
+    ],
+)
+def test_a_whole_number_is_one_as_people_write_it(written: str, read: object) -> None:
+    found = yaml_text.read(f"a: {written}\n", "fleet.yaml").value["a"]
+    assert (type(found), found) == (type(read), read)

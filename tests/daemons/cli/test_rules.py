@@ -87,10 +87,16 @@ def test_a_rule_without_a_case_is_no_success(sliceward: Sliceward, folder: Path)
 @pytest.mark.parametrize(
     ("was", "becomes", "why"),
     [
-        ("too-busy, part", "too-busi, part", "too-busi should be firing"),
+        ("too-busy, part", "too-busi, part", "at 60 s: no rule is named too-busi; did you mean 'too-busy'?"),
         ("readings:", "radings:", "2:3: busy for a while: radings: is not a key that is known here; did you mean 'readings'?"),
         ("95x9", "95y9", "'95y9' is no value of a series"),
         ("95x9", "0x99999", "more than 10000 samples"),
+        (
+            '{"host_cpu_percent n1": 5x2 95 5x9, "host_cpu_percent n2": 5x2 95x9}',
+            '{"host_cpu_percent n1": 0x99999}',
+            "more than 10000 samples",
+        ),
+        ('{"host_cpu_percent n1": 5x2 95 5x9, "host_cpu_percent n2": 5x2 95x9}', "{}", "at least 1 item"),
         ("host_cpu_percent n2", "host_cpu_percnt n2", "did you mean 'host_cpu_percent'?"),
         ("host_cpu_percent n2", "host_cpu_percent n2/1", "is about no host: write host_cpu_percent HOST"),
         ("at: 40s", "at: 40 parsecs", "is no time"),

@@ -8,12 +8,15 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from sliceward.daemons.watcher.comparing import LATE, OFF
+from sliceward.daemons.watcher.sight import Sight
 from sliceward.detectors.finding import State
+from sliceward.detectors.passes.keeping import BY_OTHERS
 from sliceward.detectors.passes.verdicts import Standing
 from sliceward.remediations.ports import JOB, JOBSET, NODE, POD
+from sliceward.topology.ids import HostId
 from tests.builders import a_fleet
 from tests.daemons.watcher.life import LEARN, SICK, Life, firing, ours
-from tests.daemons.watcher.stage import H0, Stage, lose_chip, settle
+from tests.daemons.watcher.stage import H0, H1, Stage, lose_chip, settle
 from tests.detectors.frames import Speaker
 
 if TYPE_CHECKING:
@@ -158,3 +161,18 @@ async def test_a_link_that_no_slice_joins_at_the_moment_is_unknown_and_not_well(
         await settle()
         await life.live(2)
         assert firing(stage) == {f"PartSuspect {link}"}
+
+
+async def test_what_a_machine_is_it_says_itself_or_those_who_scrape_it() -> None:
+    stage = Stage()
+    stage.silent = {H0, H1}
+    async with stage.connected():
+        await stage.rounds(2)
+        watcher = stage.watcher
+        assert watcher.panel.scraped(H1, stage.now.timestamp(), 10.0)
+        fleet = watcher.parts.surroundings.fleet
+        found = Sight.of(watcher.panel, fleet, (), grace=60.0, telling=True).incarnations()
+        shown, speaker = fleet.hosts[HostId("c1", H1)], stage.speakers["cube-0-host-02"]
+        assert shown.instance_id
+        assert found["cube-0-host-02"] == f"{speaker.instance_id}|{speaker.boot_id}"
+        assert (found[H0], found[H1]) == ("", f"{shown.instance_id}|{shown.boot_id}{BY_OTHERS}")

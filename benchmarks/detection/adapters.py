@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class _Fleet:
     def __init__(self, topo: Topology, level: Level) -> None:
         cabling = Cabling(topo.link_a, topo.link_b, topo.link_ocs)
-        self.watch, self.level = Watch(torus(topo.host, topo.cube, cabling)), level
+        self.watch, self.level = Watch(torus(topo.host, topo.cube, cabling, place=topo.xyz)), level
 
     def update(self, t: float, chip: Mapping[str, NDArray[Any]], link: Mapping[str, NDArray[Any]]) -> list[tuple[str, int]]:
         found = (*self.watch.step(t, {"chip": chip, "link": link}), *self.watch.look())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sliceward.detectors.passes import counts, drift, peers
+from sliceward.detectors.passes import counts, drift, peers, polish
 from sliceward.detectors.passes.localise import MARGIN, Candidate
 from sliceward.detectors.passes.rest import Pulse
 from sliceward.detectors.passes.signals import Form, Signal
@@ -36,6 +36,8 @@ OUTSTANDING = 3.0
 """Deviations of the peers' usual places beyond which a part stands out: one healthy part in seven hundred."""
 LEVEL = np.float32(1 / 12)
 """Weight of a tick in where a part stands now."""
+OF_LINES = frozenset({"domain", "slice"})
+"""Groups that a whole line of cubes may be, with its power or its cooling."""
 OF_GROUPS = peers.Care(clip=12.0, least=1.0, centred=True)
 """A group's sum counts for more than a member's reading, and is never believed steadier than independent members would be."""
 
@@ -85,6 +87,7 @@ class Evidence:
 
     ``level``: where gauges stand among their peers now, ``[gauges, n]``, in their units; ``scores``: their deviations of the last tick.
     ``most``: the evidence against each member, ``[rows, n]`` nats. ``usual``: what each shows at work of the gauges by which that is known, ``[pulses, n]``.
+    ``lines``: of cubes, as in `polish`.
     """
 
     crowd: Crowd
@@ -100,6 +103,7 @@ class Evidence:
     most: Rows
     usual: Rows
     pulse: Pulse
+    lines: tuple[Index, ...] = ()
     level: Rows = field(default_factory=lambda: np.zeros((1, 1), dtype=np.float32))
     scores: Rows = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     ticked: counts.Ticked | None = None
@@ -125,6 +129,7 @@ class Evidence:
             np.zeros((len(ordered), n), dtype=np.float32),
             np.zeros((sum(one.pulse for one in ordered[:gauges]), n), dtype=np.float32),
             Pulse(crowd.role),
+            () if crowd.lines is None else polish.lines_of(crowd.lines),
         )
 
     @property
@@ -206,16 +211,33 @@ class Evidence:
         self.level = self.level + np.where(np.isfinite(distances), LEVEL * (distances - self.level), np.float32(0))
         least = np.array([one.least for one in self.signals[: self.gauges]], dtype=np.float32)
         care = peers.Care(least=np.maximum(least, LEAST * _size(rows[:, self.roles.sample])))
-        self.scores = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample, care=care)
+        plain = peers.deviations(self.base, distances, calm=calm, sample=self.roles.sample, care=care)
+        self.scores = self._levelled(plain)
         if self.base.ticks > SETTLED:
             drift.step(self.bank, self.scores, sample=self.roles.sample, learn=calm)
         _hold_back(self.bank.nats, self.base.seen, told=told)
         unheard = ~np.isfinite(self.scores) | muted
-        filled = np.where(unheard, np.float32(0), self.scores)
+        filled, unlevelled = (np.where(unheard, np.float32(0), one) for one in (self.scores, plain))
         row, member = np.nonzero(unheard)
         for held in self.held:
             gone = held.groups.totals_of(len(filled), (row, member), np.ones(len(row)))
-            self._group_gauges(held, filled, held.groups.size - gone, told=told)
+            shown = unlevelled if held.groups.kind in OF_LINES else filled
+            self._group_gauges(held, shown, held.groups.size - gone, told=told)
+
+    def _levelled(self, scores: Rows) -> Rows:
+        """Take out what whole lines of cubes show."""
+        cubes = next((held.groups for held in self.held if held.groups.kind == "cube"), None)
+        if cubes is None or not self.lines:
+            return scores
+        there = np.isfinite(scores)
+        heard = cubes.totals(there.astype(np.float32))
+        means = np.divide(cubes.totals(np.where(there, scores, np.float32(0))), heard, out=np.zeros_like(heard), where=heard > 0)
+        tilt = polish.tilt(means, self.lines)
+        if not tilt.any():
+            return scores
+        owner = np.full(len(self.crowd), -1, dtype=np.intp)
+        owner[: cubes.owners.shape[1]] = cubes.owners[0]
+        return np.asarray(scores - np.where(owner >= 0, tilt[:, owner], np.float32(0)), dtype=np.float32)
 
     def _group_gauges(self, held: Held, filled: Rows, heard: Rows, *, told: bool) -> None:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -16,6 +16,8 @@ from sliceward.detectors.metrics import CATALOGUE, Bad, EntityKind, Shape, Stati
 from sliceward.detectors.passes.cables import Cables, cables_of
 from sliceward.detectors.passes.layout import Crowd, Groups, Layout
 from sliceward.topology.ids import ChipId, CubeId, DomainId, HostId, LinkId, SliceId, SwitchId, parse
+from sliceward.topology.links import whole_slice_of
+from sliceward.topology.torus import coordinate_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -175,8 +177,9 @@ def places_of(cluster: str, seen: Sequence[Seen], fleet: Fleet, *, domain_labels
         for n, one in enumerate(seen)
     ]
     cables = cables_of(cluster, [one.name for one in seen], chips, fleet)
+    lines = _lines(fleet, [CubeId(cluster, name) for name in within.of("cube")])
     crowds, stands_on = _crowds(
-        (cube_of, domain_of, in_slice), chip_host, cables, (np.array(role, np.intp), np.array(host_role, np.intp))
+        (cube_of, domain_of, in_slice), chip_host, cables, (np.array(role, np.intp), np.array(host_role, np.intp)), lines
     )
     slots = np.array([one.slot for one in seen], dtype=np.intp)
     return Places(
@@ -214,8 +217,23 @@ def _jobs(fleet: Fleet, cluster: str) -> tuple[dict[str, str], dict[str, str]]:
     return slices, jobs
 
 
+def _lines(fleet: Fleet, cubes: Sequence[CubeId]) -> Index:
+    """Give the line along each axis on which each cube of a slice stands, ``[axes, cubes]``, -1 where it stands in no grid."""
+    numbers = dict[tuple[SliceId, int, int], int]()
+    lines = np.full((3, len(cubes)), -1, dtype=np.intp)
+    for number, cube in enumerate(cubes):
+        around = whole_slice_of(fleet, cube)
+        edges = fleet.cubes[cube].shape if around is not None else ()
+        if around is None or len(edges) != len(around.shape) or any(a % b for a, b in zip(around.shape, edges, strict=True)):
+            continue
+        blocks = tuple(a // b for a, b in zip(around.shape, edges, strict=True))
+        for axis, at in enumerate(coordinate_at(blocks, around.cubes.index(cube))):
+            lines[axis, number] = numbers.setdefault((around.id, axis, at), len(numbers))
+    return lines
+
+
 def _crowds(
-    within: tuple[Index, Index, Index], chip_host: Index, cables: Cables, roles: tuple[Index, Index]
+    within: tuple[Index, Index, Index], chip_host: Index, cables: Cables, roles: tuple[Index, Index], lines: Index
 ) -> tuple[dict[str, Crowd], dict[str, Groups]]:
     cube_of, domain_of, in_slice = within
     links = np.arange(len(cables.one))
@@ -225,7 +243,7 @@ def _crowds(
     of_links = (Groups.by("ocs", cables.switch), Groups.of("chip", (ends, twice)), Groups.of("host", pairs))
     of_hosts = (Groups.by("cube", cube_of), Groups.by("domain", domain_of), Groups.by("slice", in_slice))
     crowds = {
-        "chip": Crowd("chip", roles[0][chip_host], of_chips),
+        "chip": Crowd("chip", roles[0][chip_host], of_chips, lines[:, of_chips[1].label]),
         "link": Crowd("link", (cables.switch >= 0).astype(np.intp), of_links),
         "host": Crowd("host", roles[1], of_hosts),
     }

@@ -102,11 +102,15 @@ def _owners(groups: Index, members: Index) -> Index:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crowd:
-    """All members of one kind. ``role``: peers are those of one number; only they are compared. ``groups``: what may be to blame for several."""
+    """All members of one kind. ``role``: peers are those of one number; only they are compared. ``groups``: what may be to blame for several.
+
+    ``lines``: number of the line along each axis on which each cube of the group of cubes stands, ``[axes, cubes]``, -1 where it stands on none.
+    """
 
     kind: str
     role: Index
     groups: tuple[Groups, ...] = ()
+    lines: Index | None = None
 
     def __len__(self) -> int:
         """Count the members."""
@@ -138,8 +142,13 @@ class Cabling:
     switch: Index
 
 
-def torus(host: ArrayLike, cube: ArrayLike, cabling: Cabling, role: ArrayLike | None = None) -> Layout:
-    """Lay out chips with host and cube numbers, joined by links. Links through a switch have peers of their own: optics err more than copper."""
+def torus(
+    host: ArrayLike, cube: ArrayLike, cabling: Cabling, role: ArrayLike | None = None, *, place: ArrayLike | None = None
+) -> Layout:
+    """Lay out chips with host and cube numbers, joined by links. Links through a switch have peers of their own: optics err more than copper.
+
+    ``place``: coordinates of each chip, ``[n, axes]``, where they are known.
+    """
     hosts, cubes = np.asarray(host, dtype=np.intp), np.asarray(cube, dtype=np.intp)
     chips, links = np.arange(len(hosts)), np.arange(len(cabling.one))
     roles = np.zeros(len(hosts), dtype=np.intp) if role is None else np.asarray(role, dtype=np.intp)
@@ -152,7 +161,7 @@ def torus(host: ArrayLike, cube: ArrayLike, cabling: Cabling, role: ArrayLike | 
         Groups.of("host", _once(hosts[ends], twice)),
     )
     crowds = {
-        "chip": Crowd("chip", roles, of_chips),
+        "chip": Crowd("chip", roles, of_chips, None if place is None else _lines(of_chips[1], np.asarray(place, dtype=np.intp))),
         "link": Crowd("link", (cabling.switch >= 0).astype(np.intp), of_links),
     }
     stands_on = {
@@ -163,6 +172,12 @@ def torus(host: ArrayLike, cube: ArrayLike, cabling: Cabling, role: ArrayLike | 
         "ocs": Groups.of("ocs", (np.concatenate((cabling.switch, cabling.switch)), ends)),
     }
     return Layout(crowds, stands_on)
+
+
+def _lines(cubes: Groups, place: Index) -> Index:
+    """Give each line of a grid of cubes its number, by the least coordinate of their chips."""
+    corner = np.minimum.reduceat(place[cubes.order], cubes.starts, axis=0).T
+    return np.stack([np.unique(axis, return_inverse=True)[1] for axis in corner])
 
 
 def _once(labels: Index, members: Index) -> tuple[Index, Index]:

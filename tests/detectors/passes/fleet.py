@@ -47,7 +47,8 @@ class Torus:
         return len(self.cabling.one)
 
     def layout(self) -> Layout:
-        return torus(self.host, self.cube, self.cabling)
+        place = np.stack([axis.ravel() for axis in np.indices(self.shape)], axis=-1)
+        return torus(self.host, self.cube, self.cabling, place=place)
 
 
 def healthy(tori: Torus, seed: int) -> Callable[[int], Readings]:

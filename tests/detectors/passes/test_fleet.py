@@ -167,3 +167,18 @@ def test_only_what_can_be_compared_is_watched() -> None:
         "host_cpu_percent",
     ):
         assert not any(name in names for names in WATCHED.values())
+
+
+def test_cubes_of_a_slice_stand_on_the_lines_of_its_grid_and_those_of_none_on_no_line() -> None:
+    fleet = a_fleet().with_gang("llm", topology="8x8x4").on("cube-0", "cube-1", "cube-2", "cube-3").with_cubes(5).build()
+    places = laid_out(fleet)
+    chips = places.layout.crowds["chip"]
+    cubes = next(one for one in chips.groups if one.kind == "cube")
+    assert chips.lines is not None
+    lines = {places.cubes[label]: tuple(chips.lines[:, place].tolist()) for place, label in enumerate(cubes.label.tolist())}
+    (around,) = fleet.slices.values()
+    first, second, third, fourth = (lines[cube.name] for cube in around.cubes)
+    assert [a == b for a, b in zip(first, second, strict=True)] == [False, True, True]
+    assert [a == b for a, b in zip(first, third, strict=True)] == [True, False, True]
+    assert [a == b for a, b in zip(first, fourth, strict=True)] == [False, False, True]
+    assert {lines[cube.name] for cube in fleet.cubes if cube not in around.cubes} == {(-1, -1, -1)}

@@ -72,12 +72,17 @@ async def test_frames_over_a_broker_become_findings_on_it() -> None:
             SLICEWARD_MQTT_URL=url,
             SLICEWARD_PANEL__PERIOD="50ms",
             SLICEWARD_RULES__WARM_UP="100ms",
+            SLICEWARD_STATISTICS__ENABLED="true",
             SLICEWARD_PROMETHEUS_URL="http://127.0.0.1:9",
         )
         agent = Wire(url, client_id="agent", subscribe=(topics.ALL_FINDINGS,))
         async with run.running(settings) as (watcher, task, port), asyncio.timeout(30):
             speaking = asyncio.create_task(agent.run(hear, lambda: speak(agent, heard)))
             finding = from_json(await heard)
+            statistics = watcher.statistics
+            assert statistics is not None
+            while not statistics.ticks["compared"]:  # noqa: ASYNC110 (whoever waits for it asks as a scrape does)
+                await asyncio.sleep(0.05)
             health, ready, metrics = [await get(port, path) for path in ("healthz", "readyz", "metrics")]
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
@@ -87,6 +92,8 @@ async def test_frames_over_a_broker_become_findings_on_it() -> None:
     assert '"ok": true' in health
     assert '"broker"' in ready
     assert 'sliceward_frames_total{cluster="c1",outcome="taken"}' in metrics
+    assert 'sliceward_statistics_ticks_total{cluster="c1",outcome="skipped"}' in metrics
+    assert '"statistics"' in health, "a loop of its own"
     assert 'sliceward_findings{cluster="c1",kind="ChipLost",state="firing"}' in metrics
 
 

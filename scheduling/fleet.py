@@ -177,8 +177,17 @@ def _own(key: GroundId, cube: Cube, named: list[GroundId]) -> GroundId:
 
 def _pools(key: GroundId, fleet: Fleet, cubes: list[Cube]) -> Pools:
     ordered = sorted(cubes, key=lambda cube: cube.id)
-    found = tuple(Pool(cube.id, cube.shape, cube.hosts, cube.expected_hosts, spare=cube.spare) for cube in ordered)
-    return Pools(key, ordered[0].generation, found, {host: fleet.hosts[host].chips for pool in found for host in pool.hosts})
+    chips = {host: fleet.hosts[host].chips for cube in ordered for host in cube.hosts}
+    found = tuple(Pool(cube.id, cube.shape, cube.hosts, _expected(cube, chips), spare=cube.spare) for cube in ordered)
+    pools = Pools(key, ordered[0].generation, found, chips)
+    pools.check()
+    return pools
+
+
+def _expected(cube: Cube, chips: Mapping[HostId, int]) -> int:
+    """Count the hosts that a pool should have. One whose hosts have lost chips is not whole, however many they are."""
+    has = sum(chips[host] for host in cube.hosts)
+    return cube.expected_hosts if has == prod(cube.shape) or not cube.complete else len(cube.hosts) + 1
 
 
 def _is_divisible(fleet: Fleet, cube: Cube, names: Names) -> bool:

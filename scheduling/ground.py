@@ -290,3 +290,16 @@ class Bounded(Protocol):
     def floor(self, want: Want, terms: Terms) -> float:
         """Give what `Ground.best` never costs less than; infinite where there is no place."""
         ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A ground that can say that it cannot be."""
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            Misconfigured: with the name of the object and what to do.
+        """
+        ...

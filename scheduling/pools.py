@@ -12,10 +12,11 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from sliceward.scheduling.ground import Seat, Seats, Shortage, Victims
+from sliceward.scheduling.ground import Seat, Seats, Shortage, Victims, generation_of, is_shape_of
 from sliceward.scheduling.occupancy import Grade, Occupancy
 from sliceward.scheduling.pricing import Facts, price_of
-from sliceward.topology.generations import GENERATIONS
+from sliceward.topology.errors import Misconfigured
+from sliceward.topology.generations import GENERATIONS, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -63,6 +64,20 @@ class Pools:
     pools: tuple[Pool, ...]
     hosts: Mapping[HostId, int]
     occupancy: Occupancy = field(default_factory=Occupancy)
+
+    def check(self) -> None:
+        """Refuse a pool that is there twice, has no shape of its kind, or is whole with other chips than its shape has."""
+        kind = generation_of(self.generation)
+        for pool_id, times in Counter(pool.id for pool in self.pools).items():
+            if times > 1:
+                raise Misconfigured(str(pool_id), "is there twice", "Give each pool once")
+        for pool in self.pools:
+            if not is_shape_of(kind, pool.shape):
+                raise Misconfigured(str(pool.id), f"has shape {text_of(pool.shape)}, which {kind.name} has not", "Correct it")
+            chips = sum(self.hosts.get(host, 0) for host in pool.hosts)
+            if not pool.hosts or (pool.is_whole and chips != prod(pool.shape)):
+                why = f"is whole with {chips} chips, its shape {text_of(pool.shape)} has {prod(pool.shape)}"
+                raise Misconfigured(str(pool.id), why, "Correct its shape, or the hosts that it has and expects")
 
     @cached_property
     def parts(self) -> Mapping[CubeId, tuple[HostId, ...]]:

@@ -12,7 +12,17 @@ from math import prod
 from typing import TYPE_CHECKING, Self
 
 from sliceward.scheduling.costs import LONGEST, MOST, Costs, checked_cost, checked_priority
-from sliceward.scheduling.ground import Ground, GroundId, Mix, Terms, checked_mix, generation_of, is_shape_of
+from sliceward.scheduling.ground import (
+    Checked,
+    Ground,
+    GroundId,
+    Mix,
+    Terms,
+    checked_mix,
+    cluster_of,
+    generation_of,
+    is_shape_of,
+)
 from sliceward.scheduling.mix import usual_mix
 from sliceward.scheduling.occupancy import Bar, Cause, Occupancy, Standing
 from sliceward.topology.errors import Misconfigured
@@ -407,15 +417,29 @@ def _check_time(time: datetime, where: str) -> None:
 
 
 def _check_ground(ground: Ground) -> None:
-    """Refuse a ground on which somebody sits, of which more is said than it has, or with a host in two of its parts."""
-    occupancy, part_of = ground.occupancy, dict[HostId, CubeId]()
+    """Refuse a ground on which somebody sits, of which more is said than it has, or with hosts that cannot be."""
+    occupancy, cluster = ground.occupancy, cluster_of(ground.id)
+    generation_of(ground.generation)
+    for host, chips in ground.hosts.items():
+        if host.cluster != cluster or chips < 1:
+            raise Misconfigured(str(host), f"has {chips} chips, in {ground.id}", "Give hosts with chips, of the ground's cluster")
     for host, gang in occupancy.holders.items():
         raise Misconfigured(str(host), f"is held by {gang}, which does not run", "Let gangs sit down on empty grounds")
     for host in (*occupancy.standings, *occupancy.bars):
         if host not in ground.hosts:
             raise Misconfigured(str(host), f"is none of {ground.id}", "Say of hosts what they are where they lie")
+    _check_parts(ground)
+    if isinstance(ground, Checked):
+        ground.check()
+
+
+def _check_parts(ground: Ground) -> None:
+    """Refuse a host in two parts of a ground, or in a part alone."""
+    part_of = dict[HostId, CubeId]()
     for part, hosts in ground.parts.items():
         for host in hosts:
+            if host not in ground.hosts:
+                raise Misconfigured(str(host), f"is none of {ground.id}, but lies in {part}", "Give the ground all its hosts")
             if host in part_of:
                 raise Misconfigured(str(host), f"lies in {part_of[host]} and in {part}", "A host has one place")
             part_of[host] = part

@@ -144,6 +144,16 @@ def test_a_domain_with_two_parents_takes_nothing_and_keeps_no_other_domain_from_
     assert planned(snapshot, asking(slices=2)) is None
 
 
+def test_a_pool_whose_hosts_lack_chips_takes_nothing_new_and_keeps_the_gang_that_runs_there() -> None:
+    pools = a_fleet(generation="tpu-v6e-slice").with_pools("4x4", 2).with_gang("llm", topology="4x4").on("pool-0").build()
+    few = {host: replace(pools.hosts[host], chips=3) for pool in pools.cubes.values() for host in pool.hosts[:1]}
+    snapshot = snapshot_of(replace(pools, hosts={**pools.hosts, **few}), NOW)
+    assert snapshot.set_aside == ()
+    assert len(snapshot.gangs[gang_id("llm")].hosts) == 4
+    want = Want("tpu-v6e-slice", (4, 4))
+    assert planned(snapshot, Request(gang_id("new"), "t", (SliceAsked("s", 0, want),))) is None
+
+
 def test_a_pool_with_two_hosts_at_one_place_is_not_divided() -> None:
     pool = a_fleet(generation="tpu-v6e-slice").with_pools("4x8", 1)
     hosts = pool.hosts_of(pool.plan.cubes[0].name)

@@ -12,10 +12,11 @@ from sliceward.scheduling.costs import Costs
 from sliceward.scheduling.cubes.block import block_of
 from sliceward.scheduling.ground import Want
 from sliceward.scheduling.occupancy import Bar, Cause, Grade, Occupancy, Standing, Window
+from sliceward.scheduling.pools import Pool, Pools
 from sliceward.scheduling.request import Request, SliceAsked
 from sliceward.scheduling.snapshot import HeldSlice, Promise, Running, Snapshot
 from sliceward.topology.errors import Misconfigured
-from sliceward.topology.ids import ChipId, CubeId, LinkId, PodId
+from sliceward.topology.ids import ChipId, CubeId, HostId, LinkId, PodId
 from tests.builders import NOW, a_fleet, gang_id, host_id
 from tests.scheduling.grounds import V6E, a_snapshot, pools, running
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sliceward.topology.fleet import Cube, Fleet
+
+
+def a_pool(size: tuple[int, ...] = (4, 4), *, hosts: int = 4, chips: int = 4, cluster: str = "c1", times: int = 1) -> Pools:
+    """Give a pool of so many hosts, which is taken for whole."""
+    ids = tuple(HostId(cluster, f"h{n}") for n in range(hosts))
+    pool = Pool(CubeId("c1", "p"), size, ids, hosts)
+    return Pools(PodId("c1", "b"), V6E, (pool,) * times, dict.fromkeys(ids, chips))
+
 
 THREE = pools()
 CUBES = a_fleet().with_cubes(2, block="p0").build()
@@ -103,6 +112,16 @@ WRONG: list[tuple[str, Callable[[], object], str]] = [
     ),
     ("a mix of no numbers", lambda: Snapshot.of(NOW, [THREE], mix={V6E: (((4, 4), NAN),)}), f"mix of {V6E}: probability of 4x4"),
     ("a time without a zone", lambda: Snapshot.of(NO_ZONE, [THREE]), "snapshot: has a time without a zone"),
+    ("a pool of too few chips", lambda: a_snapshot(a_pool(hosts=2)), "c1/cube/p: is whole with 8 chips, its shape 4x4 has 16"),
+    ("a pool without hosts", lambda: a_snapshot(a_pool(hosts=0)), "c1/cube/p: is whole with 0 chips"),
+    ("a pool of no shape", lambda: a_snapshot(a_pool((3, 5))), "c1/cube/p: has shape 3x5, which v6e has not"),
+    ("a pool of another shape", lambda: a_snapshot(a_pool((4, 4, 4))), "c1/cube/p: has shape 4x4x4, which v6e has not"),
+    ("a pool twice", lambda: a_snapshot(a_pool(times=2)), "c1/cube/p: is there twice"),
+    ("a ground of no generation", lambda: a_snapshot(replace(a_pool(), generation="tpu9")), "generation 'tpu9': is unknown"),
+    ("hosts without chips", lambda: a_snapshot(a_pool(chips=0)), "c1/host/h0: has 0 chips"),
+    ("hosts of less than no chips", lambda: a_snapshot(a_pool(chips=-4)), "c1/host/h0: has -4 chips"),
+    ("a host of another cluster", lambda: a_snapshot(a_pool(cluster="c2")), "c2/host/h0: has 4 chips, in c1/pod/b"),
+    ("a part of hosts that are not there", lambda: a_snapshot(replace(a_pool(), hosts={})), "c1/host/h0: is none of c1/pod/b"),
     ("a pod twice", lambda: Snapshot.of(NOW, [THREE, pools(1)]), "c1/pod/b0: is there twice"),
     ("a host in two pods", lambda: Snapshot.of(NOW, [THREE, pools(1, pod="b1")]), "c1/host/pool-0-host-0: lies in"),
     (

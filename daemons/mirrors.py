@@ -31,6 +31,7 @@ class Mirror(Protocol):
     synced: bool
     problem: str
     set_aside: dict[str, str]
+    expired: int
 
     @property
     def age(self) -> float:
@@ -94,6 +95,11 @@ class Mirrors(Mapping[str, Mirror]):
     def set_aside(self) -> Mapping[str, str]:
         """The objects that cannot be read, by kind and name, with why: they count as not there."""
         return {f"{plural} {name}": why for plural, mirror in self._mirrors.items() for name, why in mirror.set_aside.items()}
+
+    @property
+    def expired(self) -> Mapping[str, int]:
+        """How many watches of each kind began at a version that the server had forgotten (410), so that it was listed anew."""
+        return {plural: mirror.expired for plural, mirror in self._mirrors.items()}
 
     def keep(self, tasks: asyncio.TaskGroup, on_change: Callable[[], None], *, where: str) -> None:
         """Keep all of them fresh, each in a task of the group; ``where`` names the cluster."""

@@ -79,6 +79,9 @@ class Figures(Collector):
         yield _gauge("sliceward_watcher_age_seconds", "Seconds since the watcher last spoke.", ["cluster"], told)
         messages = [((side.name, name), float(count)) for side in sides for name, count in _messages(side).items()]
         yield _counter("sliceward_messages", "Messages of the broker by what became of them.", ["cluster", "outcome"], messages)
+        expired = [((side.name, kind), float(count)) for side in sides for kind, count in side.expired.items()]
+        about = "Watches from a version that the API server had forgotten (410), so that all was listed anew."
+        yield _counter("sliceward_watches_expired", about, ["cluster", "kind"], expired)
         yield self._findings()
 
     def _findings(self) -> Metric:

@@ -117,6 +117,11 @@ class Side:
         return self._mirrors.set_aside
 
     @property
+    def expired(self) -> Mapping[str, int]:
+        """How many watches of each kind began at a version that the API server had forgotten."""
+        return self._mirrors.expired
+
+    @property
     def heard(self) -> bool:
         """Whether the API server spoke lately."""
         return self._heard is not None and self._heard <= self.pace.fleet_stale_after

@@ -51,6 +51,8 @@ class Figures(Collector):
             yield from self._peers(of.statistics)
         if around.mirrors:
             yield self._gauge("sliceward_cluster_reachable", "Whether the API server spoke lately.", around.fresh)
+            about = "Watches from a version that the API server had forgotten (410), so that all was listed anew."
+            yield self._counted("sliceward_watches_expired", about, around.mirrors.expired, label="kind")
 
     def _peers(self, statistics: Statistics) -> Iterator[Metric]:
         watch = statistics.watch
@@ -81,8 +83,8 @@ class Figures(Collector):
         family.add_metric([self._of.panel.cluster], float(value))
         return family
 
-    def _counted(self, name: str, about: str, counts: Mapping[str, int]) -> Metric:
-        family = CounterMetricFamily(name, about, labels=["cluster", "outcome"])
+    def _counted(self, name: str, about: str, counts: Mapping[str, int], *, label: str = "outcome") -> Metric:
+        family = CounterMetricFamily(name, about, labels=["cluster", label])
         for outcome, count in sorted(counts.items()):
             family.add_metric([self._of.panel.cluster, outcome], count)
         return family

@@ -70,7 +70,11 @@ class Rhythm:
 
 
 class _Expired(Exception):
-    """The version is too old: list again."""
+    """The version is of no use any more: list again."""
+
+
+class _Forgotten(_Expired):
+    """A watch was told that its version is too old (410)."""
 
 
 class Mirror:
@@ -78,7 +82,8 @@ class Mirror:
 
     ``needed``: which objects are worth their memory; of the others nothing is held, and no change of them wakes anybody.
     ``problem``: why the mirror is not being kept fresh now, "" while it is. ``absent``: the server does not know the kind,
-    which counts as empty. ``set_aside``: objects that could not be read, name -> why. ``relists`` and ``failures`` count.
+    which counts as empty. ``set_aside``: objects that could not be read, name -> why. ``relists``, ``failures`` and ``expired`` (watches
+    from a version that the server had forgotten) count.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Mirror:
         self.set_aside: dict[str, str] = {}
         self.relists = 0
         self.failures = 0
+        self.expired = 0
         self._selectors = selectors
         self._calls = calls
         self._rhythm = rhythm
@@ -134,8 +140,9 @@ class Mirror:
                     in_a_row = 0
                     continue
                 pause = self._rhythm.absent * self._rhythm.random.uniform(0.5, 1.0)
-            except _Expired:
+            except _Expired as error:
                 self._version = ""
+                self.expired += isinstance(error, _Forgotten)
                 self.problem = "version too old, listing again"
                 in_a_row += 1
             except (Retry, Refused) as error:
@@ -209,7 +216,9 @@ class Mirror:
         async with self._calls.stream(path_of(self.kind), query, idle=lasts + self._rhythm.silence) as response:
             if response.status != 200:  # noqa: PLR2004 (HTTP)
                 answer = await self._calls.whole(response)
-                if answer.code in (_GONE, _NOT_FOUND):
+                if answer.code == _GONE:
+                    raise _Forgotten
+                if answer.code == _NOT_FOUND:
                     raise _Expired
                 raise error_of(answer, f"watch of {self.kind.plural}")
             self._fresh()
@@ -342,5 +351,5 @@ def _error_event(event: WatchEvent, kind: Kind) -> Exception:
     except UNREADABLE:
         status = Status()
     if status.code == _GONE:
-        return _Expired()
+        return _Forgotten()
     return error_of(Answer(status.code or 500, bytes(event.object)), f"watch of {kind.plural}")

@@ -106,6 +106,7 @@ class VirtualMirror:
     absent: bool = False
     problem: str = "not listed yet"
     set_aside: dict[str, str] = field(default_factory=dict)
+    expired: int = 0
     objects: Sequence[Object] = ()
     _on_change: Callable[[], None] = lambda: None
 

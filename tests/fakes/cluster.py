@@ -239,6 +239,7 @@ class FakeMirror:
         self.absent = False
         self.problem = "not listed yet"
         self.set_aside: dict[str, str] = {}
+        self.expired = 0
         self.age = 0.0
         self._cluster = cluster
         self._selectors = {"fields": fields, "labels": labels}

@@ -142,7 +142,16 @@ async def test_a_version_that_is_too_old_lists_again(script: list[bytes] | int) 
     server.watches = [script]
     async with _mirroring(server) as (mirror, until):
         await until({"c"})
-        assert mirror.relists == 2
+        assert (mirror.relists, mirror.expired) == (2, 1)
+
+
+async def test_a_kind_that_is_gone_is_no_version_that_was_forgotten() -> None:
+    server = Server()
+    server.lists = [[_node("a", 1)], [_node("c", 2)]]
+    server.watches = [404]
+    async with _mirroring(server) as (mirror, until):
+        await until({"c"})
+        assert (mirror.relists, mirror.expired) == (2, 0)
 
 
 @pytest.mark.parametrize(

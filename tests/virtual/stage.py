@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sliceward.daemons import topics
 from sliceward.daemons.coordinator.alerts import AlertMap
 from sliceward.daemons.coordinator.coordinator import Coordinator, Parts, Rests
+from sliceward.daemons.coordinator.leadership import Candidacy, Leadership
+from sliceward.daemons.coordinator.memo import NOWHERE, OnLease
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.coordinator.side import Side, subscriptions
 from sliceward.daemons.coordinator.stops import nobody_is_asked
@@ -29,6 +31,7 @@ from sliceward.remediations.catalog import ACTIONS
 from sliceward.simulation.virtual.cluster import VirtualCluster
 from sliceward.simulation.virtual.invariants import WATCHED, Invariants, Witness
 from sliceward.simulation.virtual.loop import VirtualLoop
+from sliceward.simulation.virtual.objects import Objects
 from sliceward.simulation.virtual.people import People
 from sliceward.simulation.virtual.repairs import VirtualPager, VirtualProvider
 from sliceward.simulation.virtual.scenario import CLUSTER, Deed
@@ -59,6 +62,7 @@ PACE = PaceSettings(
 )
 SETTLE = timedelta(seconds=3)
 RESTS = Rests(alerts=timedelta(seconds=40), outbox=timedelta(seconds=25), vigil=timedelta(seconds=45))
+LASTS, RENEWED, GIVEN_UP = timedelta(seconds=8), timedelta(seconds=2), timedelta(seconds=6)
 AGAIN = 1.0
 RESTART = 1.0
 BURST = 3.0
@@ -186,6 +190,7 @@ class Stage:
     records: Records = field(default_factory=Records)
     book: Book = field(init=False)
     world: World = field(init=False)
+    leases: Objects = field(init=False)
     timeline: Timeline = field(init=False)
     people: People = field(init=False)
     invariants: Invariants = field(init=False)
@@ -198,6 +203,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.book = book_of(self.scenario)
         self.world = World(self.scenario, OnTheAir(self.broker))
+        self.leases = Objects(self.world.clock)
         dice = random.Random(self.scenario.seed + 2)  # noqa: S311 (the point is that it can be repeated)
         self.timeline = Timeline(self.world.clock, self.world.agenda, dice)
         self.people = People(
@@ -246,6 +252,8 @@ class Stage:
         store = MemoryStore(
             self.records, replace(self._way("store", life), bad=PROMPT), lambda turn: self.invariants.saved(turn, witness)
         )
+        loops = StrictLoops(lambda: clock.seconds, self._problem)
+        leadership = self._leadership(life, loops) if self._by_lease else None
         coordinator = Coordinator(
             Parts(
                 store=store,  # type: ignore[arg-type]  # it keeps the same contract (tests/virtual/test_store.py)
@@ -257,18 +265,30 @@ class Stage:
                 pace=PACE,
                 clock=clock,
                 monotonic=lambda: clock.seconds,
-                loops=StrictLoops(lambda: clock.seconds, self._problem),
+                loops=loops,
                 dice=self.timeline.dice,
                 version="0.0.0",
                 rests=RESTS,
+                leadership=leadership,
+                memo=NOWHERE if leadership is None else OnLease(leadership),
             )
         )
-        if self.scenario.lease:
+        if self.scenario.lease and leadership is None:
             # Who was frozen finds on waking that its time ran out.
             leads = partial(self._leads, store)
             coordinator.deciding.stops.leads = coordinator.outbox.leads = coordinator.vigil.leads = leads
             coordinator.deciding.stops.asks = nobody_is_asked
         return coordinator
+
+    @property
+    def _by_lease(self) -> bool:
+        """Whether its coordinators agree by a real Lease: where one is frozen. Renewed in every story it would cost a fifth of the time."""
+        return self.scenario.lease and any(death.frozen for death in self.scenario.deaths)
+
+    def _leadership(self, life: Life, loops: Loops) -> Leadership:
+        clock, own = self.world.clock, VirtualCluster("own", self.leases, self._way("cluster", life))
+        of = Candidacy("coordinator", "sliceward", f"life-{self.lives}", "", LASTS, RENEWED, GIVEN_UP)
+        return Leadership(own, of, lambda: clock.seconds, clock, loops.add("lease", deadline=60))
 
     def _leads(self, store: MemoryStore) -> bool:
         return 0 < store.epoch == self.records.epoch
@@ -292,8 +312,8 @@ class Stage:
         return Way(port, life, self.world.agenda, self.timeline.dice, self.scenario.weather)
 
     async def _live(self, coordinator: Coordinator) -> None:
-        """Begin and run, as `sliceward.daemons.coordinator.run` does it for the only replica."""
-        while True:
+        """Begin and run, as `sliceward.daemons.coordinator.run` does it for the only replica, or for one of several."""
+        while coordinator.parts.leadership is None:
             try:
                 await coordinator.begin()
             except Retry:
@@ -357,7 +377,7 @@ class Stage:
         if tenure is self.tenures[-1]:
             self.world.agenda.after(RESTART, self.begin)
         error = None if tenure.main is None else tenure.main.exception()
-        replaced = tenure.coordinator.store.epoch != self.records.epoch
+        replaced = tenure.coordinator.store.epoch != self.records.epoch or self._by_lease
         if error is not None and not (isinstance(error, Refused) and replaced):
             self._problem(f"a coordinator ended with {error!r}")
         self.timeline.loops = [loop for loop in self.timeline.loops if loop is not tenure.loop]

@@ -282,7 +282,7 @@ class Stage:
 
     @property
     def _by_lease(self) -> bool:
-        """Whether its coordinators agree by a real Lease: where one is frozen. Renewed in every story it would cost a fifth of the time."""
+        """Whether its coordinators agree by a real Lease: where one is frozen. Its renewals cost 4 % of a story."""
         return self.scenario.lease and any(death.frozen for death in self.scenario.deaths)
 
     def _leadership(self, life: Life, loops: Loops) -> Leadership:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from sliceward.topology.ids import HostId
 
 
+_HELD = "held by "
+
+MOST_NAMED = 3
+"""Of so many holders each is named."""
+
+
 def refused(snapshot: Snapshot, request: Request, room: Room, asking: Asking) -> NoFit:
     """Say why a request found no place; ``asking`` is how it is asked again on changed snapshots."""
     needs = f"needs {_needs(request)}"
@@ -168,8 +174,11 @@ def _why(reasons: Mapping[HostId, tuple[Cause, str]], count: int) -> str:
 
 
 def _commonest(reasons: Iterable[str]) -> str:
-    """Say what most parts are rejected for, hosts' names and counts left out: ``5 held by llm, 1 cordoned``."""
+    """Say what most parts are rejected for, hosts' names and counts left out: ``5 held by llm, 1 cordoned``; many holders are counted."""
     counts = Counter(reason.partition(" (")[0] for reason in reasons)
+    holders = [why for why in counts if why.startswith(_HELD)]
+    if len(holders) > MOST_NAMED:
+        counts[f"{_HELD}{len(holders)} others"] = sum(counts.pop(why) for why in holders)
     return ", ".join(f"{count} {why}" for why, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:4])
 
 

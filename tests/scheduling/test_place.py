@@ -261,3 +261,13 @@ def test_what_is_in_the_way_is_counted_in_chips_and_said_pool_by_pool() -> None:
     }
     assert found.why == "needs 2 of 4x4; 0 of 3 cubes are free as a whole; the others: 1 held by x, 1 not Ready, 1 to be avoided"
     assert in_words(found).endswith("what would help: repair pool-1-host-0, pool-1-host-1 and wait for x to end, or displace it")
+
+
+def test_many_who_hold_the_room_are_counted_and_few_are_named() -> None:
+    ground = pools(6)
+    for count, said in ((3, "1 held by g0, 1 held by g1, 1 held by g2"), (5, "5 held by 5 others")):
+        held = [running(f"g{n}", ground, slice(4 * n, 4 * n + 4)) for n in range(count)]
+        sick = dict.fromkeys(tuple(ground.hosts)[4 * count :: 4], SICK)
+        no = place(a_snapshot(ground).with_gangs(held).with_standings(sick), asking("new"))
+        assert isinstance(no, NoFit)
+        assert f"the others: {said}" in no.why or f", {said}" in no.why

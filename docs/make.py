@@ -213,6 +213,12 @@ def shipped_rules() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"detectors/rules/{file.name}", rule
 
 
+TRAP_TUNING = (
+    "It tells what was seen and estimates nothing, so it has no false-alarm budget. Its limits are constants beside it, not settings: where one is wrong for your"
+    " fleet, tell us. Pages about it can be [silenced](../how-to/silences.md) for a while."
+)
+
+
 def _trap_page(trap: Trap) -> str:
     """Give the page of a detector that is no rule, below its heading."""
     origins = "".join(f"* {origin}\n" for origin in trap.sources)
@@ -224,6 +230,7 @@ def _trap_page(trap: Trap) -> str:
             f"## Where the limits come from\n\n{trap.limits}\n",
             origins,
             f"## What to do\n\n{trap.advice}\n",
+            f"## Tuning\n\n{TRAP_TUNING}\n",
             table(("", ""), facts.items()),
         )
     )

@@ -152,8 +152,9 @@ class PodLog:
                     self._tails[place] = _Tail(pod, os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), inode, None)
                     self._follow(self._tails[place], len(wanted))
         self.sightings = {key: one for key, one in self.sightings.items() if abs(now - one.last) <= KEPT}
-        note = to_note(list(self.sightings.values()))
-        return Reading({}, {NOTE: note} if note else {})
+        notes = {NOTE: to_note(list(self.sightings.values()))}
+        notes["pod_log"] = ", ".join(f"{count} {name}" for name, count in sorted(self.counts.items()))
+        return Reading({}, {key: text for key, text in notes.items() if text})
 
     def _wanted(self) -> dict[str, tuple[TpuPod, str, int]]:
         """Give the newest log of each container of each TPU pod of this node, by the container's folder, and its inode."""

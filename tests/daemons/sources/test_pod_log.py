@@ -171,6 +171,8 @@ async def test_an_old_log_is_read_from_near_its_end_and_a_storm_in_bounds(pod: P
     pod.print(*[stamped(MISSED)] * 300)
     assert [one.count for one in await pod.see()] == [200]
     assert pod.source.counts["lines_skipped"] == 100
+    left_out = (await pod.source.read(NOW)).notes["pod_log"]
+    assert left_out == f"{pod.source.counts['bytes_skipped']} bytes_skipped, 100 lines_skipped"
 
 
 async def test_a_read_takes_a_bounded_number_of_bytes_and_goes_on_at_the_next(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,11 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True):
 _MANY = msgspec.json.Decoder(list[Sighting])
 
 
+def plain(text: str) -> str:
+    """Give the text in one line that prints as it stands: what a job says goes to terminals and pages."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
 def to_note(sightings: list[Sighting]) -> str:
     """Give the note, "" of none: the first of each kind of line first, then their seconds, as many as fit."""
     turns: dict[Line, int] = {}

@@ -21,7 +21,7 @@ import yaml
 
 from sliceward.daemons.sources.source import Reading
 from sliceward.daemons.sources.threads import OneAtATime
-from sliceward.detectors.sightings import BURST, KEPT, NOTE, Line, Sighting, to_note
+from sliceward.detectors.sightings import BURST, KEPT, NOTE, Line, Sighting, plain, to_note
 from sliceward.topology.errors import Misconfigured, Retry
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _MOST_LINES = 200
 """Lines that are looked at closely in one read."""
 _MOST_SEEN = 64
 _LINE, _TEXT = 2000, 200
-"""Characters of a line that are looked at, and that are told."""
+"""Bytes of a line that are looked at, and characters that are told."""
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (?:stdout|stderr) [FP] (.*)")
 """One line as the container runtime interface writes it: time, stream, whether it is whole, text."""
 _NUMBERED = re.compile(r"(\d{1,6})\.log")
@@ -200,7 +200,7 @@ class PodLog:
         if stamped is None:
             self.counts["lines_unstamped"] += 1
             return
-        text = stamped[2].decode("utf-8", "replace").strip()[:_LINE]
+        text = plain(stamped[2][:_LINE].decode("utf-8", "replace"))
         found = next(((one.line, match) for one in patterns if (match := one.pattern.search(text))), None)
         if found is None:
             return
@@ -210,7 +210,7 @@ class PodLog:
             self.counts["lines_unstamped"] += 1
             return
         named = found[1].groupdict()
-        what, chips = (" ".join((named.get(word) or "").split()) for word in ("what", "chips"))
+        what, chips = ((named.get(word) or "").strip() for word in ("what", "chips"))
         key = (pod.uid, found[0], what)
         before = self.sightings.get(key)
         if before is not None and at - before.last <= BURST:

@@ -25,7 +25,7 @@ from sliceward.daemons.complaints import Complaints
 from sliceward.daemons.sources.devices import text_in
 from sliceward.daemons.sources.reports import Answer, BadReport, Event, Hello, State, read_report
 from sliceward.daemons.sources.source import Layout, Reading
-from sliceward.detectors.sightings import BURST, END_NOTE, KEPT, Line, Sighting, to_note
+from sliceward.detectors.sightings import BURST, END_NOTE, KEPT, Line, Sighting, plain, to_note
 from sliceward.topology.errors import Retry
 from sliceward.workload.messages import MAX_LINE, line
 
@@ -251,7 +251,7 @@ class ReporterSource:
         seat, now = self._seat(job), time.time()
         before = self._end
         if before is None or before.seat != str(seat) or now - before.last > BURST:
-            self._end = Sighting(Line.CRASHED, now, now, seat=str(seat or ""), pod=job.pod_uid, text=text[:_MOST_OF_END])
+            self._end = Sighting(Line.CRASHED, now, now, seat=str(seat or ""), pod=job.pod_uid, text=plain(text)[:_MOST_OF_END])
 
     @property
     def _end_note(self) -> dict[str, str]:

@@ -155,6 +155,12 @@ async def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(pod: 
     assert len(await pod.see()) == 1
 
 
+async def test_what_a_job_prints_prints_as_it_stands(pod: Pod) -> None:
+    pod.print(stamped("\x1b[31mRuntimeError\x1b[0m: \x07no\u2028\udc80chips, Socket closed".encode("utf-8", "replace").decode()))
+    (seen,) = await pod.see()
+    assert seen.text == "[31mRuntimeError [0m: no ?chips, Socket closed"
+
+
 async def test_what_is_not_as_the_runtime_writes_it_is_counted_and_left_out(pod: Pod) -> None:
     pod.print(f"{MISSED}\n", f"2026-99-26T10:00:00Z stderr F {MISSED}\n", stamped("about health checks in general"))
     assert await pod.see() == ()

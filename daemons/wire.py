@@ -9,6 +9,7 @@ messages that no filter asked for (those are dropped here).
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import random
@@ -217,6 +218,17 @@ def _size(item: Any) -> int:  # noqa: ANN401 (as above)
     return len(item.payload) if isinstance(item.payload, bytes | bytearray) else 0
 
 
+def _of_its_own(client_id: str, password: str | None) -> str:
+    """Give the id under which a client connects, one that nobody finds out who has not its password.
+
+    A broker throws out whoever is connected under an id when another comes under it, whatever user that is, and sends his last will. The
+    id is the same in the next life, so that the broker is done with the one before (and his will) before it takes the new one in.
+    """
+    if not password:
+        return client_id
+    return f"{client_id}-{hashlib.blake2b(client_id.encode(), key=hashlib.sha256(password.encode()).digest(), digest_size=8).hexdigest()}"
+
+
 class Wire:
     """One connection to a broker; see `Bus`."""
 
@@ -338,7 +350,7 @@ class Wire:
         return aiomqtt.Client(
             self.address.host,
             self.address.port,
-            identifier=self._client_id,
+            identifier=_of_its_own(self._client_id, password),
             username=self._options.username or self.address.username,
             password=password,
             keepalive=self._options.keepalive,

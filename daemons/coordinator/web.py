@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
 from dataclasses import dataclass
 from functools import partial
@@ -147,10 +148,18 @@ def guard(tokens: Tokens) -> Middleware:
 def _refuse_rebinding(request: web.Request) -> None:
     """Without tokens loopback is the wall; a page elsewhere whose name was pointed at 127.0.0.1 must not get over it."""
     host = urlsplit(f"//{request.host}").hostname or ""
-    if host not in LOOPBACK and not host.startswith("127."):
+    if host not in LOOPBACK and not _is_loopback(host):
         raise Problem(403, "Forbidden", f"host {host!r} is not loopback, and no token is configured", "Configure api.tokens")
     if request.method not in ("GET", "HEAD"):
         _refuse_strange_origin(request)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is a loopback address; a name that begins like one may point anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_strange_origin(request: web.Request) -> None:

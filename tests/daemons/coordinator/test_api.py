@@ -89,7 +89,7 @@ async def calling(world: World, *tokens: TokenSettings) -> AsyncIterator[Caller]
             bench.coordinator.bell.close()
 
 
-def _tokens() -> tuple[TokenSettings, ...]:
+def the_tokens() -> tuple[TokenSettings, ...]:
     return tuple(
         TokenSettings(name=role, role=role, token=Secret(value=value))  # type: ignore[arg-type]  # pydantic checks the roles
         for role, value in (("view", VIEW), ("operate", OPERATE), ("alert", ALERT))
@@ -220,24 +220,44 @@ ROLES = [
 
 @pytest.mark.parametrize(("method", "path", "token", "wanted"), ROLES)
 async def test_roles(world: World, method: str, path: str, token: str, wanted: int) -> None:
-    async with calling(world, *_tokens()) as caller:
+    async with calling(world, *the_tokens()) as caller:
         call = caller.get(path, token=token) if method == "GET" else caller.post(path, {"reason": "test"}, token=token)
         assert (await call)[0] == wanted
+
+
+HOSTS = (
+    ("localhost:8482", 200),
+    ("127.0.0.1", 200),
+    ("127.1.2.3:80", 200),
+    ("[::1]:8482", 200),
+    ("evil.example", 403),
+    ("127.evil.example", 403),
+    ("127.0.0.1.evil.example:8482", 403),
+    ("localhost.evil.example", 403),
+)
 
 
 async def test_without_tokens_only_loopback_names_and_our_own_page_may_call(world: World) -> None:
     async with calling(world) as caller:
         assert (await caller.get("/api/v1/status"))[0] == 200
-        async with caller.session.get(caller.base + "/api/v1/status", headers={"Host": "evil.example"}) as answer:
-            assert answer.status == 403
+        for host, wanted in HOSTS:
+            async with caller.session.get(caller.base + "/api/v1/status", headers={"Host": host}) as answer:
+                assert (host, answer.status) == (host, wanted)
         assert (await caller.post("/api/v1/pause", {"reason": "x"}, Origin="http://evil.example"))[0] == 403
         assert (await caller.post("/api/v1/pause", {"reason": "x"}, Origin=caller.base))[0] == 200
+
+
+async def test_with_a_token_too_a_change_comes_from_our_own_page_or_from_none(world: World) -> None:
+    async with calling(world, *the_tokens()) as caller:
+        for origin, wanted in (("http://evil.example", 403), ("null", 403), (caller.base, 200)):
+            said = await caller.post("/api/v1/pause", {"reason": "x"}, token=OPERATE, Origin=origin)
+            assert (origin, said[0]) == (origin, wanted)
 
 
 async def test_changes_need_a_reason_and_are_audited(world: World) -> None:
     world.book = load_book({"repair-chip.yaml": PLAYBOOK}, ACTIONS, modes=Mode.APPROVE)
     world.tell(world.finding(PART, Kind.CHIP_LOST))
-    async with calling(world, *_tokens()) as caller:
+    async with calling(world, *the_tokens()) as caller:
         await some_rounds(caller.bench, 5)
         _, body = await caller.get("/api/v1/incidents?state=open", token=VIEW)
         (row,) = body["items"]
@@ -411,7 +431,7 @@ def _counted(caller: Caller) -> dict[tuple[str, str], float]:
 
 
 async def test_each_refused_post_is_counted_wherever_it_is_refused(world: World) -> None:
-    async with calling(world, *_tokens()) as caller:
+    async with calling(world, *the_tokens()) as caller:
         for headers in ({}, _bearer("x" * 32), _bearer(VIEW), _bearer(ALERT)):
             async with caller.session.post(caller.base + HOOK, data=a_payload(an_alert()), headers=headers):
                 pass

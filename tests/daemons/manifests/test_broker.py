@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import aiomqtt
 import pytest
@@ -18,6 +18,7 @@ from sliceward.daemons.manifests.broker import EACH_HOST, QUEUED_BYTES, acl, gra
 from sliceward.daemons.manifests.install import COORDINATOR_USER, WATCHER_USER
 from sliceward.daemons.settings import load
 from sliceward.daemons.watcher import watcher
+from sliceward.daemons.wire import Message, Wire, WireOptions
 from tests.daemons.manifests.deployed import Broker, an_install, broker_as_deployed
 from tests.services.processes import need_program
 
@@ -69,6 +70,13 @@ def client(broker: Broker, user: str, **more: Any) -> aiomqtt.Client:  # noqa: A
     given["tls_context"] = ssl.create_default_context(cafile=broker.ca)
     given["tls_context"].verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
     return aiomqtt.Client("127.0.0.1", broker.port, **(given | more))
+
+
+def wire_of(broker: Broker, user: str, client_id: str, will: Message | None = None, *, patience: float = 0.01) -> Wire:
+    options = WireOptions(
+        username=user, password=broker.password(user), ca_file=broker.ca, first_wait=patience, longest_wait=patience
+    )
+    return Wire(broker.url, client_id=client_id, will=will, options=options)
 
 
 async def heard(listener: aiomqtt.Client, *, until: str) -> set[tuple[str, str]]:
@@ -190,3 +198,50 @@ def test_readers_that_are_held_up_cost_the_broker_half_of_its_memory_at_most() -
 
 def test_a_broker_of_ones_own_brings_no_other() -> None:
     assert objects(an_install(broker_url="mqtts://broker.example:8883")) == ()
+
+
+class Life:
+    """A wire that runs, and how often it was connected."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire, self.times, self._connected = wire, 0, asyncio.Event()
+
+    async def _note(self) -> None:
+        self.times += 1
+        self._connected.set()
+
+    @asynccontextmanager
+    async def lived(self) -> AsyncIterator[Self]:
+        """Run it, from the moment on at which it is connected."""
+        task = asyncio.create_task(self.wire.run(lambda _: None, self._note))
+        try:
+            async with asyncio.timeout(30):
+                await self._connected.wait()
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("user", ["h2", WATCHER_USER])
+async def test_a_host_cannot_throw_out_another_under_its_client_id_nor_send_its_last_will(broker: Broker, user: str) -> None:
+    will = Message(f"{ROOT}/hosts/h2/status" if user == "h2" else f"{ROOT}/watcher/status", b"last will", retain=False)
+    known = "sliceward-agent-c1-h2" if user == "h2" else "sliceward-watcher-c1-pod-1"
+    async with client(broker, "admin") as admin:
+        await admin.subscribe("#", qos=1)
+        async with Life(wire_of(broker, user, known, will)).lived() as victim, Life(wire_of(broker, "h1", known)).lived():
+            async with client(broker, "h1", identifier=known):
+                await admin.publish("elsewhere", "end", qos=1)
+                said = await heard(admin, until="end")
+            assert (victim.wire.connected, victim.times) == (True, 1)
+    assert will.topic not in {topic for topic, text in said if text == "last will"}
+
+
+async def test_a_host_that_lives_again_takes_over_from_its_former_life(broker: Broker) -> None:
+    former, now = (Life(wire_of(broker, "h2", "sliceward-agent-c1-h2", patience=60.0)) for _ in range(2))
+    async with former.lived(), now.lived():
+        for _ in range(1000):
+            if not former.wire.connected:
+                break
+            await asyncio.sleep(0.01)
+        assert (former.wire.connected, now.wire.connected) == (False, True)

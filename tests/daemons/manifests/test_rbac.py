@@ -69,6 +69,13 @@ def test_the_watcher_may_only_list_and_watch_what_it_mirrors() -> None:
     assert rights(roles(an_install())["sliceward-watcher"]) == watched(surroundings.KINDS)
 
 
+def test_the_agent_may_read_its_node_and_list_pods_and_nothing_else() -> None:
+    install = an_install()
+    assert rights(roles(install)["sliceward-agent"]) == {("", "nodes", "get"), ("", "pods", "list")}
+    bound = [one for one in rbac.objects(install) if any(who["name"] == "sliceward-agent" for who in one.get("subjects", ()))]
+    assert [(one["kind"], one["roleRef"]["name"]) for one in bound] == [("ClusterRoleBinding", "sliceward-agent")]
+
+
 def test_jobs_are_made_in_our_own_namespace_alone() -> None:
     install = an_install()
     assert rights(roles(install, "Role")["sliceward-coordinator"]) == {("batch", "jobs", "create"), ("batch", "jobs", "get")}

@@ -8,16 +8,20 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sliceward.scheduling.cover import in_thousandths
 from sliceward.scheduling.occupancy import PLAIN, Grade, Occupancy
 from sliceward.scheduling.tree.apart import Pair, pairs_of
 from sliceward.scheduling.tree.cheapest import Candidate, Choice, Unit, cheapest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from sliceward.scheduling.ground import Mix, Terms
-    from sliceward.scheduling.occupancy import Window
+    from sliceward.scheduling.occupancy import Standing, Window
     from sliceward.scheduling.tree.lie import Lie, Span
     from sliceward.topology.ids import HostId
 
@@ -139,10 +143,10 @@ class Vacancies:
             first, end = self.units[number]
             inside = max(first, span[0]), min(end, span[1])
             usable = (place for place in self.usable(inside, crew) if place not in pick.without)
-            hosts = tuple(self._candidate(place, windows, terms, chips) for place in usable)
+            hosts = tuple(self._candidates(usable, count, windows, (terms, chips)))
             most = min(sum(host.healthy for host in hosts), count)
-            lost = (self._lost(number, crew.kind, taken, terms.mix) * terms.costs.anchor for taken in range(most + 1))
-            units.append(Unit(hosts, tuple(in_thousandths(cost) for cost in lost)))
+            lost = self._losses(number, crew.kind, most, terms.mix) * terms.costs.anchor
+            units.append(Unit(hosts, tuple(map(in_thousandths, lost.tolist()))))
         choice = cheapest(units, count, charges)
         return replace(choice, cost=choice.cost + limp) if choice is not None and pick.limps else choice
 
@@ -166,24 +170,53 @@ class Vacancies:
         return [[self.count(span, crew) - self._count_odd(span, crew.kind) for crew in crews] for span in self.units]
 
     def _lost(self, unit: int, kind: int, count: int, mix: Mix) -> float:
-        free, size = self._open[unit][kind], self.lie.sizes[kind]
-        lost = 0.0
-        for shape, probability in mix:
-            hosts, torn = divmod(prod(shape), size)
-            if not torn:
-                lost += probability * (free // hosts - (free - count) // hosts)
+        free, lost = self._open[unit][kind], 0.0
+        for hosts, probability in self._sizes(kind, mix):
+            lost += probability * (free // hosts - (free - count) // hosts)
         return lost
+
+    def _losses(self, unit: int, kind: int, most: int, mix: Mix) -> NDArray[np.float64]:
+        """Give what `_lost` gives for 0, 1, 2 .. hosts."""
+        free, left = self._open[unit][kind], self._open[unit][kind] - np.arange(most + 1)
+        lost = np.zeros(most + 1)
+        for hosts, probability in self._sizes(kind, mix):
+            lost += probability * (free // hosts - left // hosts)
+        return lost
+
+    def _sizes(self, kind: int, mix: Mix) -> Iterator[tuple[int, float]]:
+        """Give how many hosts of a kind each expected shape takes, and its probability."""
+        for shape, probability in mix:
+            hosts, torn = divmod(prod(shape), self.lie.sizes[kind])
+            if not torn:
+                yield hosts, probability
+
+    @cached_property
+    def _told(self) -> Mapping[int, Standing]:
+        """What is said of places of which anything is."""
+        standings = self.occupancy.standings.items()
+        return {self.lie.place_of[host]: standing for host, standing in standings if standing is not PLAIN}
 
     def _windows(self, span: Span, terms: Terms) -> Mapping[Window, int]:
         """Give a number to each window of a domain's hosts that the slice would meet."""
-        standings = (self.occupancy.standing(host) for host in self.lie.hosts[slice(*span)])
-        met = {each.window for each in standings if each.window is not None and terms.meets(each.window)}
-        return {window: number for number, window in enumerate(sorted(met, key=lambda each: (each.begins, each.ends)))}
+        first, end = span
+        windows = {each.window for place, each in self._told.items() if first <= place < end and each.window is not None}
+        met = sorted((window for window in windows if terms.meets(window)), key=lambda each: (each.begins, each.ends))
+        return {window: number for number, window in enumerate(met)}
+
+    def _candidates(
+        self, places: Iterable[int], count: int, windows: Mapping[Window, int], wanted: tuple[Terms, int]
+    ) -> Iterator[Candidate]:
+        """Give what places cost; of those that cost nothing the lowest so many stand for all."""
+        plain = 0
+        for place in places:
+            if place in self._told or place in self._odd:
+                yield self._candidate(place, windows, *wanted)
+            elif plain < count:
+                plain += 1
+                yield Candidate(0, place)
 
     def _candidate(self, place: int, windows: Mapping[Window, int], terms: Terms, chips: int) -> Candidate:
-        standing = self.occupancy.standing(self.lie.hosts[place])
-        if standing is PLAIN and place not in self._odd:
-            return Candidate(0, place)
+        standing = self._told.get(place, PLAIN)
         healthy = standing.grade is Grade.HEALTHY
         charges = {windows[standing.window]} if standing.window is not None and standing.window in windows else set()
         charges |= set() if healthy else {_SLOW}

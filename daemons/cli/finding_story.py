@@ -57,7 +57,8 @@ def _numbers(finding: Row) -> Iterator[str]:
         limit = f", limit {one['limit']:.4g}" if one.get("limit") is not None else ""
         value = "unknown" if one.get("value") is None else f"{one['value']:.4g}"
         unit = "" if one["unit"] == "1" else f" {one['unit']}"
-        yield f"{one['metric']} of {one['entity']}: {value}{unit}{limit}"
+        words = f" ({one['text']})" if one.get("text") else ""
+        yield f"{one['metric']} of {one['entity']}: {value}{unit}{limit}{words}"
 
 
 def _why(finding: Row, picture: Row) -> Iterator[str]:

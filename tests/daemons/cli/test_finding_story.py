@@ -27,7 +27,7 @@ PICTURE = Picture(
 )
 FINDING = Finding(
     Kind.PART_SUSPECT, PART, State.FIRING, Severity.INFO, AT, AT, 0.5, "statistics", "1", "differs from its peers",
-    (Evidence(METRIC, 31.0, 20.4, "nats", AT, str(PART)), Evidence("other", math.nan, math.nan, "1", AT, "x")),
+    (Evidence(METRIC, 31.0, 20.4, "nats", AT, str(PART)), Evidence("other", math.nan, math.nan, "1", AT, "x", "Socket closed")),
     tuple(HostId("c1", f"h-{n}") for n in range(10)), GangId("c1", "ml", "JobSet", "llm"), labels={"offences": "2.4"}, picture=PICTURE,
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_a_story_says_why_this_part_with_the_numbers_and_why_not_its_neighbour()
         "gang c1/gang/ml/JobSet/llm",
         "c1/host/h-7 and 2 more",
         "chip_duty_cycle_percent of c1/chip/h-7/2: 31 nats, limit 20.4",
-        "other of x: unknown",
+        "other of x: unknown (Socket closed)",
         "at last it read 60; of 63 peers that do the same work eight in ten were between 69 and 71, the one in the middle at 70: it is below them",
         "31 nats of evidence, and 20 are needed",
         "accused 2.4 times lately",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,9 +176,25 @@ def end_api_server(folder: Path) -> None:
         time.sleep(0.05)
 
 
+def let_history_go_on(folder: Path) -> None:
+    """Write to etcd past the API server: what the last of its watchers was told is then older than what it lists when it is back."""
+    words = _words(folder)
+    etcd = words[words.index("--etcd-servers") + 1]
+    key = base64.b64encode(b"/beside/kubernetes").decode()
+    request = urllib.request.Request(  # noqa: S310 (on loopback, as `up` said)
+        f"{etcd}/v3/kv/put", json.dumps({"key": key, "value": key}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 (as above)
+        assert answer.status == 200
+
+
+def _words(folder: Path) -> list[str]:
+    return (folder / "kube-apiserver.words").read_text(encoding="utf-8").split("\0")[:-1]
+
+
 def start_api_server(folder: Path) -> None:
     """Start it again with the same words, as ``up`` did. It has forgotten what it told its watchers."""
-    words = (folder / "kube-apiserver.words").read_text(encoding="utf-8").split("\0")[:-1]
+    words = _words(folder)
     detach = 'nohup "$@" >>kube-apiserver.log 2>&1 & echo $! >kube-apiserver.pid'
     subprocess.run(["sh", "-c", detach, "sh", *words], cwd=folder, check=True)  # noqa: S603, S607 (words of our own script)
 

@@ -7,6 +7,7 @@ hosts that matter are processes of their own; the others, each with its own user
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from tests.services.servers import Service
 
 Json = dict[str, Any]
+Watches = list[tuple[Daemon, dict[str, int]]]
+"""Processes, each with how many of its watches were told 410, by kind."""
 
 INSTALL = an_install(Overlay.HA)
 CLUSTER = INSTALL.cluster
@@ -57,6 +60,9 @@ MOST_HOSTS = 16
 PATIENCE = 400.0
 """Seconds for one thing to come true on a busy machine."""
 LOOK = 0.1
+WATCHED = ("nodes", "pods", "jobs", "jobsets")
+TOLD_410 = re.compile(r'^sliceward_watches_expired_total\{[^}]*kind="(\w+)"\} (\S+)$', re.MULTILINE)
+REACHABLE = re.compile(r"^sliceward_cluster_reachable\{[^}]*\} 1\.0$", re.MULTILINE)
 REPLICAS = 2
 LAST = 60.0
 """Seconds that an agent of this process may take to end."""
@@ -189,6 +195,45 @@ class RealFleet:
     def _replica(self, holder: str) -> Daemon | None:
         ours = {one.process.pid: one for one in self.coordinators if one.alive and one.process is not None}
         return next((one for pid, one in ours.items() if holder.endswith(f"-{pid}")), None)
+
+    async def watching(self) -> Watches:
+        """Give what goes on watching while the API server is away, once it has a copy, with how many of its watches were told 410 so far.
+
+        The leader is not among them: it loses the lead, and begins anew with nothing.
+        """
+        _, other = await self.leader()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    if REACHABLE.search(await self._metrics(other)):
+                        break
+                    await asyncio.sleep(LOOK)
+        except TimeoutError:
+            pytest.fail(f"{other.name} has no copy\n{await self.as_it_stands()}", pytrace=False)
+        return [(daemon, await self._told_410(daemon)) for daemon in (self.watcher, other)]
+
+    async def were_told_410(self, watching: Watches) -> None:
+        """Wait until every watch of theirs was answered with 410 since then, so that all was listed anew."""
+        left = {(daemon.name, kind) for daemon, _ in watching for kind in WATCHED}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while left:
+                    for daemon, before in watching:
+                        now = await self._told_410(daemon)
+                        left -= {(daemon.name, kind) for kind in WATCHED if now.get(kind, 0) > before[kind]}
+                    await asyncio.sleep(LOOK)
+        except TimeoutError:
+            pytest.fail(f"never told 410: {sorted(left)}\n{await self.as_it_stands()}", pytrace=False)
+
+    async def _told_410(self, daemon: Daemon) -> dict[str, int]:
+        return {kind: int(float(count)) for kind, count in TOLD_410.findall(await self._metrics(daemon))}
+
+    async def _metrics(self, daemon: Daemon) -> str:
+        try:
+            async with self.session.get(f"http://127.0.0.1:{daemon.port}/metrics") as answer:
+                return await answer.text()
+        except aiohttp.ClientError:
+            return ""
 
     # ── hosts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

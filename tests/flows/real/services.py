@@ -67,8 +67,9 @@ class ApiServer:
     folder: Path
 
     async def away(self) -> None:
-        """End it as a crash does."""
+        """End it as a crash does. What its watchers were told is the past by the time it is back."""
         await asyncio.to_thread(servers.end_api_server, self.folder)
+        await asyncio.to_thread(servers.let_history_go_on, self.folder)
 
     async def back(self) -> None:
         """Start it with the same words. Its watches begin anew: whoever watched from an old version is told so."""

@@ -62,13 +62,11 @@ class Story:
         """Write a line of an incident's record, where it is one that a reader of the story needs."""
         kind = entry["kind"]
         if kind == "step-done":
-            action = entry.get("facts", {}).get("action", "")
-            self.tell(at, *_said(action, entry["text"].partition(": ")[2]))
+            facts = entry.get("facts", {})
+            word, style = WORDS.get(facts.get("action", ""), (facts.get("action", ""), "dim"))
+            if facts.get("checkpoint_acknowledged") is False:
+                word, style = "not saved", "yellow"
+            self.tell(at, word, entry["text"].partition(": ")[2], style)
         elif kind in KINDS:
             word, style = KINDS[kind]
             self.tell(at, word, entry["text"], style)
-
-
-def _said(action: str, text: str) -> tuple[str, str, str]:
-    word, style = WORDS.get(action, (action, "dim"))
-    return word, text, style

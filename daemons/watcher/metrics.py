@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from sliceward.daemons.watcher.watcher import Watcher
 
 
-NEVER_YET = {"taken": 0, "bad_frame": 0, "wrong_speaker": 0, "panel_full": 0, "baselines_refused": 0, "statistics_failed": 0}
+NEVER_YET = {
+    "taken": 0,
+    "bad_frame": 0,
+    "wrong_speaker": 0,
+    "clock_ahead": 0,
+    "panel_full": 0,
+    "baselines_refused": 0,
+    "statistics_failed": 0,
+}
 """Shown from the start: the rise of a series that begins at one is seen by nobody."""
 
 

@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 TELL_AT_ONCE = 64
 WARM_UP_PERIODS = 6
+AHEAD = 60.0
+"""Seconds of the future beyond which the clock of a host, or ours, is wrong."""
 OWN_STEP = 3
 """Periods by which our own clock may be set, back or forward, before everything begins anew."""
 LEAST_STEP = 1.0
@@ -277,7 +279,14 @@ class Watcher:
                 host, "wrong_speaker", why, "Give each agent its own node's name and broker user, and the broker its ACL"
             )
             return
-        self.panel.put(frame, self.parts.clock().timestamp())
+        now = self.parts.clock().timestamp()
+        if frame.at - now > AHEAD:
+            self.counts["clock_ahead"] += 1
+            self._complaints.tell(
+                "clock of a host is ahead", where=f"host {host}", why=f"its frame is {frame.at - now:.0f} s from the future",
+                what_to_do="Set its clock, or ours (NTP); until then its readings count from when they come in",
+            )  # fmt: skip
+        self.panel.put(frame, now)
 
     def _complain(self, host: str, count: str, why: str, what_to_do: str) -> None:
         self.counts[count] += 1

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sliceward.daemons import topics
+from sliceward.daemons.watcher.watcher import AHEAD
 from sliceward.detectors.frame import BadFrame, decode, encode
 from sliceward.detectors.metrics import CATALOGUE
 from tests.detectors.frames import CHIPS, PORTS, Speaker
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.fuzz.processes import Daemon
 
-MIB = 1 << 20
+MIB, MARGIN = 1 << 20, 30.0
 NUMBERS = st.sampled_from(EXTREMES)
 
 
@@ -163,6 +164,11 @@ def judge(sent: Sent, host: str, payload: bytes) -> None:
         assert len(line["why"]) <= 300
     else:
         assert sum(told.get(name, 0) for name in ("taken", "panel_full", "late")) == 2, told
+        ahead = decode(payload).at - time.time()
+        if abs(ahead - AHEAD) > MARGIN:
+            assert told.get("clock_ahead", 0) == (ahead > AHEAD), told
+        if ahead > AHEAD + MARGIN:
+            assert "from the future" in sent.watcher.says("clock of a host is ahead", f"host {host}")["why"]
 
 
 @FUZZ

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 OVERLAYS = pytest.mark.parametrize("overlay", list(Overlay))
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 NAMES = ("sliceward-watcher", "sliceward-coordinator", "mosquitto")
 
 
@@ -59,9 +60,24 @@ def test_each_is_probed_has_a_budget_and_a_priority(overlay: Overlay, name: str)
     pod = pods(install)[name]
     assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(pod["containers"][0])
     assert pod["priorityClassName"] in named(install, "PriorityClass")
-    budget = named(install, "PodDisruptionBudget")[name]["spec"]
-    assert budget["maxUnavailable"] == 1  # a single replica may be drained
-    assert budget["selector"]["matchLabels"] == named(install, "Deployment")[name]["spec"]["template"]["metadata"]["labels"]
+    assert named(install, "PodDisruptionBudget")[name]["spec"] == {
+        "maxUnavailable": 1,  # a single replica may be drained
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # one that is not ready holds up no drain
+        "selector": {"matchLabels": named(install, "Deployment")[name]["spec"]["template"]["metadata"]["labels"]},
+    }
+
+
+@OVERLAYS
+def test_what_is_away_around_a_process_of_ours_makes_it_unready_and_never_restarts_it(overlay: Overlay) -> None:
+    install = an_install(overlay)
+    agent = named(install, "DaemonSet")["sliceward-agent"]["spec"]["template"]["spec"]
+    found = {name: pod["containers"][0] for name, pod in (*pods(install).items(), ("sliceward-agent", agent))}
+    assert {*NAMES, "sliceward-agent"} == found.keys()
+    broker = found.pop("mosquitto")
+    assert all(broker[kind].keys() & {"httpGet", "tcpSocket", "exec"} == {"tcpSocket"} for kind in PROBES)
+    for container in found.values():
+        asked = {kind: container[kind]["httpGet"]["path"] for kind in PROBES}
+        assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 
 
 @OVERLAYS

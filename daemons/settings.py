@@ -1,7 +1,8 @@
 """Configuration of a daemon: one YAML file, the environment over it, one pydantic model out, or a refusal that helps.
 
 Order, later wins: the file, the short names (``SLICEWARD_MQTT_URL`` ...), ``SLICEWARD_<SECTION>__<KEY>``. Unknown keys and wrong
-types are refused with the path of the key and a suggestion. Secrets come by file or environment only and are never printed.
+types are refused with the path of the key and a suggestion. Secrets, passwords in addresses too, come by a file of their own or
+the environment only and are never printed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.json_schema import GenerateJsonSchema
 
 from sliceward.daemons import yaml_text
+from sliceward.daemons.addresses import holds_password
 from sliceward.daemons.setting_types import Duration, Secret, print_duration
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.names import override
@@ -287,7 +289,17 @@ def _refuse_plain_secrets(model: type[BaseModel], data: Any, source: str, path: 
         here = (*path, key)
         if Secret in _annotations_at(model, here) and value is not None and not _is_reference(value):
             raise Misconfigured(f"{source}: {_dotted(here)}", "is a secret, and secrets do not stand in the file", Secret.HOW)
+        if isinstance(value, str) and holds_password(value):
+            why = "is an address with a password in it, and secrets do not stand in the file"
+            raise Misconfigured(f"{source}: {_dotted(here)}", why, _apart(model, here))
         _refuse_plain_secrets(model, value, source, here)
+
+
+def _apart(model: type[BaseModel], path: Path_) -> str:
+    """Say where the password of an address belongs: beside it, where its section has the key, else into the environment."""
+    beside = (*path[:-1], "password")
+    key = f"write {_dotted(beside)}: {{file: PATH}}, or " if Secret in _annotations_at(model, beside) else ""
+    return f"Take it out of the address; {key}set the whole address by the environment, as {_variable(path)}"
 
 
 def _is_reference(value: Any) -> bool:  # noqa: ANN401 (YAML values)

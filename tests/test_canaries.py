@@ -81,41 +81,42 @@ def broker_password_in_the_file(at: Place) -> None:
 
 
 def broker_password_unquoted(at: Place) -> None:
-    at.whole["clusters"][0]["broker"]["url"] = f"mqtt://me:{at.canaries.awkward('broker')}@127.0.0.1:1883"
+    at.environ["SLICEWARD_MQTT_URL"] = f"mqtt://me:{at.canaries.awkward('broker')}@127.0.0.1:1883"
 
 
 def broker_password_before_a_bad_port(at: Place) -> None:
-    at.whole["clusters"][0]["broker"]["url"] = f"mqtt://me:{at.canaries.plain('broker')}@127.0.0.1:mqtt"
+    at.environ["SLICEWARD_MQTT_URL"] = f"mqtt://me:{at.canaries.plain('broker')}@127.0.0.1:mqtt"
 
 
 def broker_password_with_a_wrong_scheme(at: Place) -> None:
-    at.whole["clusters"][0]["broker"]["url"] = f"http://me:{at.canaries.plain('broker')}@127.0.0.1"
+    at.environ["SLICEWARD_MQTT_URL"] = f"http://me:{at.canaries.plain('broker')}@127.0.0.1"
 
 
-def broker_password_by_a_variable(at: Place) -> None:
-    at.environ["SLICEWARD_MQTT_URL"] = f"mqtt://me:{at.canaries.awkward('broker')}@127.0.0.1:1883"
+def broker_password_in_an_address_in_the_file(at: Place) -> None:
+    at.whole["clusters"][0]["broker"]["url"] = f"mqtt://me:{at.canaries.awkward('broker')}@127.0.0.1:1883"
 
 
 def watchers_broker_password(at: Place) -> None:
     at.daemon, at.whole = "watcher", {"cluster": {"name": "c1"}, "kubernetes": False}
-    at.whole["cluster"]["broker"] = {"url": f"mqtt://me:{at.canaries.awkward('broker')}@b"}
+    at.environ["SLICEWARD_MQTT_URL"] = f"mqtt://me:{at.canaries.awkward('broker')}@b"
 
 
 def agents_broker_password(at: Place) -> None:
     at.daemon, at.whole = "agent", {"cluster": "c1", "node": "n", "generation": "tpu7x", "chips": 4, "state": str(at.folder)}
-    at.whole |= {"broker": {"url": f"mqtt://me:{at.canaries.awkward('broker')}@b"}, "kubernetes": {"enabled": False}}
+    at.whole |= {"kubernetes": {"enabled": False}}
+    at.environ["SLICEWARD_MQTT_URL"] = f"mqtt://me:{at.canaries.awkward('broker')}@b"
 
 
 def store_password_unquoted(at: Place) -> None:
-    at.whole["store"] = {"url": f"postgresql://me:{at.canaries.awkward('store')}@127.0.0.1/x"}
+    at.environ["SLICEWARD_STORE_URL"] = f"postgresql://me:{at.canaries.awkward('store')}@127.0.0.1/x"
 
 
 def store_password_before_a_bad_port(at: Place) -> None:
-    at.whole["store"] = {"url": f"postgresql://me:{at.canaries.plain('store')}@127.0.0.1:pg/x"}
+    at.environ["SLICEWARD_STORE_URL"] = f"postgresql://me:{at.canaries.plain('store')}@127.0.0.1:pg/x"
 
 
 def store_password_of_another_database(at: Place) -> None:
-    at.whole["store"] = {"url": f"mysql://me:{at.canaries.plain('store')}@127.0.0.1/x"}
+    at.environ["SLICEWARD_STORE_URL"] = f"mysql://me:{at.canaries.plain('store')}@127.0.0.1/x"
 
 
 def store_password_at_a_database_that_is_away(at: Place) -> None:
@@ -124,7 +125,7 @@ def store_password_at_a_database_that_is_away(at: Place) -> None:
 
 
 def store_password_inside_its_address(at: Place) -> None:
-    at.whole["store"] = {"url": f"postgresql://me:{at.canaries.plain('store')}@127.0.0.1:{free_port()}/x"}
+    at.environ["SLICEWARD_STORE_URL"] = f"postgresql://me:{at.canaries.plain('store')}@127.0.0.1:{free_port()}/x"
 
 
 def store_password_by_a_variable(at: Place) -> None:
@@ -133,7 +134,7 @@ def store_password_by_a_variable(at: Place) -> None:
 
 
 def store_password_as_a_parameter(at: Place) -> None:
-    at.whole["store"] = {"url": f"postgresql://127.0.0.1:{free_port()}/x?password={at.canaries.plain('store')}&nonsense=1"}
+    at.environ["SLICEWARD_STORE_URL"] = f"postgresql://127.0.0.1:{free_port()}/x?password={at.canaries.plain('store')}&nonsense=1"
 
 
 def api_token_too_short(at: Place) -> None:
@@ -162,7 +163,16 @@ def heartbeat_address_of_another_scheme(at: Place) -> None:
 
 
 def provider_address_of_another_scheme(at: Place) -> None:
-    at.whole["provider"] = {"kind": "http", "url": f"ftp://me:{at.canaries.plain('provider')}@repairs"}
+    at.whole["provider"] = {"kind": "http"}
+    at.environ["SLICEWARD_PROVIDER__URL"] = f"ftp://me:{at.canaries.plain('provider')}@repairs"
+
+
+def store_password_in_an_address_in_the_file(at: Place) -> None:
+    at.whole["store"] = {"url": f"postgresql://me:{at.canaries.plain('store')}@127.0.0.1:{free_port()}/x"}
+
+
+def provider_password_in_an_address_in_the_file(at: Place) -> None:
+    at.whole["provider"] = {"kind": "http", "url": f"https://me:{at.canaries.awkward('provider')}@repairs"}
 
 
 def kubeconfig_with_a_broken_token(at: Place) -> None:
@@ -218,7 +228,7 @@ MISTAKES: tuple[Mistake, ...] = (
     broker_password_unquoted,
     broker_password_before_a_bad_port,
     broker_password_with_a_wrong_scheme,
-    broker_password_by_a_variable,
+    broker_password_in_an_address_in_the_file,
     watchers_broker_password,
     agents_broker_password,
     store_password_unquoted,
@@ -234,6 +244,8 @@ MISTAKES: tuple[Mistake, ...] = (
     chat_address_of_another_scheme,
     heartbeat_address_of_another_scheme,
     provider_address_of_another_scheme,
+    store_password_in_an_address_in_the_file,
+    provider_password_in_an_address_in_the_file,
     kubeconfig_with_a_broken_token,
     kubeconfig_that_is_one_token,
     kubeconfig_whose_plug_in_talks,

@@ -106,7 +106,9 @@ def coordinators(scene: Scene, at: Around) -> dict[str, Any]:
     scene.file("books/chip.yaml", PLAYBOOK)
     broker: dict[str, Any] = {"url": at.broker, "username": "coordinator"}
     broker["password"] = scene.secret("CLUSTERS__0__BROKER__PASSWORD", words.words["broker of the coordinator"])
-    away = {"url": f"mqtt://me:{words.plain('broker in an address')}@127.0.0.1:{free_port()}"}
+    # An address with a password in it comes by the environment, whatever the way of the others: the file must not hold it.
+    at_no_broker = f"mqtt://me:{words.plain('broker in an address')}@127.0.0.1:{free_port()}"
+    scene.environ["SLICEWARD_CLUSTERS__1__BROKER__URL"] = at_no_broker
     heartbeat: dict[str, Any] = {"url": f"{at.later}/{words.plain('address of the heartbeat')}", "every": "1s"}
     heartbeat["token"] = scene.secret("PAGERS__0__HEARTBEAT__TOKEN", f"GenieKey {words.plain('heartbeat')}")
     chat: dict[str, Any] = {
@@ -135,7 +137,7 @@ def coordinators(scene: Scene, at: Around) -> dict[str, Any]:
     return {
         "clusters": [
             {"name": "c1", "kubeconfig": scene.kubeconfig("c1", at.api_server), "broker": broker},
-            {"name": "c2", "kubeconfig": scene.kubeconfig("c2", at.no), "broker": away},
+            {"name": "c2", "kubeconfig": scene.kubeconfig("c2", at.no)},
         ],
         "store": {"url": at.store, "password": scene.secret("STORE__PASSWORD", words.awkward("store"))},
         "playbooks": {"folders": [str(scene.folder / "books")]},
@@ -152,7 +154,8 @@ def watchers(scene: Scene, at: Around) -> dict[str, Any]:
     words, place = scene.canaries, at.no.removeprefix("http://")
     broker: dict[str, Any] = {"url": at.broker, "username": "watcher"}
     broker["password"] = scene.secret("CLUSTER__BROKER__PASSWORD", words.words["broker of the watcher"])
-    prometheus: dict[str, Any] = {"url": f"http://me:{words.plain('Prometheus in an address')}@{place}", "every": "1s"}
+    scene.environ["SLICEWARD_PROMETHEUS_URL"] = f"http://me:{words.plain('Prometheus in an address')}@{place}"
+    prometheus: dict[str, Any] = {"every": "1s"}
     prometheus["token"] = scene.secret("PROMETHEUS__TOKEN", words.plain("Prometheus"))
     return {
         "cluster": {"name": "c1", "kubeconfig": scene.kubeconfig("the watcher", at.api_server), "broker": broker},

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sliceward.daemons.addresses import holds_password
 from sliceward.daemons.version import version
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import ClusterId
@@ -22,6 +23,7 @@ COORDINATOR_PORT, WATCHER_PORT, AGENT_PORT, BROKER_PORT = 8482, 8483, 8484, 8883
 NOBODY = 65532
 WATCHER_USER, COORDINATOR_USER = "sliceward_watcher", "sliceward_coordinator"
 """Users at the broker. No node can have such a name: an underscore is none of DNS-1123's letters."""
+HOW = "Write mqtts://host:8883; users and passwords come from the Secrets that --secrets-for makes"
 
 
 class Overlay(StrEnum):
@@ -56,8 +58,10 @@ class Install:
     def __post_init__(self) -> None:
         """Refuse what could not stand in an id, a topic or a connection."""
         ClusterId(self.cluster)
+        if holds_password(self.broker_url):
+            raise Misconfigured("--broker-url", "holds a password, which would stand in ConfigMaps", HOW)
         if self.broker_url and not self.broker_url.startswith(("mqtts://", "mqtt://")):
-            raise Misconfigured("broker URL", f"is {self.broker_url!r}", "Write mqtts://host:8883")
+            raise Misconfigured("--broker-url", "is not mqtts://host:port or mqtt://host:port", HOW)
 
     @property
     def agents_namespace(self) -> str:

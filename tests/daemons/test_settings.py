@@ -85,6 +85,12 @@ def test_the_environment_wins_over_the_file_and_a_weak_name_does_not(tmp_path: P
     assert (got.store.size, got.store.url, str(got.clusters[0].kubeconfig)) == (9, "c", "/mine")
 
 
+def test_a_password_in_an_address_may_come_by_the_environment(tmp_path: Path) -> None:
+    file = _file(tmp_path, "store: {url: 'postgresql://me@db/x'}\n")
+    for name in ("SLICEWARD_STORE_URL", "SLICEWARD_STORE__URL"):
+        assert load(_Daemon, file=file, environ={name: "postgresql://me:pw@db/x"}).store.url == "postgresql://me:pw@db/x"
+
+
 def test_members_of_lists_and_maps_can_be_set_by_the_environment() -> None:
     environ = {"SLICEWARD_CLUSTERS__0__NAME": "c1", "SLICEWARD_CLUSTERS__1__NAME": "c2", "SLICEWARD_QUOTA__ML": "64"}
     got = load(_Daemon, file=None, environ=environ)
@@ -105,6 +111,20 @@ REFUSED = {
     "duration without unit": ("store: {busy: 5}", {}, "store.busy", "no duration", ""),
     "secret in the file": ("key: hunter2", {}, "key", "secrets do not stand in the file", "{file:"),
     "secret value form in the file": ("key: {value: hunter2}", {}, "key", "secrets do not stand in the file", "{file:"),
+    "password in an address": (
+        "clusters: [{name: a, broker: {url: 'mqtts://me:hunter2@broker:8883'}}]",
+        {},
+        "daemon.yaml: clusters[0].broker.url",
+        "secrets do not stand in the file",
+        "clusters[0].broker.password: {file: PATH}, or set the whole address by the environment, as SLICEWARD_CLUSTERS__0__BROKER__URL",
+    ),
+    "password in an address without such a key beside it": (
+        "store: {url: 'postgresql://me:hunter2@db/x'}",
+        {},
+        "daemon.yaml: store.url",
+        "secrets do not stand in the file",
+        "Take it out of the address; set the whole address by the environment, as SLICEWARD_STORE__URL",
+    ),
     "unknown variable": ("", {"SLICEWARD_STORE__SIZ": "1"}, "SLICEWARD_STORE__SIZ", "names no key", "Did you mean size?"),
     "unknown section": ("", {"SLICEWARD_STOR__SIZE": "1"}, "SLICEWARD_STOR__SIZE", "names no key", ""),
     "wrong type by variable": ("", {"SLICEWARD_STORE__SIZE": "many"}, "SLICEWARD_STORE__SIZE", "integer", ""),

@@ -43,13 +43,14 @@ def test_secrets_are_set_or_not_and_the_rest_is_as_the_file_says(tmp_path: Path)
     file = tmp_path / "c.yaml"
     file.write_text(
         f"""
-clusters: [{{name: c1, broker: {{url: 'mqtts://me:{WORD}@b', password: {{file: {tmp_path}/good}}}}}}]
+clusters: [{{name: c1, broker: {{password: {{file: {tmp_path}/good}}}}}}]
 store: {{url: 'postgresql://me@db/name', password: {{env: GONE}}}}
 pagers: [{{name: chat, kind: webhook, url: 'https://chat/{WORD}', secret: {{env: THERE}}}}]
 pace: {{decide_every: 90s}}
 """
     )
-    settings = load(CoordinatorSettings, file=file, environ={"THERE": WORD, "SLICEWARD_PROVIDER__TOKEN": WORD})
+    environ = {"THERE": WORD, "SLICEWARD_PROVIDER__TOKEN": WORD, "SLICEWARD_MQTT_URL": f"mqtts://me:{WORD}@b"}
+    settings = load(CoordinatorSettings, file=file, environ=environ)
     seen = shown(settings)
     assert WORD not in json.dumps(seen)
     told = [seen["clusters"][0]["broker"]["password"], seen["store"]["password"], seen["pagers"][0]["secret"]]

@@ -124,11 +124,11 @@ def test_the_configuration_of_a_coordinator_is_in_it_without_its_secrets(
     (tmp_path / "token").write_text("t" * 32)
     token = TokenSettings(name="viewer", role="view", token=Secret(file=tmp_path / "token"))
     whole = {
-        "clusters": [{"name": "c1", "broker": {"url": "mqtt://me:canary-url@b"}}],
+        "clusters": [{"name": "c1"}],
         "api": {"tokens": [{"name": "viewer", "token": {"file": str(tmp_path / "token")}}]},
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(whole))
-    settings = load(CoordinatorSettings, file=tmp_path / "c.yaml", environ={})
+    settings = load(CoordinatorSettings, file=tmp_path / "c.yaml", environ={"SLICEWARD_MQTT_URL": "mqtt://me:canary-url@b"})
     (tmp_path / "world").mkdir()
     with on_stage(a_world(tmp_path / "world"), token, routes=configuration.routes(settings)) as stage:
         a_story(stage)

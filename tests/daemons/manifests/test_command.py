@@ -94,9 +94,13 @@ def test_a_line_for_each_turn_makes_another_password_and_a_name_that_is_nobodys_
         (("--cluster", "no name"), "cluster name"),
         (("--broker-url", "http://broker"), "mqtts://"),
         (("--broker-url", "broker:1883"), "mqtts://"),
+        (("--broker-url", "mqtts://me:hunter2@broker:8883"), "--secrets-for"),
+        (("--broker-url", "mqtts://me:hun/ter2@broker:8883"), "--secrets-for"),
+        (("--broker-url", "http://me:hunter2@broker"), "--secrets-for"),
     ],
 )
 def test_what_cannot_be_used_is_refused(words: tuple[str, ...], said: str) -> None:
     found = told(*words)
     assert isinstance(found.exception, Misconfigured)
     assert said in str(found.exception)
+    assert "ter2" not in f"{found.exception!r}{found.exception}{found.output}"

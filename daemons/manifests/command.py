@@ -45,6 +45,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--image", help="Image of watcher and coordinator.  [default: sliceward:VERSION]")
 @click.option("--agent-image", help="Image of the agent.  [default: sliceward-agent:VERSION]")
 @click.option("--broker-url", help="A broker of your own (mqtts://host:8883); without, the example Mosquitto comes along.")
+@click.option(
+    "--store-port",
+    type=click.IntRange(1, 65535),
+    default=5432,
+    show_default=True,
+    help="Port of PostgreSQL, for its NetworkPolicy.",
+)
 @click.option("--node-range", "node_ranges", multiple=True, metavar="CIDR", help="Addresses of TPU hosts; may be repeated.")
 @click.option("--privileged-agent", is_flag=True, help="Let agents open device files, which runtimes else refuse.")
 @click.option("--playbooks", type=_FOLDER, help="Folder with the playbooks in use, for the rights.  [default: the shipped]")

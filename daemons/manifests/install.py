@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.addresses import holds_password
 from sliceward.daemons.version import version
+from sliceward.daemons.wire import BrokerAddress
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.ids import ClusterId
 
@@ -43,6 +44,7 @@ class Install:
 
     ``broker_url``: a broker of your own; "" brings the example Mosquitto. ``node_ranges``: CIDRs of the TPU hosts, which
     reach that Mosquitto from their own addresses; none: from anywhere. ``actions``: names of the actions in use.
+    ``store_port``: where PostgreSQL listens; its address is in a Secret that nobody has read here.
     """
 
     actions: tuple[str, ...]
@@ -52,6 +54,7 @@ class Install:
     image: str = field(default_factory=lambda: f"sliceward:{_tag()}")
     agent_image: str = field(default_factory=lambda: f"sliceward-agent:{_tag()}")
     broker_url: str = ""
+    store_port: int = 5432
     node_ranges: tuple[str, ...] = ()
     privileged_agent: bool = False
 
@@ -60,8 +63,10 @@ class Install:
         ClusterId(self.cluster)
         if holds_password(self.broker_url):
             raise Misconfigured("--broker-url", "holds a password, which would stand in ConfigMaps", HOW)
-        if self.broker_url and not self.broker_url.startswith(("mqtts://", "mqtt://")):
-            raise Misconfigured("--broker-url", "is not mqtts://host:port or mqtt://host:port", HOW)
+        try:
+            BrokerAddress.parse(self.url)
+        except Misconfigured as error:
+            raise Misconfigured("--broker-url", error.why, HOW) from error
 
     @property
     def agents_namespace(self) -> str:
@@ -72,6 +77,11 @@ class Install:
     def url(self) -> str:
         """Where the broker is."""
         return self.broker_url or f"mqtts://mosquitto.{self.namespace}.svc:{BROKER_PORT}"
+
+    @property
+    def broker_port(self) -> int:
+        """Where the broker listens: as its URL says, else the usual port of its scheme."""
+        return BrokerAddress.parse(self.url).port
 
 
 def labels(component: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CALLERS = {"sliceward.dev/may-call": "true"}
 """Label of the namespaces from which the API and the metrics may be asked: monitoring, Alertmanager, the way in for people."""
 API_SERVERS = (443, 6443)
-PROMETHEUS, POSTGRES = 9090, 5432
+PROMETHEUS = 9090
 
 
 def shared(install: Install) -> tuple[Object, ...]:
@@ -41,7 +41,7 @@ def coordinator(install: Install) -> Object:
     ha = install.overlay is Overlay.HA
     other = {"podSelector": {"matchLabels": labels("coordinator")}}
     replicas = [{"to": [other], "ports": _ports(COORDINATOR_PORT)}] if ha else []
-    outside = (*API_SERVERS, POSTGRES) if ha else API_SERVERS
+    outside = (*API_SERVERS, install.store_port) if ha else API_SERVERS
     return _policy(
         install,
         "coordinator",
@@ -80,7 +80,7 @@ def _names() -> Object:
 
 def _to_broker(install: Install) -> list[Object]:
     if install.broker_url:
-        return [{"ports": _ports(1883, BROKER_PORT)}]
+        return [{"ports": _ports(install.broker_port)}]
     return [{"to": [{"podSelector": {"matchLabels": labels("broker")}}], "ports": _ports(BROKER_PORT)}]
 
 

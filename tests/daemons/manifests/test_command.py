@@ -32,13 +32,16 @@ def test_yaml_and_json_hold_the_same_objects(overlay: Overlay) -> None:
 
 def test_choices_reach_the_objects() -> None:
     words = ["--cluster", "prod", "--namespace", "health", "--image", "r.example/s:2", "--agent-image", "r.example/a:2"]
+    words += ["--overlay", "ha", "--store-port", "6432"]
     found = told(*words, "--broker-url", "mqtts://b.example", "--node-range", "10.0.0.0/8", "--privileged-agent").output
     wanted = an_install(
+        Overlay.HA,
         cluster="prod",
         namespace="health",
         image="r.example/s:2",
         agent_image="r.example/a:2",
         broker_url="mqtts://b.example",
+        store_port=6432,
         node_ranges=("10.0.0.0/8",),
         privileged_agent=True,
     )
@@ -94,6 +97,8 @@ def test_a_line_for_each_turn_makes_another_password_and_a_name_that_is_nobodys_
         (("--cluster", "no name"), "cluster name"),
         (("--broker-url", "http://broker"), "mqtts://"),
         (("--broker-url", "broker:1883"), "mqtts://"),
+        (("--broker-url", "mqtts://:8883"), "mqtts://"),
+        (("--broker-url", "mqtts://broker:mqtt"), "mqtts://"),
         (("--broker-url", "mqtts://me:hunter2@broker:8883"), "--secrets-for"),
         (("--broker-url", "mqtts://me:hun/ter2@broker:8883"), "--secrets-for"),
         (("--broker-url", "http://me:hunter2@broker"), "--secrets-for"),

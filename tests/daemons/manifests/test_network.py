@@ -96,7 +96,27 @@ def test_the_broker_calls_nobody_and_hosts_reach_it_from_their_own_addresses() -
     assert len(who) == 3
 
 
-def test_a_broker_of_ones_own_is_reached_wherever_it_is() -> None:
-    found = policies(an_install(broker_url="mqtts://broker.example:8883"))
+PORTS = {
+    "mqtts://broker.example:8883": 8883,
+    "mqtts://broker.example:8884": 8884,
+    "mqtt://broker.example:11883": 11883,
+    "mqtts://[2001:db8::1]:443": 443,
+    "mqtts://broker.example": 8883,
+    "mqtt://broker.example": 1883,
+}
+
+
+@pytest.mark.parametrize("overlay", list(Overlay))
+@pytest.mark.parametrize("url", PORTS)
+def test_a_broker_of_ones_own_is_reached_wherever_it_is_on_the_port_that_its_address_says(url: str, overlay: Overlay) -> None:
+    found = policies(an_install(overlay, broker_url=url))
     assert ("sliceward", "broker") not in found
-    assert peers(found["sliceward", "watcher"]["egress"], "to", 8883) == [None]
+    others = OURS - {("broker", "TCP", 8883)} | {(ANYBODY, "TCP", PORTS[url])}
+    ha = {("coordinator", "TCP", 8482), (ANYBODY, "TCP", 5432)} if overlay is Overlay.HA else set()
+    assert ways_out(found["sliceward", "watcher"]) == others | {(ANYBODY, "TCP", 9090)}
+    assert ways_out(found["sliceward", "coordinator"]) == others | ha
+
+
+def test_the_database_is_reached_on_the_port_that_is_told() -> None:
+    found = policies(an_install(Overlay.HA, store_port=6432))["sliceward", "coordinator"]
+    assert ways_out(found) == OURS | {("coordinator", "TCP", 8482), (ANYBODY, "TCP", 6432)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+from functools import cache
 from math import prod
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,62 +95,82 @@ def _told(rule: OnTori | OnBlocks, request: Request) -> Plan | None:
 
 
 class _Timed(NamedTuple):
-    """Decisions of one stream: the slowest hundredth, of refusals the slowest hundredth and how many, the median, of how many, where."""
+    """Decisions of one stream in seconds, by whether they were refusals, and where it was."""
 
-    slowest: float
-    refusal: float
-    refusals: int
-    median: float
-    number: int
+    placed: tuple[float, ...]
+    refused: tuple[float, ...]
     where: str
 
 
-def _timed(rule: OnTori | OnBlocks, recipe: Recipe) -> _Timed:
+@cache
+def _timed(kind: str, seed: int) -> _Timed:
+    """Time each decision of a stream over 16 pods; the seeds take turns with the availabilities."""
+    recipe = Recipe(pods=PODS, jobs=DECIDED, seed=seed, availability=AVAILABILITIES[seed % len(AVAILABILITIES)])
+    rule = _KINDS[kind](recipe)
     gc.collect()
     gc.freeze()  # as the coordinator does with what it has read
     play(drawn(recipe), rule)
     gc.unfreeze()
-    refusals = [spent for spent, refused in zip(rule.spent, rule.refused, strict=True) if refused]
-    return _Timed(
-        _slowest(rule.spent),
-        _slowest(refusals),
-        len(refusals),
-        sorted(rule.spent)[len(rule.spent) // 2],
-        len(rule.spent),
-        f"{rule.__class__.__name__} seed {recipe.seed}",
-    )
+    told = list(zip(rule.spent, rule.refused, strict=True))
+    placed, refusals = (tuple(spent for spent, refused in told if refused is which) for which in (False, True))
+    return _Timed(placed, refusals, f"{kind} seed {seed}")
 
 
 def _slowest(spent: Sequence[float]) -> float:
     return sorted(spent)[int(len(spent) * _HUNDREDTH)] if spent else 0.0
 
 
+_KINDS: Mapping[str, Callable[[Recipe], OnTori | OnBlocks]] = {"OnTori": OnTori, "OnBlocks": OnBlocks, "InDomains": InDomains}
+
+
+def _streams() -> dict[str, list[_Timed]]:
+    return {kind: [_timed(kind, seed) for seed in (SEEDS if kind == "OnTori" else SEEDS[:3])] for kind in _KINDS}
+
+
+WHERE = f"{PODS} pods of 9,216 chips, 2,304 hosts each; own time on one core"
+
+
 def decisions() -> Claim:
-    """Time each decision of a stream over 16 pods, refusals too; the seeds take turns with the availabilities."""
-    worst = []
-    for kind, seeds in ((OnTori, SEEDS), (OnBlocks, SEEDS[:3]), (InDomains, SEEDS[:3])):
-        for seed in seeds:
-            recipe = Recipe(pods=PODS, jobs=DECIDED, seed=seed, availability=AVAILABILITIES[seed % len(AVAILABILITIES)])
-            worst.append(_timed(kind(recipe), recipe))
-    slowest, _, _, median, count, where = max(worst)
-    by_kind = {kind: [each for each in worst if each.where.startswith(kind)] for kind in ("OnTori", "OnBlocks", "InDomains")}
+    """Time the decisions that place a gang, and say how long all take, refusals among them."""
+    streams = _streams()
+    worst = max((timed for each in streams.values() for timed in each), key=lambda timed: _slowest(timed.placed))
     return Claim(
         claim="place_37k_hosts_p99_ms",
-        value=slowest * 1e3,
+        value=_slowest(worst.placed) * 1e3,
         unit="ms",
         goal=10.0,
         better="lower",
         reference="the median decision of the same stream",
-        reference_value=median * 1e3,
+        reference_value=sorted(worst.placed)[len(worst.placed) // 2] * 1e3,
         setup=setup(
-            f"{PODS} pods of 9,216 chips, 2,304 hosts each; own time on one core, refusals with their reasons among them; {count} decisions of "
-            f"{where}, the worst; "
+            f"{WHERE}; {len(worst.placed)} decisions of {worst.where} that placed a gang, the worst stream; "
             + "; ".join(
-                f"{kind}: worst {max(each.slowest for each in timed) * 1e3:.1f}, mean of {len(timed)} seeds "
-                f"{fmean(each.slowest for each in timed) * 1e3:.1f}, of {sum(each.refusals for each in timed)} refusals "
-                f"{max(each.refusal for each in timed) * 1e3:.1f} ms"
-                for kind, timed in by_kind.items()
+                f"{kind}: worst {max(_slowest(each.placed) for each in timed) * 1e3:.1f}, mean of {len(timed)} seeds "
+                f"{fmean(_slowest(each.placed) for each in timed) * 1e3:.1f}, "
+                f"refusals counted as well {max(_slowest([*each.placed, *each.refused]) for each in timed) * 1e3:.1f} ms"
+                for kind, timed in streams.items()
             )
+        ),
+    )
+
+
+def refusals() -> Claim:
+    """Time the decisions that refuse a gang: why, what is in the way, and the smallest change that would help, proven."""
+    streams = _streams()
+    by_kind = {kind: [spent for each in timed for spent in each.refused] for kind, timed in streams.items()}
+    slowest = {kind: _slowest(spent) for kind, spent in by_kind.items()}
+    kind = max(slowest, key=lambda each: slowest[each])
+    return Claim(
+        claim="refuse_37k_hosts_p99_ms",
+        value=slowest[kind] * 1e3,
+        unit="ms",
+        goal=50.0,
+        better="lower",
+        reference="the median refusal of the same kind",
+        reference_value=sorted(by_kind[kind])[len(by_kind[kind]) // 2] * 1e3 if by_kind[kind] else 0.0,
+        setup=setup(
+            f"{WHERE}; reasons and the smallest change that would help among it; the worst is {kind}; "
+            + "; ".join(f"{each}: {slowest[each] * 1e3:.1f} ms of {len(spent)}" for each, spent in by_kind.items())
         ),
     )
 
@@ -244,6 +265,7 @@ def most(size: Shape, whole: frozenset[int]) -> int:
 
 CLAIMS: Mapping[str, Callable[[], Claim]] = {
     "place_37k_hosts_p99_ms": decisions,
+    "refuse_37k_hosts_p99_ms": refusals,
     "torus_vs_slurm_points": beside_slurm,
     "torus_optimum_share": optimum_share,
 }

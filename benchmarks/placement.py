@@ -12,7 +12,6 @@ from benchmarks import (
     _placement_fleet,
     _placement_mixed,
     _placement_repair,
-    _placement_steps,
     _placement_streams,
     _placement_torus,
 )
@@ -25,7 +24,6 @@ CLAIMS = {
     **_placement_mixed.CLAIMS,
     **_placement_repair.CLAIMS,
     **_placement_fleet.CLAIMS,
-    **_placement_steps.CLAIMS,
 }
 
 

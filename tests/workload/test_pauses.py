@@ -39,7 +39,7 @@ def test_an_activity_that_nobody_knows_counts_nothing_and_raises_nothing() -> No
 
 
 def test_the_garbage_collector_is_counted_and_let_go() -> None:
-    before = len(gc.callbacks)
+    before = list(gc.callbacks)
     clock = Clock()
     pauses = Pauses(clock)
     pauses.collected("stop")
@@ -47,8 +47,8 @@ def test_the_garbage_collector_is_counted_and_let_go() -> None:
     clock.now += 3
     pauses.collected("stop")
     assert pauses.seconds()["gc"] == 3
-    assert len(gc.callbacks) == before + 1
+    (ours,) = (one for one in gc.callbacks if one not in before)
     gc.collect()
     del pauses
     gc.collect()
-    assert len(gc.callbacks) == before
+    assert ours not in gc.callbacks

@@ -10,10 +10,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from sliceward.daemons.coordinator.alerts import read_payload
+from sliceward.daemons.coordinator.metrics import Figures
 from sliceward.daemons.coordinator.proof import LEAST_GRACE, TRIES, Proof
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.store import open_store
@@ -232,3 +234,24 @@ async def test_without_a_lease_who_was_frozen_while_another_began_writes_nothing
         assert len(marked(world)) == max(0, at - 2)
         (intent,) = await other.history.intents((await other.load_open()).cases[0].incident.id)
         assert intent.result is None, "the next leader asks the world what came of it"
+
+
+async def test_a_store_that_is_too_slow_to_say_who_leads_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_bench(World(tmp_path)) as bench:
+        coordinator, store, registry = bench.coordinator, bench.coordinator.store, CollectorRegistry()
+        registry.register(Figures(coordinator))
+        confirm = store.confirm
+
+        async def slowly() -> None:
+            await confirm()
+            store._proven -= 3600.0  # noqa: SLF001 (so long did the answer take)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "confirm", slowly)
+            store._proven = -math.inf  # noqa: SLF001 (long ago)
+            with pytest.raises(Retry, match="nothing is called"):
+                await coordinator.deciding.stops.asks()
+        assert "takes longer than 0.5 s to say who leads" in coordinator.status()["store"]["why"]
+        assert registry.get_sample_value("sliceward_lead_answer_seconds") is not None
+        await coordinator.deciding.stops.asks()
+        assert coordinator.status()["store"]["why"] == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations, product
 from math import prod
 from typing import TYPE_CHECKING
@@ -46,8 +47,7 @@ class Definition:
         self.elastic = 0 < self.gang.fewest <= len(self.whole)
         self.lasts = self.costs.lasts if self.gang.lasts is None else self.gang.lasts
         self.stops = any(self.grade(host) is Grade.SICK for held in self.hurt for host in held.hosts)
-        bar = Bar(Cause.HELD, "whole")
-        self.base = self.snapshot.without_gang(gang).with_bars({host: bar for held in self.whole for host in held.hosts})
+        self.base = self.snapshot.without_gang(gang).with_gang(replace(self.gang, slices=tuple(self.whole)))
         self.terms = self.snapshot.terms(self.gang.generation, self.gang.lasts)
 
     def grade(self, host: HostId) -> Grade:
@@ -114,7 +114,8 @@ class Definition:
     def seats_cost(self, seats: Sequence[Seat], *, limps: bool = True) -> float:
         """Give what places cost together: by what is alive before and after, and what each of them costs beside.
 
-        Blocks of cubes also look ahead to cubes that will be whole again: there a place's own price says what it destroys.
+        Blocks of cubes also look ahead to cubes that will be whole again, and pods to places that will be free: there a place's own
+        price says what it destroys.
         """
         gone = frozenset(host for seat in seats for host in seat.hosts)
         after = self.base.with_bars(dict.fromkeys(gone, Bar(Cause.HELD, "here")))
@@ -130,7 +131,7 @@ class Definition:
 
     @property
     def looks_ahead(self) -> bool:
-        return any(isinstance(ground, Block) for ground in self.base.grounds.values())
+        return any(isinstance(ground, Block | TorusGround) for ground in self.base.grounds.values())
 
     def held_cost(self) -> float:
         """Give what the present places cost, slowness left out; a slice whose place is none costs nothing."""

@@ -1,4 +1,4 @@
-"""Every command of the pages on installing and upgrading, in order, at a real API server.
+"""Every command of the pages on installing, observing and upgrading, in order, at a real API server.
 
 Real are kubectl, the API server with its controllers and scheduler, openssl and `sliceward`. Pods run nowhere (their kubelets
 are fake), so that what answers on the forwarded port is a coordinator on the bench, and what is said to a pod is tried apart.
@@ -16,16 +16,17 @@ import sys
 import textwrap
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from sliceward.daemons.manifests import tree
-from sliceward.daemons.manifests.install import Install
+from sliceward.daemons.manifests.install import Install, Overlay
 from sliceward.daemons.store import open_store
 from sliceward.detectors.finding import Kind
 from sliceward.playbooks.load import load_book
+from sliceward.playbooks.schema import Mode
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.names import NAMES
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from tests.daemons.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
-INSTALL, UPGRADE = (ROOT / f"docs/how-to/{name}.md" for name in ("install", "upgrade"))
+INSTALL, OBSERVE, UPGRADE = (ROOT / f"docs/how-to/{name}.md" for name in ("install", "observe-on-a-cluster", "upgrade"))
 HOSTS = [f"tpu-{number}" for number in range(2)]
 
 
@@ -74,7 +75,7 @@ def a_volume() -> dict[str, object]:
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     (tmp_path / "world").mkdir()
-    with on_stage(a_world(tmp_path / "world")) as stage:
+    with on_stage(a_world(tmp_path / "world", Mode.APPROVE)) as stage:
         a_story(stage)
         yield stage
 
@@ -101,16 +102,20 @@ def folder(tmp_path: Path, kubectl: str) -> Path:
     (made / "coordinator.yaml").write_text(coordinator, encoding="utf-8")
     (made / "kustomization.yaml").write_text(kustomization, encoding="utf-8")
     (made / "deploy").symlink_to(ROOT / "deploy")
+    (made / "postgres.password").write_text("of the database\n", encoding="utf-8")
     # No kubelet: no port to forward, and nothing to call in a pod.
     forwarded = f'#!/bin/bash\ncase "$*" in *port-forward*|*" exec "*) exit 0;; *) exec {kubectl} "$@";; esac\n'
     ours = f'#!/bin/bash\nexec {sys.executable} -m sliceward.daemons.cli "$@"\n'
-    for name, text in (("kubectl", forwarded), ("sliceward", ours)):
+    for name, text in (("kubectl", forwarded), ("sliceward", ours), ("docker", "#!/bin/bash\n")):
         (made / "bin" / name).write_text(text, encoding="utf-8")
         (made / "bin" / name).chmod(0o755)
     return made
 
 
-def test_every_command_of_the_page_does_what_it_says(folder: Path, cluster: Path, stage: Stage, kubectl: str) -> None:
+QUOTA, BUDGET = {"ml": {"tpu7x": 256}}, {"fleet": {"max": 32, "percent": 10, "atLeast": 16}}
+
+
+def test_every_command_of_the_pages_does_what_it_says(folder: Path, cluster: Path, stage: Stage, kubectl: str) -> None:
     environ = {
         **os.environ,
         "KUBECONFIG": str(cluster),
@@ -127,14 +132,42 @@ def test_every_command_of_the_page_does_what_it_says(folder: Path, cluster: Path
     assert "✓ coordinator: answers at" in ran
     assert "\nyes\n" in ran
     again = "export CLUSTER=tpu SLICEWARD_TOKEN_FILE=operate.token\n"
+    observing, two = _parted(blocks(OBSERVE), "export SLICEWARD_STORE_URL=")
+    asking, acting = _parted(observing, "sed -i 's/ici-link-in-cube: Approve/")
+    _bash(folder, environ, again + "".join(asking))
+    settings = _is_up(kubectl, cluster, image="sliceward:0.1.0")
+    assert settings["playbooks"] == {"modes": {"ici-link-in-cube": "Approve"}}
+    _bash(folder, environ, again + "".join(acting))
     *forward, back = blocks(UPGRADE)
     assert "REGISTRY/sliceward:0.1.1" in _bash(folder, environ, again + "".join(forward))
     _is_up(kubectl, cluster, image="sliceward:0.1.1")
     _bash(folder, environ, again + back)
-    _is_up(kubectl, cluster, image="sliceward:0.1.0", store="before.db")
+    settings = _is_up(kubectl, cluster, image="sliceward:0.1.0")
+    assert settings["store"] == {"url": "sqlite:////var/lib/sliceward/before.db"}
+    # What was set on one page outlives the next: it stands in files of one's own.
+    _bash(folder, environ, again + "".join(two) + "kubectl apply -k .\n")
+    settings = _is_up(kubectl, cluster, image="sliceward:0.1.0", coordinators=2)
+    assert settings["store"] == {"password": {"file": "/etc/sliceward/store/password"}}
+    assert settings["leader"] == {"lease": "sliceward-coordinator", "namespace": "sliceward"}
+    assert settings["playbooks"] == {"modes": {"ici-link-in-cube": "Enforce"}}
     assert "pause" in _bash(folder, environ, again + last)
     gone = _call(kubectl, cluster, "get", "namespaces", "-o", "name")
     assert "sliceward" not in gone
+
+
+def test_the_images_that_the_page_builds_are_those_that_it_deploys() -> None:
+    built, *_, written = (block for block in blocks(INSTALL) if "REGISTRY/" in block)
+    targets = dict(re.findall(r"--target (\S+) --tag (\S+) ", built))
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert targets.keys() <= set(stages)
+    assert re.findall(r"^docker push (\S+)$", built, flags=re.MULTILINE) == list(targets.values())
+    assert re.findall(r"--(?:agent-)?image (\S+)", written) == [targets["sliceward"], targets["agent"]]
+
+
+def _parted(steps: list[str], beginning: str) -> tuple[list[str], list[str]]:
+    """Give the blocks before the one that begins so, and the rest."""
+    (place,) = (place for place, block in enumerate(steps) if block.startswith(beginning))
+    return steps[:place], steps[place:]
 
 
 def _bash(folder: Path, environ: dict[str, str], text: str) -> str:
@@ -149,19 +182,23 @@ def _call(kubectl: str, cluster: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 (found by the fixture)
 
 
-def _is_up(kubectl: str, cluster: Path, *, image: str, store: str = "sliceward.db") -> None:
+def _is_up(kubectl: str, cluster: Path, *, image: str, coordinators: int = 1) -> dict[str, Any]:
+    """See that everything runs as the folder says; give the settings of the coordinator."""
     pods = json.loads(_call(kubectl, cluster, "get", "pods", "--all-namespaces", "-o", "json"))["items"]
-    ours = {(pod["metadata"]["labels"].get("app.kubernetes.io/component"), pod["spec"].get("nodeName")) for pod in pods}
-    assert {("agent", host) for host in HOSTS} <= ours
-    assert {component for component, _ in ours} >= {"agent", "broker", "watcher", "coordinator"}
+    ours = [(pod["metadata"]["labels"].get("app.kubernetes.io/component"), pod["spec"].get("nodeName")) for pod in pods]
+    assert {("agent", host) for host in HOSTS} <= set(ours)
+    components = [component for component, _ in ours]
+    assert set(components) >= {"agent", "broker", "watcher"}
+    assert components.count("coordinator") == coordinators
     config = json.loads(
         _call(kubectl, cluster, "--namespace", "sliceward", "get", "configmap", "sliceward-coordinator", "-o", "json")
     )
-    settings = yaml.safe_load(config["data"]["coordinator.yaml"])
-    assert settings["quota"] == {"ml": {"tpu7x": 256}}
-    assert settings["store"]["url"] == f"sqlite:////var/lib/sliceward/{store}"
+    settings: dict[str, Any] = yaml.safe_load(config["data"]["coordinator.yaml"])
+    assert (settings["quota"], settings["budget"]["hosts"]) == (QUOTA, BUDGET)
     images = {box["image"] for pod in pods for box in pod["spec"]["containers"]}
-    assert f"REGISTRY/{image}" in images
+    assert {f"REGISTRY/{image}", f"REGISTRY/{image.replace(':', '-agent:')}"} <= images
+    assert not any(one.startswith("sliceward") for one in images)
+    return settings
 
 
 async def test_the_copy_of_a_store_that_runs_is_one_to_go_back_to(tmp_path: Path) -> None:
@@ -188,8 +225,13 @@ async def test_the_copy_of_a_store_that_runs_is_one_to_go_back_to(tmp_path: Path
 def test_what_the_pages_configure_is_what_is_deployed() -> None:
     """Snippets are copied over a file that works: each names the broker that is there, and files in folders that are mounted."""
     objects = {(one["kind"], one["metadata"]["name"]): one for one in tree.objects(Install(actions=tuple(ACTIONS)))}
-    pod = objects["Deployment", "sliceward-coordinator"]["spec"]["template"]["spec"]
-    folders = {Path(mount["mountPath"]) for mount in pod["containers"][0]["volumeMounts"]}
+    folders = {
+        Path(mount["mountPath"])
+        for overlay in Overlay
+        for one in tree.objects(Install(actions=tuple(ACTIONS), overlay=overlay))
+        if (one["kind"], one["metadata"]["name"]) == ("Deployment", "sliceward-coordinator")
+        for mount in one["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    }
     deployed = yaml.safe_load(objects["ConfigMap", "sliceward-coordinator"]["data"]["coordinator.yaml"])["clusters"][0]["broker"]
     seen = 0
     for page in sorted(INSTALL.parent.glob("*.md")):

@@ -30,7 +30,7 @@ from tests.services.processes import accepts, free_port, need_program, server
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/observe-on-a-cluster.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/install.md"
 KEY = b"0123456789abcdef" * 4
 SHIPPED = rbac.actions_of(shipped())
 

@@ -21,6 +21,7 @@ from sliceward.scheduling.cubes.shortage import shortage
 from sliceward.scheduling.cubes.stock import Stock
 from sliceward.scheduling.ground import Seats
 from sliceward.scheduling.occupancy import Occupancy
+from sliceward.scheduling.remembered import remembered
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.generations import GENERATIONS
 from sliceward.topology.names import NAMES
@@ -67,6 +68,9 @@ class Block(Stock):
 
     def best(self, want: Want, terms: Terms) -> Seat | None:
         """Give the cheapest place; of equals that of the lowest cubes and seats. Exact, but for windows that many cubes share."""
+        return remembered(self, ("best", want, terms), lambda: self._best(want, terms))
+
+    def _best(self, want: Want, terms: Terms) -> Seat | None:
         if self.cubes_of(want):
             return self._made_of(CubePrices(self, want, terms).cheapest(), want, terms)
         found = cheapest_box(self, want, terms)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sliceward.topology.errors import Misconfigured
 from sliceward.topology.fields import Fields
@@ -52,7 +52,9 @@ def read_members(
         if gang is False:
             continue
         present = gang in gangs
-        found = desk.once(("pod", id(value)), (value, present), partial(_pod, desk, value, number, present=present))
+        reading = partial(_pod, desk, value, number, present=present)
+        # Who has no name is called by his number, which is another's once a pod before him is gone.
+        found = reading() if gang is True else desk.once(("pod", id(value)), (value, present), reading)
         if found is None:
             continue
         if found.member.host is not None and found.member.host.name not in nodes and not found.member.ended:
@@ -86,16 +88,17 @@ def _crewed(gang: Gang, found: list[_Found], hosts: Mapping[HostId, Host]) -> Ga
     return replace(gang, members=members, generation=generation, roles=roles, priority=priority)
 
 
-def _named(desk: Desk, value: object) -> GangId | Literal[False] | None:
-    """Give the gang that a pod names, None where it names none, False where it asks for no chips."""
+def _named(desk: Desk, value: object) -> GangId | bool | None:
+    """Give the gang that a pod names, None where it names none, False where it asks for no chips, True where it cannot be read."""
     try:
         fields = Fields.of(value, "")
         meta = fields.at("metadata")
         if not chips_asked(fields.at("spec"), desk.names):
             return False
+        meta.text("name")
         return _gang_of(desk, meta.text("namespace", "default"), meta.texts("labels"))
     except Misconfigured:
-        return None  # read whole it is, and set aside by name
+        return True  # read whole it is, and set aside by name
 
 
 def _pod(desk: Desk, value: object, number: int, *, present: bool) -> _Found | None:

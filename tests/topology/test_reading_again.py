@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sliceward.topology.ids import HostId
@@ -89,6 +89,7 @@ CHANGES: dict[str, Callable[[Kinds, int], object]] = {
 
 
 @settings(max_examples=60, deadline=None)
+@example(steps=[("broken pod", 1), ("pod gone", 0), ("broken pod", 1)])
 @given(steps=st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 63)), max_size=8))
 def test_reading_again_gives_what_reading_anew_gives(steps: list[tuple[str, int]]) -> None:
     held, reader = drawn(), Reader("c1")

@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 MOST_PATTERNS = 32
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
-_HOUR = 60
 
 
 def _clock(value: object) -> object:
-    """Refuse what is no time of day; YAML reads an unquoted 22:00 as the number 1320."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * _HOUR:
-        raise ValueError(f'is {value}, as YAML reads a time without quotes: write "{value // _HOUR:02}:{value % _HOUR:02}"')
+    """Refuse what is no time of day."""
     if not isinstance(value, str) or not re.fullmatch(_CLOCK, value):
-        raise ValueError(f'is {value!r} and no time of day: write "02:00", in quotes, from "00:00" to "24:00"')
+        raise ValueError(f'is {value!r} and no time of day: write "02:00", from "00:00" to "24:00"')
     return value
 
 

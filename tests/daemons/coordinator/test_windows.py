@@ -47,7 +47,6 @@ def test_windows_are_read_as_they_are_meant(tmp_path: Path) -> None:
 WEEKLY = 'weekly: {days: [sat, sun], from: "22:00", to: "24:00", zone: Europe/Berlin}'
 ONCE = "once: {from: 2026-12-01T08:00:00+01:00, to: 2026-12-01 18:00:00Z}"
 MISTAKES = {
-    "no quotes": (WEEKLY, WEEKLY.replace('"22:00"', "22:00"), "maintenance[0].weekly.from", 'write "22:00"'),
     "no time": (WEEKLY, WEEKLY.replace("22:00", "25:00"), "maintenance[0].weekly.from", "no time of day"),
     "a number": (WEEKLY, WEEKLY.replace('"24:00"', "99999"), "maintenance[0].weekly.to", "no time of day"),
     "as long as nothing": (WEEKLY, WEEKLY.replace("24:00", "22:00"), "maintenance[0].weekly", "a whole day is from"),
@@ -69,6 +68,10 @@ MISTAKES = {
     "a name twice": ("name: rack-move", "name: power", "maintenance", "stands twice"),
     "a name that is none": ("name: rack-move", 'name: "a b"', "maintenance[1].name", ""),
 }  # fmt: skip
+
+
+def test_a_time_of_day_needs_no_quotes(tmp_path: Path) -> None:
+    assert read(GOOD.replace('"22:00"', "22:00"), tmp_path).maintenance == read(GOOD, tmp_path).maintenance
 
 
 @pytest.mark.parametrize("name", MISTAKES)

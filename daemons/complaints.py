@@ -21,13 +21,14 @@ class Complaints:
     """The speakers that were complained about; beyond the most of them nothing is logged any more."""
 
     log: structlog.typing.FilteringBoundLogger
+    most: int = MOST_SPEAKERS
     _known: set[str] = field(default_factory=set)
 
     def tell(self, event: str, *, where: str, why: str, what_to_do: str) -> None:
         """Log ``event`` as a warning, if it is the first about ``where``. What the sender wrote is cut."""
         shown = where[:LONGEST]
         key = f"{event} {shown}"
-        if key in self._known or len(self._known) >= MOST_SPEAKERS:
+        if key in self._known or len(self._known) >= self.most:
             return
         self._known.add(key)
         self.log.warning(event, where=shown, why=why[:LONGEST], what_to_do=what_to_do, more=MORE)

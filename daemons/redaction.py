@@ -52,16 +52,16 @@ _LOOKS: tuple[re.Pattern[str], ...] = (
     # Google's API keys and OAuth tokens, AWS' access keys.
     re.compile(r"\b(?:AIza[\w-]{20,}|ya29\.[\w-]{20,}|A(?:KIA|SIA)[A-Z0-9]{16})"),
     re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"),
-    # GitHub, Slack, GitLab, OpenAI, Hugging Face, npm, PyPI, Google's OAuth secrets, Stripe, Vault, SendGrid, Databricks.
-    re.compile(
-        r"\b(?:gh[oprsu]_|github_pat_|xox[abeprs]-|glpat-|sk-|hf_|npm_|pypi-|GOCSPX-|[prs]k_(?:live|test)_)[A-Za-z0-9_-]{10,}"
-    ),
+    # GitHub, Slack, GitLab, OpenAI, Google's OAuth secrets, DigitalOcean, Stripe, Hugging Face, npm, PyPI, Vault, SendGrid, Databricks.
+    re.compile(r"\b(?:gh[oprsu]_|github_pat_|xox[abeprs]-|xapp-|gl(?:pa|r)t-|sk-|GOCSPX-|dop_v1_)[A-Za-z0-9_-]{10,}"),
+    re.compile(r"\b(?:[prs]k_(?:live|test)_[A-Za-z0-9]{10,}|(?:hf|npm)_[A-Za-z0-9]{16,}|pypi-[A-Za-z0-9_-]{40,})"),
     re.compile(r"\b(?:hv[brs]\.[\w-]{10,}|SG\.[\w-]{10,}\.[\w-]{10,}|dapi[0-9a-f]{32})"),
     re.compile(r"(?i)\bapi[ _-]?key\s+(?P<value>[0-9a-f]{32,64})\b"),
-    # A line of .netrc; curl's -u; mosquitto's --pw.
+    # A line of .netrc; curl's -u; mosquitto's --pw; sshpass' and mysql's -p.
     re.compile(r"(?i)\blogin\s+\S{1,256}\s+password\s+(?P<value>\S{1,4096})"),
-    re.compile(r"(?<![\w-])(?:-u|--user)[ =]\s*[\"']?[^\s:\"']{0,256}:(?P<value>[^\s\"']{1,4096})"),
+    re.compile(r"(?<![\w-])(?:-u ?|--user[ =])\s*[\"']?[^\s:\"']{0,256}:(?P<value>[^\s\"']{1,4096})"),
     re.compile(rf"(?<![\w-])--pw[ =]\s*(?P<value>{_QUOTED}|(?!-){_WORD})"),
+    re.compile(rf"\b(?:sshpass|mysql\w{{0,16}})(?=\s)[^\r\n]{{0,256}}?\s-p ?(?P<value>{_QUOTED}|(?!-){_WORD})"),
     # A block of YAML.
     re.compile(rf"(?i){_NAMES}[ \t]*+:?[ \t]*+[|>][+-]?\d?[ \t]*+\r?\n(?P<value>(?:[ \t]++\S[^\n]*+(?:\n|\Z))++)"),
     re.compile(rf"(?i){_NAMES}{_IS}(?P<value>{_QUOTED}|{_WORD})"),

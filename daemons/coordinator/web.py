@@ -147,11 +147,19 @@ def guard(tokens: Tokens) -> Middleware:
 
 def _refuse_rebinding(request: web.Request) -> None:
     """Without tokens loopback is the wall; a page elsewhere whose name was pointed at 127.0.0.1 must not get over it."""
-    host = urlsplit(f"//{request.host}").hostname or ""
+    host = _host_in(f"//{request.host}")
     if host not in LOOPBACK and not _is_loopback(host):
         raise Problem(403, "Forbidden", f"host {host!r} is not loopback, and no token is configured", "Configure api.tokens")
     if request.method not in ("GET", "HEAD"):
         _refuse_strange_origin(request)
+
+
+def _host_in(url: str) -> str:
+    """Give the host in a URL, "" where it is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -164,7 +172,7 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_strange_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and origin.partition("://")[2] != request.host:
         raise Problem(403, "Forbidden", f"the request comes from a page of {origin}", "Use the page of this coordinator")
 
 

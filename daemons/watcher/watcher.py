@@ -53,6 +53,8 @@ TELL_AT_ONCE = 64
 WARM_UP_PERIODS = 6
 AHEAD = 60.0
 """Seconds of the future beyond which the clock of a host, or ours, is wrong."""
+MOST_CLOCKS = 100
+"""Hosts of which that is told: where it is ours, all of them seem to be ahead."""
 OWN_STEP = 3
 """Periods by which our own clock may be set, back or forward, before everything begins anew."""
 LEAST_STEP = 1.0
@@ -104,6 +106,7 @@ class Watcher:
     paces: dict[GangId, progress.Pace] = field(default_factory=dict)
     ready_at: datetime | None = None
     _complaints: Complaints = field(default_factory=lambda: Complaints(log))
+    _ahead: Complaints = field(default_factory=lambda: Complaints(log, most=MOST_CLOCKS))
     _told_progress: dict[GangId, float] = field(default_factory=dict)
     _told_alive: datetime | None = None
     _ended: set[GangId] = field(default_factory=set)
@@ -282,9 +285,9 @@ class Watcher:
         now = self.parts.clock().timestamp()
         if frame.at - now > AHEAD:
             self.counts["clock_ahead"] += 1
-            self._complaints.tell(
+            self._ahead.tell(
                 "clock of a host is ahead", where=f"host {host}", why=f"its frame is {frame.at - now:.0f} s from the future",
-                what_to_do="Set its clock, or ours (NTP); until then its readings count from when they come in",
+                what_to_do="Set its clock, or ours where many hosts seem to be ahead (NTP); until then its readings count from when they come in",
             )  # fmt: skip
         self.panel.put(frame, now)
 

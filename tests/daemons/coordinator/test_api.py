@@ -234,6 +234,8 @@ HOSTS = (
     ("127.evil.example", 403),
     ("127.0.0.1.evil.example:8482", 403),
     ("localhost.evil.example", 403),
+    ("[::1", 403),
+    ("[", 403),
 )
 
 
@@ -249,7 +251,7 @@ async def test_without_tokens_only_loopback_names_and_our_own_page_may_call(worl
 
 async def test_with_a_token_too_a_change_comes_from_our_own_page_or_from_none(world: World) -> None:
     async with calling(world, *the_tokens()) as caller:
-        for origin, wanted in (("http://evil.example", 403), ("null", 403), (caller.base, 200)):
+        for origin, wanted in (("http://evil.example", 403), ("null", 403), ("http://[", 403), (caller.base, 200)):
             said = await caller.post("/api/v1/pause", {"reason": "x"}, token=OPERATE, Origin=origin)
             assert (origin, said[0]) == (origin, wanted)
 

@@ -221,8 +221,8 @@ def _size(item: Any) -> int:  # noqa: ANN401 (as above)
 def _of_its_own(client_id: str, password: str | None) -> str:
     """Give the id under which a client connects, one that nobody finds out who has not its password.
 
-    A broker throws out whoever is connected under an id when another comes under it, whatever user that is, and sends his last will. The
-    id is the same in the next life, so that the broker is done with the one before (and his will) before it takes the new one in.
+    A broker throws out whoever is connected under an id when another comes under it, whatever user that is, and sends his last will. An
+    agent's id is the same in its next life, so that the broker is done with the one before (and his will) before it takes the new one in.
     """
     if not password:
         return client_id

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LOOK_LASTS = 10.0
 """Seconds; a look at 25,000 hosts that are all new takes some five."""
+SLICE = LOOK_LASTS / 2
+"""Longest rest without a look at the time: whoever rests for longer would not know how much of that it was frozen."""
 HEARING = 1.0
 """Seconds in which what waits in the sockets is taken in."""
 TRIES = 3
@@ -37,13 +39,13 @@ class Attention:
         """Whether a look at that time is too long ago to call anything by it."""
         return self.seconds() - looked > LOOK_LASTS
 
-    async def hear(self, since: float, *, pause: float = 0.0) -> None:
-        """Take in what came meanwhile, where much more time than ``pause`` went by since then."""
-        if self.is_over(since + pause):
+    async def hear(self, since: float) -> None:
+        """Take in what came meanwhile, where that is too long ago: a look, or the beginning of a slice of a rest."""
+        if self.is_over(since):
             await self.rest(HEARING)
 
     async def looked(self, since: float, look: Callable[[], Awaitable[object]]) -> float:
-        """Look anew, without being frozen in the middle; gives when that was. ``since``: when what is to be called was looked at.
+        """Look anew, without being frozen in the middle; gives when that began. ``since``: when what is to be called was looked at.
 
         Raises:
             Retry: it takes too long each time.
@@ -53,5 +55,5 @@ class Attention:
             since = self.seconds()
             await look()
             if not self.is_over(since):
-                return self.seconds()
+                return since
         raise Retry(f"a look before a call takes longer than {LOOK_LASTS:g} s: nothing is called")

@@ -10,6 +10,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
 from sliceward.daemons.coordinator.aside import Aside
+from sliceward.daemons.coordinator.attention import SLICE
 from sliceward.daemons.coordinator.calls import Calls
 from sliceward.daemons.coordinator.docket import Docket
 from sliceward.daemons.coordinator.looks import Looks, sooner
@@ -106,11 +107,11 @@ class Deciding:
             self._stirred.clear()
             rests = self.looks.attention.seconds()
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(min(pause, SLICE)):
                     await self._stirred.wait()
             except TimeoutError:
                 pass
-            await self.looks.attention.hear(rests, pause=pause)
+            await self.looks.attention.hear(rests)
 
     async def idle(self) -> None:
         """Go on with what calls answer until none is under way, and no answer waits that can be taken in."""

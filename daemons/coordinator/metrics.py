@@ -54,7 +54,7 @@ class Figures(Collector):
         )
         yield _gauge("sliceward_store_age_seconds", "Seconds since the store last answered.", (), [((), of.store.age)])
         if of.proof is not None:
-            about = "Seconds in which the store said who leads, when it was asked last."
+            about = "How old the store's last answer on who leads was when it came, in seconds."
             yield _gauge("sliceward_lead_answer_seconds", about, (), [((), of.proof.took)])
         yield from self._sight()
         yield from self._work() if leads else ()

@@ -2,13 +2,15 @@
 
 In order per incident and pager (the store gives only the oldest), with the same delivery id at each try, and with a
 jittered, growing pause that honours what the receiver asked for. A no is kept as ``failed`` and shown. Each pager has a
-lane of its own: one that hangs delays neither the others nor the loop.
+lane of its own: one that hangs delays neither the others nor the loop. While nobody can say who leads, pages are held, which is shown
+on their rows, for `UNSURE_FOR` at the longest.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -34,6 +36,10 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=5)
 GIVE_UP_AFTER = timedelta(hours=24)
+UNSURE_FOR = timedelta(seconds=30)
+"""After so long in which nobody said who leads, pages go out all the same: one that comes twice is better than none, and has its delivery id."""
+HOLDING = 5.0
+"""Seconds in which the store is to take that; it may be the store that hangs."""
 
 
 def pause_after(attempts: int, *, asked: float | None, dice: random.Random) -> timedelta:
@@ -62,7 +68,10 @@ class Outbox:
     look_again: timedelta = timedelta(seconds=1)
     leads: Callable[[], bool] = lambda: True
     asks: Callable[[], Awaitable[None]] = nobody_is_asked
-    _unsure: Retry | None = None
+    _unsure: Retry | None = None  # why nobody said in this round who leads
+    _silent: tuple[datetime, datetime] | None = None  # since when nobody says so, and when that was seen last
+    _held: set[str] = field(default_factory=set)  # the deliveries whose rows say so
+    _taken: set[str] = field(default_factory=set)  # those that a pager took, and the store does not know of yet
 
     @property
     def slice_(self) -> timedelta:
@@ -128,25 +137,16 @@ class Outbox:
             if pager is None:
                 self.counts[name, "failed"] += 1
                 await self.store.outbox.failed(delivery.id, why=f"no pager is named {name!r} any more")
-            elif not await self._answered(pager, delivery):
+            elif not (await self._may_send(deliveries) and await self._answered(pager, delivery)):
                 return False
         return True
 
     async def _answered(self, pager: Pager, delivery: Delivery) -> bool:
-        """Send one page, note what came of it, and say whether there was any answer in time.
-
-        Who was frozen since the store was read sends nothing where another leads: that has sent it, and perhaps its resolve too.
-        """
+        """Send one page, note what came of it, and say whether there was any answer in time."""
         try:
-            await self.asks()
-        except Retry as error:
-            self._unsure = error  # told once the other lanes have sent what they are sending
-            return False
-        if not self.leads():
-            return False
-        try:
-            async with asyncio.timeout(self.patience.total_seconds()):
-                await pager.send(self._linked(delivery))
+            if delivery.id not in self._taken:
+                async with asyncio.timeout(self.patience.total_seconds()):
+                    await pager.send(self._linked(delivery))
         except Refused as error:
             log.warning("page refused", incident=delivery.incident, pager=pager.name, why=str(error))
             self.counts[pager.name, "failed"] += 1
@@ -162,10 +162,52 @@ class Outbox:
             log.exception("page set aside", incident=delivery.incident, pager=pager.name)
             await self._again(delivery, f"{type(error).__name__}: {error}", asked=LONGEST_PAUSE.total_seconds())
         else:
-            log.info("page sent", incident=delivery.incident, pager=pager.name, page_event=delivery.page.event.value)
-            self.counts[pager.name, "sent"] += 1
+            if delivery.id not in self._taken:
+                log.info("page sent", incident=delivery.incident, pager=pager.name, page_event=delivery.page.event.value)
+                self.counts[pager.name, "sent"] += 1
+            self._taken.add(delivery.id)  # where the store does not note it, the page is not sent again each round
             await self.store.outbox.sent(delivery.id, now=self.clock())
+            self._taken.remove(delivery.id)
         return True
+
+    async def _may_send(self, deliveries: Sequence[Delivery]) -> bool:
+        """Whether this replica leads, or nobody could say so for long; else the rows of these say why they wait.
+
+        Who was frozen since the store was read sends nothing where another leads: that has sent it, and perhaps its resolve too.
+        """
+        if self._unsure is None:
+            try:
+                await self.asks()
+            except Retry as error:
+                self._unsure = error  # told once the other lanes have sent what they are sending
+                self._note_silence()
+            else:
+                self._silent = None
+                self._held.clear()
+        if self._unsure is None or self._silent is None:
+            return self.leads()
+        since, last = self._silent
+        if last - since >= UNSURE_FOR:
+            return self.leads()
+        await self._hold(deliveries, str(self._unsure))
+        return False
+
+    def _note_silence(self) -> None:
+        """Count how long nobody says who leads; a gap is no part of it: who was frozen in it does not know what others did."""
+        now = self.clock()
+        since, last = self._silent or (now, now)
+        whole = timedelta(0) <= now - last <= timedelta(seconds=self.loop.deadline)
+        self._silent = (since if whole else now, now)
+
+    async def _hold(self, deliveries: Sequence[Delivery], why: str) -> None:
+        """Show once on each row that it is held, where the store takes that."""
+        new = {one.id for one in deliveries} - self._held
+        if new:
+            why = storable(f"held for at most {UNSURE_FOR.total_seconds():g} s: {why}")
+            with suppress(Retry, TimeoutError):
+                async with asyncio.timeout(HOLDING):
+                    await self.store.outbox.held(sorted(new), why=why)
+                self._held |= new
 
     def _linked(self, delivery: Delivery) -> Page:
         if not self.public_url:

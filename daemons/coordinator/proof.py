@@ -26,15 +26,20 @@ log = structlog.get_logger(__name__)
 
 LEAST_GRACE = timedelta(seconds=1)
 """Less than that leaves a store no time to answer in (`PaceSettings.broker_grace`)."""
-TRIES = 3
+TRIES = 2
+"""Questions of one look: the answer to the first may have waited while this process was frozen."""
+LONGEST = 20.0
+"""Seconds for all questions of one look: whoever waits for them is no later than that, and late loops are restarted."""
+MOMENT = 1.0
+"""Seconds for which one refusal holds for all: who asks by then takes it, and the store is left alone."""
 
 
 @dataclass(eq=False)
 class Proof:
     """``fence``: told why another leads, where that is so. ``monotonic``: seconds.
 
-    ``begun``: when this replica's epoch began. ``took``: seconds in which the store said who leads, when it was asked last. ``why``: why
-    nothing can be called now, "" while it can.
+    ``begun``: when this replica's epoch began. ``took``: how old the store's last answer was when it came, in seconds from when the fence
+    was held. ``why``: why nothing can be called now, "" while it can.
     """
 
     store: Store
@@ -45,6 +50,7 @@ class Proof:
     took: float = 0.0
     why: str = ""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _refused: float = -math.inf  # when the store was last asked in vain
 
     @property
     def lasts(self) -> float:
@@ -69,17 +75,10 @@ class Proof:
         left = self.begun + self._quiet - self.monotonic()
         if left > 0:
             await asyncio.sleep(left)
-        for _ in range(TRIES):
-            if self._holds:
-                self._tell("")
-                return
-            async with self._asking:
+        if not self._holds:
+            async with self._asking:  # who waited here takes what was answered meanwhile, whichever it is
                 if not self._holds:
                     await self._ask()
-        if not self._holds:
-            why = f"the store takes longer than {self.lasts:g} s to say who leads ({self.took:.1f} s): nothing is called"
-            self._tell(why)
-            raise Retry(why)
         self._tell("")
 
     @property
@@ -87,17 +86,32 @@ class Proof:
         return self.store.proof_age <= self.lasts
 
     async def _ask(self) -> None:
-        began = self.monotonic()
+        """Ask until an answer counts, unless that was just in vain."""
+        if self.why and 0 <= self.monotonic() - self._refused <= MOMENT:
+            raise Retry(self.why)
         try:
-            await self.store.confirm()
+            async with asyncio.timeout(LONGEST):
+                why = await self._answered()
         except Refused as error:
             self.fence(str(error))
             raise
         except Retry as error:
-            self._tell(str(error))
-            raise
-        finally:
-            self.took = self.monotonic() - began
+            why = str(error)
+        except TimeoutError:
+            why = f"the store does not say in {LONGEST:g} s who leads: nothing is called"
+        if why:
+            self._refused = self.monotonic()
+            self._tell(why)
+            raise Retry(why)
+
+    async def _answered(self) -> str:
+        """Ask until an answer counts; gives why none does, "" where one does."""
+        for _ in range(TRIES):
+            await self.store.confirm()
+            self.took = self.store.proof_age
+            if self._holds:
+                return ""
+        return f"the store takes longer than {self.lasts:g} s to say who leads ({self.took:.1f} s): nothing is called"
 
     def _tell(self, why: str) -> None:
         """Say once that nothing can be called, and once that it can again."""

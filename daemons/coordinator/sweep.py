@@ -49,7 +49,7 @@ class Sweep:
     _first_seen: dict[str, dict[tuple[HostId, str], datetime]] = field(default_factory=dict)
 
     async def round(self) -> int:
-        """Give back what is orphaned; gives how many hosts. Raises `Retry` where the store is away.
+        """Give back what is orphaned; gives how many hosts. Raises `Retry` where the store is away, or does not say who leads.
 
         What nobody expected of one cluster does not keep the others from being healed, and is shown.
         """
@@ -59,6 +59,7 @@ class Sweep:
             try:
                 await side.read()
                 for host, incident in self._in_turn(side):
+                    await self.deciding.stops.asks()  # where nobody says who leads, the round ends at the first, not after each
                     given += await self._give_back(side, host, incident)
             except (Retry, Refused):
                 raise

@@ -1,8 +1,9 @@
 """What the coordinator says of itself and of its sight: late loops, a store, cluster, broker or watcher silent for long.
 
 None of this is an incident: nothing is decided about it, and the loop that decides may be the one that is late. So each
-trouble is a page of its own, through the outbox, with a resolve when it is over. While the store is away a trigger goes
-straight to the pagers, to each until it takes it, and a resolve waits. What was told is kept in the store, so that a restart
+trouble is a page of its own, through the outbox, with a resolve when it is over. While the store is away, or does not say who
+leads, so that the outbox sends nothing, a trigger goes straight to the pagers, to each until it takes it, and a resolve waits.
+A store that hangs is waited for once in a round. What was told is kept in the store, so that a restart
 neither repeats it nor forgets to resolve it; what went straight is kept in another place (`memo`) until the store has it. Who
 reads it there does not know whether a pager got it: it is told again under the same delivery id, or resolved.
 """
@@ -84,7 +85,9 @@ class Vigil:
     memo: Memo = NOWHERE
     asks: Callable[[], Awaitable[None]] = nobody_is_asked
     _took: dict[str, set[str]] = field(default_factory=dict)  # the pagers that took what went past the store
-    _hanging: set[str] = field(default_factory=set)  # who did not answer in this round: the store as "", and pagers
+    _hanging: set[str] = field(default_factory=set)  # the pagers that did not answer in this round
+    _store_away: bool = False  # whether the store did not answer in this round, or does not say who leads
+    _memo_hangs: bool = False  # whether the memo did not answer in time in this round
     _first: dict[str, datetime] = field(default_factory=dict)
     _last: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -98,8 +101,9 @@ class Vigil:
         now, seen = self.clock(), {trouble.key: trouble for trouble in self.troubles()}
         self._first = {key: self._first.get(key, now) for key in seen}
         self._last |= dict.fromkeys(seen, now)
-        await self._recall()
         self._hanging.clear()
+        self._store_away = self._memo_hangs = False
+        await self._recall()
         told, past = self._told, self._past
         for key, trouble in seen.items():
             if key not in told and now - self._first[key] >= trouble.patience:
@@ -126,6 +130,8 @@ class Vigil:
     def troubles(self) -> Iterator[Trouble]:
         """Give what is not as it should be now."""
         away = self.store.age > self.silence.total_seconds()
+        if away:
+            yield Trouble("store", "StoreAway", "the store does not answer: nothing is decided", "look at the database")
         for loop in self.loops:
             if loop.late and loop is not self.loop:
                 said = f": {loop.error}" if loop.error else ""
@@ -142,8 +148,6 @@ class Vigil:
                 yield Trouble(
                     f"aside {name}", "SetAside", text, f"nothing is done about {name} until this is mended", self.silence
                 )
-        if away:
-            yield Trouble("store", "StoreAway", "the store does not answer: nothing is decided", "look at the database")
         for side in self.sides:
             yield from self._blindness(side)
 
@@ -169,13 +173,16 @@ class Vigil:
                 async with asyncio.timeout(self.within.total_seconds()):
                     self._kept = await self.memo.recall()
             except _AWAY as error:
+                self._memo_hangs = isinstance(error, TimeoutError)
                 log.debug("what was told straight before is not known yet", why=str(error))
             else:
                 self._past = _rows(self._kept) | self._past
         if not self._recalled:
             try:
-                kept = await self.store.setting(SETTING)
-            except Retry:
+                async with asyncio.timeout(self.within.total_seconds()):
+                    kept = await self.store.setting(SETTING)
+            except (Retry, TimeoutError):
+                self._store_away = True
                 return
             self._told = (kept if isinstance(kept, dict) else {}) | self._told
             self._recalled = True
@@ -183,19 +190,20 @@ class Vigil:
     async def _keep(self) -> None:
         """Keep what went past the store, unless that is kept; never over what was not read yet, or is another's by now."""
         text = json.dumps(self._past) if self._past else ""
-        if self._kept in (None, text) or not self.leads():
+        if self._kept in (None, text) or self._memo_hangs or not self.leads():
             return
         self._kept = _UNKNOWN  # a time-out says neither yes nor no
         try:
             async with asyncio.timeout(self.within.total_seconds()):
                 await self.memo.keep(text)
         except _AWAY as error:
+            self._memo_hangs = isinstance(error, TimeoutError)
             log.warning("what was told straight is not kept", why=str(error))
         else:
             self._kept = text
 
     async def _page(self, trouble: Trouble, event: PageEvent, since: str) -> bool:
-        """Put the page into the outbox, or while the store is away give a trigger to the pagers; gives whether all have it so."""
+        """Put the page into the outbox, or while that sends nothing give a trigger to the pagers; gives whether all have it so."""
         now, took = self.clock(), self._took.get(trouble.key, set()) if event is PageEvent.TRIGGER else set[str]()
         word = "" if event is PageEvent.TRIGGER else "over: "
         page = Page(
@@ -211,27 +219,37 @@ class Vigil:
             facts={"what is broken": trouble.text, "what a human must decide": trouble.what_to_do, "since": since},
         )
         log.warning("own trouble", about=trouble.key, page_event=event.value, text=trouble.text)
+        if await self._put(page, trouble.id, [name for name in self.pagers if name not in took]):
+            return True
+        # A resolve that one of many pagers took leaves the page open at the others; the outbox sends it to each, in order.
+        if event is not PageEvent.TRIGGER or not self.leads():
+            return False
+        # Before it goes out: one resolve too many harms nobody, one too few leaves a page open for ever.
+        self._past[trouble.key] = {"kind": trouble.kind, "text": trouble.text, "since": since}
+        await self._keep()
+        return await self._straight(trouble.key, page)
+
+    async def _put(self, page: Page, about: str, pagers: Sequence[str]) -> bool:
+        """Put a page into the outbox; gives whether that can send it. Raises `Refused` where another leads."""
+        if self._store_away or not await self._is_said():
+            return False
         try:
-            await self.store.tell(page, about=trouble.id, pagers=[name for name in self.pagers if name not in took], now=now)
-        except Retry:
-            # A resolve that one of many pagers took leaves the page open at the others; the outbox sends it to each, in order.
-            if event is not PageEvent.TRIGGER or not await self._may_tell():
-                return False
-            # Before it goes out: one resolve too many harms nobody, one too few leaves a page open for ever.
-            self._past[trouble.key] = {"kind": trouble.kind, "text": trouble.text, "since": since}
-            await self._keep()
-            return await self._straight(trouble.key, page)
+            async with asyncio.timeout(self.within.total_seconds()):
+                await self.store.tell(page, about=about, pagers=pagers, now=page.at)
+        except (Retry, TimeoutError):
+            await self._is_said()  # whoever was frozen in it hears now that another leads, and tells nobody
+            self._store_away = True
+            return False
         return True
 
-    async def _may_tell(self) -> bool:
-        """Whether the pagers may be told past the store: this replica leads, for all that is known."""
-        if "" not in self._hanging:
-            try:
-                async with asyncio.timeout(self.within.total_seconds()):
-                    await self.asks()
-            except (Retry, TimeoutError):
-                self._hanging.add("")
-        return self.leads()
+    async def _is_said(self) -> bool:
+        """Whether it is known that this replica leads."""
+        try:
+            async with asyncio.timeout(self.within.total_seconds()):
+                await self.asks()
+        except (Retry, TimeoutError):
+            self._store_away = True
+        return not self._store_away
 
     async def _straight(self, key: str, page: Page) -> bool:
         """Send without the outbox, to each pager that has not got it yet: a store that is away is itself the trouble. Gives whether all have."""

@@ -103,6 +103,12 @@ class Outbox:
         """Try again then."""
         await self._mark(delivery, state="pending", next_try=at, why=why)
 
+    async def held(self, deliveries: Sequence[str], *, why: str) -> None:
+        """Say why these wait though they are due; that is no try."""
+        async with self._fenced() as connection:
+            waiting = OUTBOX.c.id.in_(deliveries), OUTBOX.c.state == "pending"
+            await connection.execute(update(OUTBOX).where(*waiting).values(why=why))
+
     async def failed(self, delivery: str, *, why: str) -> None:
         """Give up: the receiver said no, or the row cannot be read. It stays to be shown."""
         await self._mark(delivery, state="failed", why=why)

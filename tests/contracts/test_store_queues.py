@@ -121,6 +121,15 @@ async def test_a_resolve_never_overtakes_its_trigger_at_the_same_pager(store: St
     assert sorted(row["state"] for row in rows) == ["failed", "pending", "pending", "sent"]
 
 
+async def test_pages_that_are_held_say_why_are_still_due_and_were_not_tried(store: Store) -> None:
+    await store.save(Turn(an_incident(), None, pages=(a_page(),)), now=NOW, pagers=("web", "desk"))
+    await store.outbox.sent("inc-1-trigger:desk", now=NOW)
+    await store.outbox.held(["inc-1-trigger:web", "inc-1-trigger:desk"], why="nobody says who leads")
+    (due,) = (await store.outbox.due(NOW))[0]
+    assert (due.id, due.attempts, due.why) == ("inc-1-trigger:web", 0, "nobody says who leads")
+    assert sorted(row["why"] for row in (await store.history.pages()).items) == ["", "nobody says who leads"]
+
+
 async def test_many_pages_for_one_pager_hide_none_for_another(store: Store) -> None:
     for number in range(4):
         await store.save(Turn(an_incident(f"inc-{number}"), None, pages=(a_page(f"inc-{number}"),)), now=NOW, pagers=("away",))

@@ -63,6 +63,15 @@ class MemoryOutbox:
     async def again(self, delivery: str, *, at: datetime, why: str) -> None:
         await self._mark(delivery, state="pending", why=why, at=at)
 
+    async def held(self, deliveries: Sequence[str], *, why: str) -> None:
+        def hold() -> None:
+            for name in deliveries:
+                row = self._store.records.outbox.get(name)
+                if row is not None and row["delivery"].state == "pending":
+                    row["delivery"] = replace(row["delivery"], why=why)
+
+        await self._store.do(hold, fenced=True)
+
     async def failed(self, delivery: str, *, why: str) -> None:
         await self._mark(delivery, state="failed", why=why)
 

@@ -134,7 +134,11 @@ async def test_a_look_that_always_takes_too_long_is_told_and_nothing_is_called_b
         assert len(noting.targets) == 2
 
 
-@pytest.mark.parametrize(("gap", "hears"), [(HOUR, ["hears", "looks"]), (LOOK_LASTS, ["looks"])], ids=["stood still", "went on"])
+@pytest.mark.parametrize(
+    ("gap", "hears"),
+    [(HOUR, ["hears", "looks"]), (LOOK_LASTS + 1, ["hears", "looks"]), (LOOK_LASTS, ["looks"])],
+    ids=["stood still", "for as long as a look lasts", "went on"],
+)
 async def test_who_stood_still_while_it_rested_hears_what_came_before_it_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: float, hears: list[str]
 ) -> None:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from sliceward.daemons.coordinator.alerts import read_payload
 from sliceward.daemons.coordinator.metrics import Figures
-from sliceward.daemons.coordinator.proof import LEAST_GRACE, TRIES, Proof
+from sliceward.daemons.coordinator.proof import LEAST_GRACE, MOMENT, TRIES, Proof
 from sliceward.daemons.coordinator.settings import PaceSettings
 from sliceward.daemons.store import open_store
 from sliceward.detectors.finding import Kind
@@ -101,6 +101,7 @@ async def test_a_store_that_does_not_say_so_in_time_is_asked_later(store: Asked)
         for _ in range(2):
             with pytest.raises(Retry):
                 await asking.look()
+            store.seconds += 2 * MOMENT
         said = asking.why
         store.says, store.takes = None, []
         await asking.look()
@@ -252,6 +253,11 @@ async def test_a_store_that_is_too_slow_to_say_who_leads_is_shown(tmp_path: Path
             with pytest.raises(Retry, match="nothing is called"):
                 await coordinator.deciding.stops.asks()
         assert "takes longer than 0.5 s to say who leads" in coordinator.status()["store"]["why"]
-        assert registry.get_sample_value("sliceward_lead_answer_seconds") is not None
+        answer = registry.get_sample_value("sliceward_lead_answer_seconds")
+        assert answer is not None
+        assert f"({answer:.1f} s)" in coordinator.status()["store"]["why"]
+        assert answer >= 3600.0
+        assert coordinator.proof is not None
+        coordinator.proof.monotonic = lambda: math.inf  # the moment is over for which a refusal holds
         await coordinator.deciding.stops.asks()
         assert coordinator.status()["store"]["why"] == ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.coordinator.stops import nobody_is_asked
 from sliceward.remediations.kubernetes.calls import WRITES_AT_ONCE
-from sliceward.topology.errors import Refused
+from sliceward.topology.errors import Refused, Retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LEAD_OVER = "the lead ran out: nothing more is called"
 LOOK_OVER = "this process stood still: nothing more is called by what was looked at before"
+TOO_LONG = "the time of the call was up before any of its writes could go out"
 
 
 @dataclass(eq=False)
@@ -43,44 +44,57 @@ class Turns:
 class Guard:
     """Stands before the writes of one call. ``asks``: see `Stops`. ``stale``: whether the look that the call follows from is too old.
 
-    ``over``: whether it refused a write; ``passed``: whether it let one pass.
+    ``came``: whether a write was asked for; ``passed``: whether one went out; ``held``: why one did not, "" where none was kept back.
     """
 
     leads: Callable[[], bool]
     turns: Semaphore
     asks: Callable[[], Awaitable[None]] = nobody_is_asked
     stale: Callable[[], bool] = lambda: False
-    over: bool = False
+    came: bool = False
     passed: bool = False
+    held: str = ""
 
     async def look(self) -> None:
         """Let a write pass. Raises `Refused` where the lead ran out or the look is too old, and `Retry` where nobody can say who leads."""
+        self.came = True
         try:
             await self.asks()
-        except Refused:
-            self.over = True
+            self._hold()
+        except (Refused, Retry) as error:
+            self.held = str(error)
             raise
-        if not self.leads() or self.stale():
-            self.over = True
-            raise Refused(self._why)
         self.passed = True
 
-    @property
-    def _why(self) -> str:
-        return LOOK_OVER if self.leads() else LEAD_OVER
+    def _hold(self) -> None:
+        if not self.leads():
+            raise Refused(LEAD_OVER)
+        if self.stale():
+            raise Refused(LOOK_OVER)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn, then look."""
+        self.came = True
         async with self.turns:
             await self.look()
             yield
 
+    def late(self) -> None:
+        """Note that the time of the call is up: what waits until then does not go out."""
+        if self.came and not self.passed:
+            self.held = self.held or TOO_LONG
+
     def whole(self, answer: Outcome) -> Outcome:
-        """Give what the action answered. Raises `Refused` where a write was: that is neither done nor failed, and the intent stands."""
-        if self.over:
-            raise Refused(self._why)
+        """Give what the action answered. Raises `Refused` where a write was held: that is neither done nor failed."""
+        if self.held:
+            raise Refused(self.held)
         return answer
+
+    @property
+    def kept_all(self) -> bool:
+        """Whether writes were held and none went out, so that nothing was called."""
+        return bool(self.held) and not self.passed
 
     def ports(self, ports: Ports) -> Ports:
         """Give the same ports, with the look before each write."""

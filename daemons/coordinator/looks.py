@@ -298,11 +298,11 @@ class Looks:
                     raise Refused(LOOK_OVER)  # noqa: TRY301 (as above)
                 target = seen.target(begun, self.docket.cases[name].incident.text, self.reserved(other_than=name))
                 called = True
-                answer = guard.whole(await step.call(action, target, guard.ports(side.ports), within=self.rules.call_timeout))
+                within = self.rules.call_timeout
+                answer = guard.whole(await step.call(action, target, guard.ports(side.ports), within=within, late=guard.late))
             self.docket.tally.answered(call.step.action, answer)
         except (Retry, Refused) as error:
-            # The answer is lost, not the effect: the intent stands, and the next call reads the present first.
-            called &= guard.passed or not guard.over
+            # The answer is lost, not the effect: the intent stands where a write went out, and the next call reads the present first.
             log.warning("no answer", incident=name, step=call.step.name, why=str(error))
             self.aside.put(name, str(error), wait=step.AGAIN)
         except Exception as error:
@@ -310,7 +310,7 @@ class Looks:
             self.aside.put(name, error)
         else:
             return answer
-        if not called:
+        if not called or guard.kept_all:
             self.docket.doubt(name, call)
         return None
 

@@ -13,6 +13,8 @@ from sliceward.remediations.outcome import Failed, Wait
 from sliceward.topology.errors import Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sliceward.remediations.action import Action, Target
     from sliceward.remediations.outcome import Outcome
     from sliceward.remediations.ports import Ports
@@ -22,12 +24,19 @@ SOON = timedelta(seconds=1)
 LONGEST = timedelta(minutes=5)
 
 
-async def call(action: Action, target: Target, ports: Ports, *, within: timedelta) -> Outcome:
-    """Call the action once. Lets through only cancellation and what nobody expected."""
+def _nobody_is_told() -> None:
+    pass
+
+
+async def call(
+    action: Action, target: Target, ports: Ports, *, within: timedelta, late: Callable[[], None] = _nobody_is_told
+) -> Outcome:
+    """Call the action once. Lets through only cancellation and what nobody expected. ``late``: told where it took too long."""
     try:
         async with asyncio.timeout(within.total_seconds()):
             return await action(target, ports)
     except TimeoutError:
+        late()
         return Wait(AGAIN, f"{action.name} did not answer in {within.total_seconds():g} s; what it did is unknown")
     except Retry as error:
         asked = AGAIN if error.after is None else timedelta(seconds=max(0.0, error.after))

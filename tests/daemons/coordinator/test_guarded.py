@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,19 +16,25 @@ from sliceward.detectors.finding import Kind
 from sliceward.playbooks.load import load_book
 from sliceward.remediations.catalog import ACTIONS
 from sliceward.remediations.kubernetes.calls import WRITES_AT_ONCE
+from sliceward.remediations.outcome import Done
 from sliceward.remediations.ports import NODE, POD, Ports
-from sliceward.topology.errors import Refused
+from sliceward.topology.errors import Refused, Retry
 from sliceward.topology.ids import HostId
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
+from tests.daemons.coordinator.test_deciding import _Noting
 from tests.daemons.coordinator.test_sweep import HOST, an_incident_that_is_over, mark
+from tests.daemons.coordinator.test_uncalled import found, irreversible, mended
 from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, marked, some_rounds
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.provider import FakeProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from sliceward.remediations.action import Target
+    from sliceward.remediations.outcome import Outcome
+    from tests.daemons.coordinator.bench import Bench
 
 PART_HOST = HostId("c1", "cube-3-host-05")
 THEN = datetime(2026, 11, 22, tzinfo=UTC)
@@ -119,7 +128,7 @@ async def test_every_write_of_every_port_is_looked_at_and_no_read_is(name: str, 
     else:
         with pytest.raises(Refused, match="lead ran out"):
             await WRITES[name](ports)
-    assert (len(cluster.writes) + len(hosts.asked) + provider.calls, guard.over) == (held, not held)
+    assert (len(cluster.writes) + len(hosts.asked) + provider.calls, bool(guard.held)) == (held, not held)
     assert await ports.cluster.list(POD) is not None
     assert await ports.cluster.get(NODE, "none") is None
     assert await ports.hosts.answer("r") is None
@@ -128,8 +137,8 @@ async def test_every_write_of_every_port_is_looked_at_and_no_read_is(name: str, 
 
 async def test_writes_that_waited_for_their_turn_while_the_process_was_frozen_do_not_go_out() -> None:
     cluster, lead, thaw = FakeCluster(), Lead(), asyncio.Event()
-    count = 3 * WRITES_AT_ONCE
-    cluster.put_all(NODE, ({"metadata": {"name": f"n{number}"}} for number in range(count)))
+    several = 3 * WRITES_AT_ONCE
+    cluster.put_all(NODE, ({"metadata": {"name": f"n{number}"}} for number in range(several)))
 
     async def slow(*_: object) -> None:
         await thaw.wait()
@@ -141,14 +150,14 @@ async def test_writes_that_waited_for_their_turn_while_the_process_was_frozen_do
         ports = Guard(lead, turns.of("c1")).ports(Ports(cluster, NotedHosts(), FakeProvider()))
         await ports.cluster.patch(NODE, f"n{number}", {"metadata": {"labels": {"a": "b"}}})
 
-    calls = [asyncio.create_task(patch(number)) for number in range(count)]
+    calls = [asyncio.create_task(patch(number)) for number in range(several)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     lead.held = False
     thaw.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert len(cluster.writes) == WRITES_AT_ONCE, "those were on their way"
-    assert sum(isinstance(answer, Refused) for answer in answers) == count - WRITES_AT_ONCE
+    assert sum(isinstance(answer, Refused) for answer in answers) == several - WRITES_AT_ONCE
 
 
 async def test_a_cluster_whose_writes_hang_keeps_no_turn_of_another() -> None:
@@ -157,3 +166,124 @@ async def test_a_cluster_whose_writes_hang_keeps_no_turn_of_another() -> None:
         await turns.of("c1").acquire()
     async with asyncio.timeout(timedelta(seconds=30).total_seconds()), turns.of("c2"):
         assert turns.of("c1").locked()
+
+
+class Writing(_Noting):
+    """Stands for domain.mark, cannot be taken back, and writes once."""
+
+    irreversible = True
+
+    async def __call__(self, target: Target, ports: Ports) -> Outcome:
+        del target
+        await ports.cluster.patch(NODE, PART_HOST.name, {"metadata": {"labels": {"was": "called"}}})
+        return Done("written")
+
+
+@asynccontextmanager
+async def held(bench: Bench, way: str) -> AsyncIterator[None]:
+    """Let no write go out, in one way or another."""
+    deciding, questions = bench.coordinator.deciding, count(1)
+    asks, turns = deciding.stops.asks, deciding.looks._turns.of("c1")  # noqa: SLF001 (as if writes of others hung)
+
+    async def unsaid() -> None:
+        if next(questions) == 1 or way == "no turn came":
+            return  # the look before the calls
+        if way == "nobody knew":
+            raise Retry("nobody can say who leads")
+        await asyncio.Event().wait()
+
+    if way == "no turn came":
+        for _ in range(WRITES_AT_ONCE):
+            await turns.acquire()
+    if way != "nobody knew":
+        soon(bench)
+    deciding.stops.asks = unsaid
+    yield
+    deciding.stops.asks = asks
+    while way == "no turn came" and turns.locked():
+        for _ in range(WRITES_AT_ONCE):
+            turns.release()
+
+
+def soon(bench: Bench) -> None:
+    """Let the time of a call be up soon."""
+    looks = bench.coordinator.deciding.looks
+    looks.rules = replace(looks.rules, call_timeout=timedelta(milliseconds=30))
+
+
+@pytest.mark.parametrize("then", ["the fault goes", "a pause", "an abort"])
+@pytest.mark.parametrize("way", ["nobody knew", "no answer came", "no turn came"])
+async def test_what_could_not_write_for_want_of_a_word_was_not_called_and_is_no_going_on_with_something_begun(
+    tmp_path: Path, way: str, then: str
+) -> None:
+    world, _ = irreversible(tmp_path)
+    world.actions = {**ACTIONS, "domain.mark": Writing()}
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        async with held(bench, way):
+            await deciding.round()
+            await deciding.idle()
+        assert len(deciding.loop.set_aside) == len(deciding.docket.cases) == 2
+        if then == "the fault goes":
+            await mended(bench)
+            assert deciding.docket.cases == {}
+        elif then == "a pause":
+            await bench.coordinator.pause("wait", by="ann")
+        else:
+            for name in deciding.docket.cases:
+                await deciding.abort(name, by="ann", reason="no")
+        for _ in range(3):
+            world.clock.pass_(5)
+            await bench.round()
+        assert (world.cluster.writes, deciding.docket.in_doubt) == ([], False)
+        if then == "a pause":
+            runs = [case.run for case in deciding.docket.cases.values()]
+            assert [(run.committed, run.steps[0].attempts) for run in runs if run is not None] == [(False, 0)] * 2
+            await bench.coordinator.resume("over", by="ann")
+            await bench.round()
+            assert len(world.cluster.writes) == 2
+
+
+async def test_where_one_write_went_out_before_nobody_knew_who_leads_the_intent_stands(world: World) -> None:
+    asked = count(1)
+
+    async def asks() -> None:
+        if 1 + 3 < next(asked) <= 1 + HOSTS_OF_A_CUBE:  # one is before the action, the others before its writes
+            raise Retry("nobody can say who leads")
+
+    world.tell(world.finding(PART, Kind.CHIP_LOST))
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        deciding.stops.asks = asks
+        await bench.settle()
+        while not marked(world):
+            await deciding.round()
+            await deciding.idle()
+            world.clock.pass_(1)
+        assert len(marked(world)) == 3
+        (case,) = deciding.docket.cases.values()
+        (intent,) = await bench.coordinator.store.history.intents(case.incident.id)
+        assert (intent.result, deciding.docket.in_doubt) == (None, False)
+        assert "nobody can say" in deciding.loop.set_aside[case.incident.id]
+        await some_rounds(bench, 4)
+        assert len(marked(world)) == HOSTS_OF_A_CUBE
+
+
+async def test_what_a_write_did_whose_answer_did_not_come_in_time_is_unknown_and_was_called(tmp_path: Path) -> None:
+    world, _ = irreversible(tmp_path)
+    world.actions = {**ACTIONS, "domain.mark": Writing()}
+
+    async def hangs(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    world.cluster.between = hangs
+    async with a_bench(world) as bench:
+        deciding = bench.coordinator.deciding
+        await found(bench)
+        soon(bench)
+        await deciding.round()
+        await deciding.idle()
+        steps = [case.run.steps[0] for case in deciding.docket.cases.values() if case.run is not None]
+        assert ["unknown" in step.text for step in steps] == [True, True]
+        assert ([step.attempts for step in steps], deciding.docket.in_doubt) == ([1, 1], False)

@@ -13,6 +13,8 @@ from sliceward.remediations.outcome import Done, Failed, Outcome, Wait
 from sliceward.topology.errors import Conflict, Misconfigured, Refused, Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sliceward.remediations.action import Action, Target
     from sliceward.remediations.ports import Ports
 
@@ -31,9 +33,13 @@ class _Does:
         return Done("ok")
 
 
-async def _called(action: _Does) -> Outcome:
+def _never() -> None:
+    raise AssertionError("it was in time")
+
+
+async def _called(action: _Does, late: Callable[[], None] = _never) -> Outcome:
     nothing = cast("Any", None)
-    return await call(cast("Action", action), nothing, nothing, within=timedelta(seconds=30))
+    return await call(cast("Action", action), nothing, nothing, within=timedelta(seconds=30), late=late)
 
 
 CASES = {
@@ -55,10 +61,12 @@ async def test_outcomes(name: str) -> None:
 
 @pytest.mark.looptime
 async def test_a_call_that_takes_too_long_is_unknown() -> None:
-    got = await _called(_Does(seconds=31))
+    told = list[int]()
+    got = await _called(_Does(seconds=31), late=lambda: told.append(1))
     assert isinstance(got, Wait)
     assert "unknown" in got.why
     assert asyncio.get_running_loop().time() == 30
+    assert told == [1]
 
 
 async def test_what_nobody_expected_is_let_through() -> None:

@@ -19,13 +19,14 @@ from sliceward.daemons.coordinator.memo import NOWHERE
 from sliceward.daemons.coordinator.orders import NO_ORDERS, Orders
 from sliceward.daemons.coordinator.outbox import Outbox
 from sliceward.daemons.coordinator.proof import Proof
-from sliceward.daemons.coordinator.rounds import Rounds
+from sliceward.daemons.coordinator.rounds import every
 from sliceward.daemons.coordinator.rules import Rules
 from sliceward.daemons.coordinator.silencing import Silencing
 from sliceward.daemons.coordinator.sweep import Sweep
 from sliceward.daemons.coordinator.views import Row, Sight, playbook_row
 from sliceward.daemons.coordinator.vigil import Vigil
 from sliceward.daemons.health import Dependency, Health, new_registry
+from sliceward.daemons.store import Unseated
 from sliceward.detectors.finding import storable
 from sliceward.playbooks.incident import Entry, EntryKind
 from sliceward.topology.errors import Refused, Retry
@@ -122,12 +123,11 @@ class Coordinator:
     _alerts_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _pages_waiting: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
-    _rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
         """Put the parts together; nothing runs yet."""
         of = self.parts
-        self.started, self._rounds = of.clock(), Rounds(self._unseated)
+        self.started = of.clock()
         sides = {side.name: side for side in of.sides}
         slowest = of.pace.decide_every.total_seconds() * 3 + 30
         self.desk = Desk(of.store, of.alerts, of.clock, self._loop("alerts", 60), of.alerts_stale_after)
@@ -145,6 +145,7 @@ class Coordinator:
         self.deciding = Deciding(of.store, sides, rules, of.dice, of.clock, self._loop("deciding", slowest))
         self.deciding.looks.alerts, self.deciding.stops.leads = self.desk.findings, lambda: self.leads
         self.deciding.stops.ends = self.stop
+        of.store.unseated = self._unseated
         if of.leadership is None:
             self.proof = Proof(of.store, of.pace.broker_grace, of.monotonic, self.deciding.stops.fence)
             self.deciding.stops.asks = self.proof.look
@@ -236,9 +237,7 @@ class Coordinator:
 
     async def _take_lead(self, leadership: Leadership, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]]) -> None:
         """Stand by until the Lease is ours; from then on renew it, whatever else has to wait."""
-        asking = tasks.create_task(
-            self._rounds.every(self.parts.pace.sweep_every, self.store.ping, self.sweep.loop), name="store"
-        )
+        asking = tasks.create_task(every(self.parts.pace.sweep_every, self.store.ping, self.sweep.loop), name="store")
         try:
             await leadership.acquire()
         finally:
@@ -251,8 +250,8 @@ class Coordinator:
                 self.deciding.loop.retried(str(error))
                 log.warning("cannot lead yet", why=str(error))
                 await asyncio.sleep(PULSE.total_seconds())
-            except Refused as error:  # another took the Lease, and the store, while this one was still reading
-                self._unseated(error)
+            except Unseated:
+                return  # another took the Lease, and the store, while this one was still reading
             else:
                 return
 
@@ -263,27 +262,20 @@ class Coordinator:
             self._unseated(error)
 
     def _unseated(self, error: Refused) -> None:
-        log.warning("lead lost", why=str(error))
         self.deciding.stops.fence(str(error))
 
     async def _work(self, tasks: asyncio.TaskGroup, endless: list[asyncio.Task[None]], stopped: asyncio.Task[Any]) -> None:
         """Do what the leader does, until stopped."""
         pace, rests = self.parts.pace, self.parts.rests
         endless += [
-            tasks.create_task(
-                self._rounds.every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"
-            ),
-            tasks.create_task(
-                self._rounds.every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"
-            ),
-            tasks.create_task(self._rounds.every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
-            tasks.create_task(self._rounds.every(pace.sweep_every, self._displace, self.sweep.loop), name="displacing"),
-            tasks.create_task(self._rounds.every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
+            tasks.create_task(every(rests.alerts, self.desk.round, self.desk.loop, self._alerts_waiting), name="alerts"),
+            tasks.create_task(every(rests.outbox, self.outbox.round, self.outbox.loop, self._pages_waiting), name="outbox"),
+            tasks.create_task(every(pace.sweep_every, self.sweep.round, self.sweep.loop), name="sweep"),
+            tasks.create_task(every(pace.sweep_every, self._displace, self.sweep.loop), name="displacing"),
+            tasks.create_task(every(rests.vigil, self.vigil.round, self.vigil.loop), name="vigil"),
             tasks.create_task(self._forgetting(), name="forgetting"),
         ]
-        endless += [
-            tasks.create_task(self._rounds.every(PULSE, one.round, one.loop), name=one.loop.name) for one in self.beatings
-        ]
+        endless += [tasks.create_task(every(PULSE, one.round, one.loop), name=one.loop.name) for one in self.beatings]
         deciding = tasks.create_task(self.deciding.run(), name="deciding")
         await asyncio.wait([deciding, stopped], return_when="FIRST_COMPLETED")
         self._stopping.set()

@@ -105,9 +105,6 @@ class Docket:
             for turn in what:
                 self._doubtful[turn.incident.id] = turn.call or self._doubtful.get(turn.incident.id)
             raise
-        except Refused as error:
-            self.stops.fence(str(error))
-            raise
         self.tally.saved(what)
         for turn in what:
             for entry in turn.entries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -21,42 +20,36 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Rounds:
-    """``unseated``: told why, where a round was refused because another leads."""
+async def every(
+    pause: timedelta, round_: Callable[[], Coroutine[Any, Any, object]], loop: Loop, woken: asyncio.Event | None = None
+) -> None:
+    """Run a round again and again, on a wake at once, whatever comes of it."""
+    wake, cancelling = woken or asyncio.Event(), Cancelling()
+    while True:
+        cancelling.look()
+        wake.clear()
+        try:
+            # In a task of its own: a TaskGroup whose last child fails while it ends leaves behind that it asked its task to end.
+            await asyncio.create_task(round_())
+        except Exception as raised:  # noqa: BLE001 (the guard of this loop)
+            _note(loop, raised)
+        try:
+            async with asyncio.timeout(pause.total_seconds()):
+                await wake.wait()
+        except TimeoutError:
+            pass
 
-    unseated: Callable[[Unseated], None]
 
-    async def every(
-        self, pause: timedelta, round_: Callable[[], Coroutine[Any, Any, object]], loop: Loop, woken: asyncio.Event | None = None
-    ) -> None:
-        """Run a round again and again, on a wake at once, whatever comes of it."""
-        wake, cancelling = woken or asyncio.Event(), Cancelling()
-        while True:
-            cancelling.look()
-            wake.clear()
-            try:
-                # In a task of its own: a TaskGroup whose last child fails while it ends leaves behind that it asked its task to end.
-                await asyncio.create_task(round_())
-            except Exception as raised:  # noqa: BLE001 (the guard of this loop)
-                self._note(loop, raised)
-            try:
-                async with asyncio.timeout(pause.total_seconds()):
-                    await wake.wait()
-            except TimeoutError:
-                pass
-
-    def _note(self, loop: Loop, raised: Exception) -> None:
-        """Show what a round raised; the deadline passes unless something was only away."""
-        match _plain(raised):
-            case Retry() as error:
-                loop.retried(str(error))
-            case Unseated() as error:  # the store's fence held: its successor writes there now
-                loop.failed(f"{type(error).__name__}: {error}")
-                self.unseated(error)
-            case error:
-                loop.failed(f"{type(error).__name__}: {error}")
-                log.error("round failed", loop=loop.name, exc_info=raised)
+def _note(loop: Loop, raised: Exception) -> None:
+    """Show what a round raised; the deadline passes unless something was only away."""
+    match _plain(raised):
+        case Retry() as error:
+            loop.retried(str(error))
+        case Unseated() as error:  # whoever must end for it was told by the store
+            loop.failed(f"{type(error).__name__}: {error}")
+        case error:
+            loop.failed(f"{type(error).__name__}: {error}")
+            log.error("round failed", loop=loop.name, exc_info=raised)
 
 
 def _plain(raised: Exception) -> Exception:

@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+log = structlog.get_logger(__name__)
 
 
 async def nobody_is_asked() -> None:
@@ -52,7 +56,9 @@ class Stops:
 
     def fence(self, why: str) -> None:
         """Note that another leads: nothing more may be decided or called here."""
-        self.fenced, self.stopping = why, True
+        if not self.fenced:
+            log.warning("lead lost", why=why)
+        self.fenced, self.stopping = self.fenced or why, True
         self.ends()
 
     @contextmanager

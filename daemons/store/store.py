@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import delete, or_, select, update
@@ -25,7 +25,7 @@ from sliceward.playbooks.world import Started
 from sliceward.topology.errors import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection
@@ -46,7 +46,7 @@ class Store:
     go for which; ``history``: reads for the HTTP API.
 
     Every method raises `Retry` when the database does not answer; a method that writes as leader raises `Unseated`
-    before `lead` was called and after another coordinator took over.
+    before `lead` was called and after another coordinator took over. ``unseated`` is told of the latter, whoever asked.
     """
 
     def __init__(self, opened: Database) -> None:
@@ -56,6 +56,7 @@ class Store:
         self._epoch = 0
         self._last_ok = time.monotonic()
         self._proven = -math.inf
+        self.unseated: Callable[[Unseated], None] = lambda _why: None
         self.inbox = Inbox(opened, self._fenced)
         self.outbox = Outbox(opened, self._fenced)
         self.silences = Silences(opened, self._fenced)
@@ -98,10 +99,11 @@ class Store:
 
     async def confirm(self) -> None:
         """Ask, as the leader, whether it still leads: written is nothing, so that a disk that is slow to keep things does not matter."""
-        async with self._database.writing() as connection:
-            await connection.run_sync(self._look)
-            seen = time.monotonic()
-            await connection.rollback()
+        with self._telling():
+            async with self._database.writing() as connection:
+                await connection.run_sync(self._look)
+                seen = time.monotonic()
+                await connection.rollback()
         self._proves(seen)
         self._last_ok = time.monotonic()
 
@@ -220,10 +222,11 @@ class Store:
     @asynccontextmanager
     async def _fenced(self) -> AsyncIterator[AsyncConnection]:
         """Give a transaction that only the present leader gets."""
-        async with self._database.writing() as connection:
-            await connection.run_sync(self._claim)
-            seen = time.monotonic()
-            yield connection
+        with self._telling():
+            async with self._database.writing() as connection:
+                await connection.run_sync(self._claim)
+                seen = time.monotonic()
+                yield connection
         self._proves(seen)
 
     async def _write(self, work: Callable[[Connection], Result]) -> Result:
@@ -233,9 +236,20 @@ class Store:
             self._claim(connection)
             return time.monotonic(), work(connection)
 
-        seen, result = await self._database.write(claimed)
+        with self._telling():
+            seen, result = await self._database.write(claimed)
         self._proves(seen)
         return result
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell of it where another leads by now; who never led was not unseated."""
+        try:
+            yield
+        except Unseated as error:
+            if self._epoch > 0:
+                self.unseated(error)
+            raise
 
     def _claim(self, connection: Connection) -> None:
         """Lock the fence, so that leaders' writes are one after another. Raises `Unseated` where another leads by now."""

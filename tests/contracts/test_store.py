@@ -25,7 +25,7 @@ from tests.contracts.stored import HOST, a_page, a_run, an_alert, an_incident, e
 from tests.playbooks.stage import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 
 async def test_what_was_saved_is_read_back_as_it_was_after_a_restart(url: str) -> None:
@@ -373,6 +373,39 @@ async def test_who_does_not_lead_any_more_is_told_so_where_it_asks(url: str, sto
         with pytest.raises(Unseated, match="two leads in epoch 2"):
             await store.confirm()
         await other.confirm()
+
+
+WRITES: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "confirm": lambda store: store.confirm(),
+    "prove": lambda store: store.prove(now=NOW),
+    "save": lambda store: store.save(Turn(an_incident("inc-1"), None), now=NOW),
+    "append": lambda store: store.append("c1", *entries("inc-1", 1)),
+    "tell": lambda store: store.tell(a_page(), about="x", pagers=("web",), now=NOW),
+    "set a setting": lambda store: store.set_setting("paused", "x", who="ann", now=NOW),
+    "audit": lambda store: store.audit(who="ann", what="pause", about="fleet", reason="x", now=NOW),
+    "forget": lambda store: store.forget(older_than=timedelta(days=1), now=NOW),
+    "alerts": lambda store: store.inbox.done([1], now=NOW),
+    "pages": lambda store: store.outbox.failed("none", why="x"),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_whoever_writes_as_a_leader_that_was_replaced_the_store_tells_of_it_and_not_before(
+    url: str, store: Store, name: str
+) -> None:
+    told = list[str]()
+    store.unseated = lambda error: told.append(str(error))
+    async with open_store(url) as other:
+        other.unseated = store.unseated
+        with pytest.raises(Unseated):
+            await WRITES[name](other)  # it never led
+        await WRITES[name](store)
+        assert told == []
+        await other.lead("two", now=NOW)
+        with pytest.raises(Unseated):
+            await WRITES[name](store)
+        await WRITES[name](other)
+    assert told == ["epoch 1 is over: two leads in epoch 2"]
 
 
 class Seconds:

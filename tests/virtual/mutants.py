@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sliceward.daemons.coordinator import presence
+from sliceward.daemons.coordinator.coordinator import Coordinator
 from sliceward.daemons.coordinator.docket import Docket
 from sliceward.daemons.coordinator.proof import Proof
 from sliceward.daemons.coordinator.starts import Starts
@@ -166,13 +168,12 @@ def no_question(patch: pytest.MonkeyPatch) -> None:
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """A former leader whose writes are refused goes on as if they were not."""
     no_question(patch)
+    patch.setattr(Coordinator, "_unseated", lambda _self, _error: None)
     real = Docket.save
 
     async def save(self: Docket, *what: Turn) -> None:
-        try:
+        with suppress(Refused):
             await real(self, *what)
-        except Refused:
-            self.stops.fenced, self.stops.stopping = "", False
 
     patch.setattr(Docket, "save", save)
 

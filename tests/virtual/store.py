@@ -105,16 +105,22 @@ class MemoryStore:
         self._epoch = 0
         self._last_ok = self._seconds()
         self._proven = -math.inf
+        self.unseated: Callable[[Unseated], None] = lambda _why: None
 
     async def do(self, effect: Callable[[], T], *, fenced: bool = False) -> T:
         """Let something happen in the database; what is fenced only while this store's epoch lasts."""
         seen: list[float] = []
         whole = self._fenced(effect, seen) if fenced else effect
-        if self._way is None:
-            await asyncio.sleep(0)
-            answer = whole()
-        else:
-            answer = await self._way.call(whole)
+        try:
+            if self._way is None:
+                await asyncio.sleep(0)
+                answer = whole()
+            else:
+                answer = await self._way.call(whole)
+        except Unseated as error:
+            if self._epoch > 0:
+                self.unseated(error)
+            raise
         self._proven = max(self._proven, *seen) if seen else self._proven
         return answer
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sliceward.daemons.store import Unseated
 from tests.builders import NOW
 from tests.contracts import test_store, test_store_silences
 from tests.virtual.store import MemoryStore, Records
@@ -37,3 +38,17 @@ async def test_the_store_in_memory_keeps(promise: Callable[[MemoryStore], Awaita
     store = MemoryStore(Records())
     await store.lead("one", now=NOW)
     await promise(store)
+
+
+async def test_the_store_in_memory_tells_of_another_that_leads_whoever_asked_and_not_before_it_led() -> None:
+    records, told = Records(), list[str]()
+    old, new = MemoryStore(records), MemoryStore(records)
+    old.unseated = new.unseated = lambda error: told.append(str(error))
+    await old.lead("one", now=NOW)
+    with pytest.raises(Unseated):
+        await new.confirm()
+    assert told == []
+    await new.lead("two", now=NOW)
+    with pytest.raises(Unseated):
+        await old.prove(now=NOW)
+    assert told == ["epoch 1 is over: two leads in epoch 2"]

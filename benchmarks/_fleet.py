@@ -165,6 +165,7 @@ _WELL = {
     "chip_tensorcore_percent": 50.0,
     "host_disk_free_percent": 60.0,
     "host_disk_writable": 1.0,
+    "host_runtime_answers": 1.0,
     "host_cpu_percent": 20.0,
     "host_memory_percent": 30.0,
 }

@@ -253,13 +253,14 @@ class RealFleet:
     # ── what goes away, and comes back ────────────────────────────────────────────────────────────────────────────────
 
     async def change_of_leaders(self) -> Daemon:
-        """Pause the leader until the other leads, and let it wake up then; gives the one that was paused."""
+        """Pause the leader until the other leads, and let it wake up then and stand by; gives the one that was paused."""
         leader, other = await self.leader()
         leader.send(signal.SIGSTOP)
         try:
             await self.leads(other)
         finally:
             leader.send(signal.SIGCONT)
+        await self.until(lambda: leader.said("stands by again"), f"{leader.name} learns that it does not lead any more")
         return leader
 
     async def without(self, service: Absent) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sliceward.daemons.manifests import broker
 from sliceward.detectors.frame import column_sizes, entities, pack
 from sliceward.detectors.metrics import CATALOGUE, Shape
+from sliceward.topology.names import NAMES
 from sliceward.topology.plan import Objects, objects_of
 from sliceward.topology.planned import ClusterPlan, CubePlan, GangPlan
 
@@ -143,6 +144,15 @@ def hosts_of(count: int) -> list[str]:
     """Give the first node names of the plan."""
     plan = a_plan(count)
     return list(islice((plan.host(cube.name, n) for cube in plan.cubes for n in range(HOSTS_A_CUBE)), count))
+
+
+def machines_of(count: int) -> list[tuple[str, str]]:
+    """Give instance and boot of those nodes, as the API server tells them."""
+    told = {
+        node["metadata"]["name"]: (node["metadata"]["annotations"][NAMES.instance_id], node["status"]["nodeInfo"]["bootID"])
+        for node in objects_of(a_plan(count)).nodes
+    }
+    return [told[name] for name in hosts_of(count)]
 
 
 def columns(variant: int = 0, *, sick: bool = False) -> dict[str, bytes]:

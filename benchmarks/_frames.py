@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import msgspec
 
-from benchmarks._fleet import CHIPS, CLUSTER, PORTS, columns, hosts_of
+from benchmarks._fleet import CHIPS, CLUSTER, PORTS, columns, hosts_of, machines_of
 from sliceward.daemons import topics
 
 CONNECTIONS = 16
@@ -67,9 +67,9 @@ def publish(topic: bytes, payload: bytes) -> bytes:
 class Fleet:
     """All hosts, and the next frame of each. ``began``: when their agents started."""
 
-    def __init__(self, hosts: int, period: float, boot: str, *, began: float) -> None:
+    def __init__(self, hosts: int, period: float, *, began: float) -> None:
         """Pack what does not change."""
-        self.names, self.period, self.boot, self.began = hosts_of(hosts), period, boot, began
+        self.names, self.machines, self.period, self.began = hosts_of(hosts), machines_of(hosts), period, began
         self.topics = [_text(topics.host(CLUSTER, name, topics.FRAME)) for name in self.names]
         well = [msgspec.Raw(_PACK(columns(n))) for n in range(VARIANTS)]
         sick = msgspec.Raw(_PACK(columns(sick=True)))
@@ -83,7 +83,7 @@ class Fleet:
         """Give one frame, of the time ``at`` on the host's clock."""
         name, full = self.names[host], (seq + host) % NOTES_EVERY == 0
         body = {
-            "v": 1, "c": CLUSTER, "h": name, "i": f"{7_000_000_000 + host}", "b": f"{self.boot}-{host}", "x": host % 16,
+            "v": 1, "c": CLUSTER, "h": name, "i": self.machines[host][0], "b": self.machines[host][1], "x": host % 16,
             "a": self.began, "s": seq, "t": at, "p": self.period, "n": CHIPS, "l": PORTS,
             "d": self.columns[host], "o": NOTES if full else {}, "f": full,
         }  # fmt: skip
@@ -92,7 +92,7 @@ class Fleet:
 
 async def main(port: int, hosts: int, period: float, seconds: float, boot: str) -> None:
     """Send; a line says how much, and how late the latest burst was."""
-    fleet = Fleet(hosts, period, boot, began=time.time())
+    fleet = Fleet(hosts, period, began=time.time())
     writers = []
     for n in range(CONNECTIONS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

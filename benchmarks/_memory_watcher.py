@@ -76,7 +76,7 @@ async def watch(hosts: int, rows: int) -> None:
     """Fill a watcher's window and let it look after each period."""
     settings, clock, feed = load(WatcherSettings, file=None, environ=os.environ), Clock(), Feed()
     logs.configure(settings.log)
-    fleet = Fleet(hosts, PERIOD, "first", began=BEGAN.timestamp())
+    fleet = Fleet(hosts, PERIOD, began=BEGAN.timestamp())
     where = [topics.host(CLUSTER, name, topics.FRAME) for name in fleet.names]
     async with AsyncExitStack() as stack:
         parts = (await built(settings, stack)).parts

@@ -295,7 +295,7 @@ class Looks:
                     # Paused since the intent was saved: another may lead by now, and finds the intent.
                     raise Refused("the lead ran out before the call; nothing was called")  # noqa: TRY301 (one way out)
                 if self.attention.is_over(looked):
-                    raise Refused(LOOK_OVER)  # noqa: TRY301 (as above)
+                    raise Refused(LOOK_OVER)  # noqa: TRY301 (one way out)
                 target = seen.target(begun, self.docket.cases[name].incident.text, self.reserved(other_than=name))
                 called = True
                 within = self.rules.call_timeout

@@ -16,8 +16,9 @@ from sliceward.remediations.catalog import ACTIONS
 from sliceward.topology.errors import Retry
 from tests.daemons.coordinator.bench import World, a_bench, the_fleet
 from tests.daemons.coordinator.test_deciding import broken
+from tests.daemons.coordinator.test_guarded import marks_some_first
 from tests.daemons.coordinator.test_uncalled import found, irreversible
-from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK, marked, some_rounds
+from tests.daemons.coordinator.test_whole_incident import PART, PLAYBOOK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,24 +95,12 @@ async def test_an_action_that_stood_still_writes_no_more_by_what_it_looked_at_an
     world.fill(the_fleet())
     world.tell(world.finding(PART, Kind.CHIP_LOST))
     async with a_bench(world) as bench:
-        still, deciding, asked = Standstill(bench), bench.coordinator.deciding, count(1)
+        still, asked = Standstill(bench), count(1)
 
         async def asks() -> None:
             still.seconds += HOUR * (next(asked) == 1 + 3 + 1)  # once before the action, and before each of its writes
 
-        deciding.stops.asks = asks
-        await bench.settle()
-        while not marked(world):
-            await deciding.round()
-            await deciding.idle()
-            world.clock.pass_(1)
-        assert len(marked(world)) == 3
-        (case,) = deciding.docket.cases.values()
-        (intent,) = await bench.coordinator.store.history.intents(case.incident.id)
-        assert (intent.result, deciding.docket.in_doubt) == (None, False)
-        assert "stood still" in deciding.loop.set_aside[case.incident.id]
-        await some_rounds(bench, 4)
-        assert len(marked(world)) == 16
+        await marks_some_first(bench, asks, why="stood still")
 
 
 async def test_a_look_that_always_takes_too_long_is_told_and_nothing_is_called_by_it(tmp_path: Path) -> None:

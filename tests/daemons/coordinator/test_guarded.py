@@ -245,6 +245,24 @@ async def test_what_could_not_write_for_want_of_a_word_was_not_called_and_is_no_
             assert len(world.cluster.writes) == 2
 
 
+async def marks_some_first(bench: Bench, asks: Callable[[], Awaitable[None]], *, why: str) -> None:
+    """See three hosts of a cube marked before ``asks`` stops the writes, the intent stand with no result, and the others follow."""
+    world, deciding = bench.world, bench.coordinator.deciding
+    deciding.stops.asks = asks
+    await bench.settle()
+    while not marked(world):
+        await deciding.round()
+        await deciding.idle()
+        world.clock.pass_(1)
+    assert len(marked(world)) == 3
+    (case,) = deciding.docket.cases.values()
+    (intent,) = await bench.coordinator.store.history.intents(case.incident.id)
+    assert (intent.result, deciding.docket.in_doubt) == (None, False)
+    assert why in deciding.loop.set_aside[case.incident.id]
+    await some_rounds(bench, 4)
+    assert len(marked(world)) == HOSTS_OF_A_CUBE
+
+
 async def test_where_one_write_went_out_before_nobody_knew_who_leads_the_intent_stands(world: World) -> None:
     asked = count(1)
 
@@ -254,20 +272,7 @@ async def test_where_one_write_went_out_before_nobody_knew_who_leads_the_intent_
 
     world.tell(world.finding(PART, Kind.CHIP_LOST))
     async with a_bench(world) as bench:
-        deciding = bench.coordinator.deciding
-        deciding.stops.asks = asks
-        await bench.settle()
-        while not marked(world):
-            await deciding.round()
-            await deciding.idle()
-            world.clock.pass_(1)
-        assert len(marked(world)) == 3
-        (case,) = deciding.docket.cases.values()
-        (intent,) = await bench.coordinator.store.history.intents(case.incident.id)
-        assert (intent.result, deciding.docket.in_doubt) == (None, False)
-        assert "nobody can say" in deciding.loop.set_aside[case.incident.id]
-        await some_rounds(bench, 4)
-        assert len(marked(world)) == HOSTS_OF_A_CUBE
+        await marks_some_first(bench, asks, why="nobody can say")
 
 
 async def test_what_a_write_did_whose_answer_did_not_come_in_time_is_unknown_and_was_called(tmp_path: Path) -> None:
